@@ -1,0 +1,153 @@
+"""The paper's data sets by name: multi-mnist-1k, multi-mnist-10k and multi-dsprites, and files of frames.
+
+A data set holds scenes (a few bytes per object), not pixels; frames are rendered when asked for. Same name, split and
+seed give the same bytes on every machine.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile, ZipFile
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from lavae_rl.scenes import Scenes, render_scenes, sample_scenes
+from lavae_rl.shapes import Counts, Frames
+from lavae_rl.sprites import SpriteBank, digits_bank, dsprites_bank
+
+
+@dataclass(frozen=True)
+class Split:
+    """How many scenes a split has and how many objects are in each.
+
+    Attributes:
+        num_scenes: scenes in the whole split.
+        num_objects: inclusive range, drawn from uniformly.
+    """
+
+    num_scenes: int
+    num_objects: tuple[int, int]
+
+
+SPLITS: Mapping[str, Split] = {
+    "train": Split(190_000, (0, 3)),
+    "validation": Split(2_000, (0, 3)),
+    "test": Split(10_000, (0, 3)),
+    "test-7": Split(10_000, (7, 7)),
+}
+"""The splits (paper, section 3). Settings are chosen on ``validation`` alone, which the paper does not have."""
+
+POOLS: Mapping[str, int | None] = {"multi-mnist-1k": 1_000, "multi-mnist-10k": 10_000, "multi-dsprites": None}
+"""Data sets by name: the size of the pool of digits, None for dSprites shapes."""
+
+LATENTS: Mapping[str, int] = {"multi-mnist-1k": 16, "multi-mnist-10k": 16, "multi-dsprites": 8}
+"""Appearance latents that suit each data set (ours)."""
+
+
+@dataclass(frozen=True)
+class SceneDataset:
+    """Scenes and the bank their sprites come from; ``dataset[index]`` renders frames.
+
+    Attributes:
+        scenes: what stands where: the ground truth.
+        bank: sprites and their attributes.
+    """
+
+    scenes: Scenes
+    bank: SpriteBank
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def __getitem__(self, index: slice | Int[np.ndarray, " selected"] | Bool[np.ndarray, " batch"]) -> Frames:
+        """Frames, uint8 (selected, height, width, channels), of the chosen scenes."""
+        return render_scenes(self.scenes[index], self.bank)
+
+
+def load_bank(name: str, mnist_dir: str | Path | None = None) -> SpriteBank:
+    """The sprites of a data set.
+
+    Raises:
+        ValueError: unknown name, or MNIST files without use (dSprites) or damaged.
+    """
+    if name not in POOLS:
+        raise ValueError(f"expected a data set of {', '.join(POOLS)}, got {name!r}")
+    pool = POOLS[name]
+    if pool is not None:
+        return digits_bank(pool, mnist_dir=mnist_dir)
+    if mnist_dir is not None:
+        raise ValueError(f"{name} has no digits: leave mnist_dir out")
+    return dsprites_bank()
+
+
+def load_dataset(name: str, split: str, seed: int = 0, mnist_dir: str | Path | None = None) -> SceneDataset:
+    """Builds a split of a data set, in about a second.
+
+    Args:
+        name: ``multi-mnist-1k``, ``multi-mnist-10k`` or ``multi-dsprites``.
+        split: ``train``, ``validation``, ``test`` or ``test-7``.
+        seed: another seed, another draw of every split.
+        mnist_dir: folder of MNIST's IDX files to draw the pool from, instead of the 10,000 digits in the package.
+
+    Raises:
+        ValueError: unknown name or split.
+    """
+    bank = load_bank(name, mnist_dir)
+    if split not in SPLITS:
+        raise ValueError(f"expected a split of {', '.join(SPLITS)}, got {split!r}")
+    rng = np.random.default_rng([seed, list(SPLITS).index(split), list(POOLS).index(name)])
+    return SceneDataset(sample_scenes(rng, bank, SPLITS[split].num_scenes, SPLITS[split].num_objects), bank)
+
+
+def save_npz(path: str | Path, dataset: SceneDataset) -> None:
+    """Writes frames and labels in the format of the author's generator, readable with and without pickle.
+
+    ``x`` holds frames, uint8 (N, height, width, channels). ``labels`` is the author's pickled dictionary: ``n_obj`` and,
+    for each attribute, one array per scene. The same facts stand beside it as plain arrays, which need no pickle:
+    ``n_obj`` (N,), ``location`` (N, slots, 2) and each attribute (N, slots).
+    """
+    scenes, bank = dataset.scenes, dataset.bank
+    plain = {name: values[scenes.sprite_index] for name, values in bank.attributes.items()}
+    plain["location"] = scenes.location
+    ragged = {name: [row[:n] for row, n in zip(rows, scenes.count, strict=True)] for name, rows in plain.items()}
+    labels = np.array({"n_obj": scenes.count, **ragged}, dtype=object)
+    # Ordinary keyword expansion: NumPy's stub takes the second keyword for allow_pickle.
+    np.savez_compressed(path, x=dataset[:], labels=labels, n_obj=scenes.count, **plain)  # type: ignore[arg-type]
+
+
+def load_npz(path: str | Path, allow_pickle: bool = False) -> tuple[Frames, Counts]:
+    """Reads frames and object counts from a file in the author's format.
+
+    Args:
+        path: an npz file with ``x`` and either ``n_obj`` or the author's pickled ``labels``.
+        allow_pickle: unpickle ``labels`` where the file has no plain ``n_obj``. Unpickling runs code that the file
+            contains: only for files from people you trust.
+
+    Raises:
+        ValueError: not such a file; frames of the wrong type or shape; or pickle is needed and not allowed.
+    """
+    try:
+        with ZipFile(path) as archive:
+            names = {Path(member).stem for member in archive.namelist()}
+    except BadZipFile as error:
+        raise ValueError(f"{path} is not an npz file or is truncated ({error})") from error
+    if "x" not in names or not names & {"n_obj", "labels"}:
+        raise ValueError(f"expected arrays 'x' and 'labels' (or 'n_obj') in {path}, got {sorted(names)}")
+    if "n_obj" not in names and not allow_pickle:
+        raise ValueError(
+            f"the labels in {path} are pickled, and unpickling runs code from the file. If you trust its author, "
+            "load it with allow_pickle=True (--allow-pickle)"
+        )
+    with np.load(path) as data:
+        frames, count = data["x"], data["n_obj"] if "n_obj" in names else None
+    if count is None:
+        with np.load(path, allow_pickle=True) as data:
+            count = data["labels"].item()["n_obj"]
+    count = np.asarray(count, np.int64)
+    if frames.dtype != np.uint8 or frames.ndim != 4 or count.shape != frames.shape[:1]:
+        raise ValueError(
+            f"expected 'x' as uint8 (N, height, width, channels) and N counts in {path}, "
+            f"got {frames.dtype} {frames.shape} and {count.shape}"
+        )
+    return frames, count

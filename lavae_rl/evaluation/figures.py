@@ -1,0 +1,50 @@
+"""Pictures of what a model sees."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from lavae_rl.model.lavae import LAVAE
+from lavae_rl.shapes import Frames
+
+_ZOOM, _MARGIN = 3, 4
+_MARK_COLOR = (255, 160, 0)
+
+Picture = UInt8[np.ndarray, "height width 3"]
+
+
+def reconstruction_figure(model: LAVAE, frames: Frames) -> Picture:
+    """Frames above, the model's reconstructions below, with the predicted centres marked on both; RGB, enlarged."""
+    objects = model.encode(frames)
+    mean = model.decode(objects, frames.shape[1:3])
+    rows = []
+    for pictures in (frames, np.rint(mean * 255).astype(np.uint8)):
+        marked = [
+            mark_centres(picture, objects.location[i, : objects.count[i]]) for i, picture in enumerate(pictures)
+        ]
+        rows.append(np.concatenate(marked, axis=1))
+    return np.concatenate(rows, axis=0)
+
+
+def mark_centres(frame: UInt8[np.ndarray, "height width channels"], location: np.ndarray) -> Picture:
+    """Enlarges a frame to RGB, frames it in grey, and puts a cross on each (row, column) location."""
+    large = cv2.resize(frame, None, fx=_ZOOM, fy=_ZOOM, interpolation=cv2.INTER_NEAREST)
+    if frame.shape[2] == 1:
+        large = cv2.cvtColor(large, cv2.COLOR_GRAY2RGB)
+    for row, column in location:
+        centre = (int(column) * _ZOOM + _ZOOM // 2, int(row) * _ZOOM + _ZOOM // 2)
+        cv2.drawMarker(large, centre, (0, 0, 0), cv2.MARKER_CROSS, 4 * _ZOOM, 3)
+        cv2.drawMarker(large, centre, _MARK_COLOR, cv2.MARKER_CROSS, 4 * _ZOOM, 1)
+    return cv2.copyMakeBorder(large, *(4 * [_MARGIN // 2]), cv2.BORDER_CONSTANT, value=(96, 96, 96))
+
+
+def save_png(path: str | Path, picture: Picture) -> None:
+    """Writes an RGB picture.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    if not cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
+        raise OSError(f"could not write {path}")

@@ -1,0 +1,149 @@
+"""How right a model is about what stands where: counts, matched centres, bounds. Labels are used here only."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from scipy.optimize import linear_sum_assignment
+
+from lavae_rl.datasets import SceneDataset, load_dataset
+from lavae_rl.model.lavae import LAVAE
+from lavae_rl.model.objective import elbo_terms
+
+MATCH_RADIUS = 9.0
+"""Farthest a predicted centre may be from the true one and still match it: half a patch, in pixels."""
+
+_BATCH = 250
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What a model found on labelled scenes.
+
+    Attributes:
+        correct: number of scenes whose count is right.
+        scenes: number of scenes.
+        displacement: (matched, 2), predicted minus true (row, column) of each matched object, in pixels.
+        objects: number of true objects.
+        predictions: number of predicted objects.
+    """
+
+    correct: int
+    scenes: int
+    displacement: Float[np.ndarray, "matched 2"]
+    objects: int
+    predictions: int
+
+    @property
+    def count_accuracy(self) -> float:
+        """Fraction of scenes whose count is right."""
+        return self.correct / self.scenes
+
+    @property
+    def miss_rate(self) -> float:
+        """Fraction of true objects without a matching prediction."""
+        return 1 - len(self.displacement) / max(self.objects, 1)
+
+    @property
+    def false_rate(self) -> float:
+        """Fraction of predictions without a matching object."""
+        return 1 - len(self.displacement) / max(self.predictions, 1)
+
+    @property
+    def location_error(self) -> float:
+        """Mean distance of matched centres in pixels, after one constant offset for all is removed; NaN without any.
+
+        What counts as the centre of a sprite is a convention that no image can tell, hence the offset.
+        """
+        if not len(self.displacement):
+            return float("nan")
+        return float(np.linalg.norm(self.displacement - self.displacement.mean(0), axis=1).mean())
+
+    def __add__(self, other: "Detection") -> "Detection":
+        return Detection(
+            self.correct + other.correct,
+            self.scenes + other.scenes,
+            np.concatenate([self.displacement, other.displacement]),
+            self.objects + other.objects,
+            self.predictions + other.predictions,
+        )
+
+
+def match_locations(
+    predicted: Int[np.ndarray, "predicted 2"], true: Int[np.ndarray, "true 2"], radius: float = MATCH_RADIUS
+) -> tuple[Int[np.ndarray, " matched"], Int[np.ndarray, " matched"]]:
+    """One-to-one matching of least total distance (Hungarian), no pair farther apart than ``radius``.
+
+    Returns:
+        Indices into ``predicted`` and, in the same order, into ``true``.
+
+    Example:
+        >>> match_locations(np.array([[9, 9], [30, 30]]), np.array([[31, 30], [50, 9], [9, 10]]))
+        (array([0, 1]), array([2, 0]))
+    """
+    distance = np.linalg.norm(predicted[:, None].astype(float) - true[None], axis=2)
+    # Beyond the radius every distance costs the same, so a hopeless object cannot pull a good pair apart.
+    rows, columns = linear_sum_assignment(np.minimum(distance, 2 * radius))
+    near = distance[rows, columns] <= radius
+    return rows[near], columns[near]
+
+
+def detect(model: LAVAE, dataset: SceneDataset, num_scenes: int | None = None) -> Detection:
+    """Encodes the first ``num_scenes`` scenes (None: all) and compares with the truth."""
+    total = Detection(0, 0, np.zeros((0, 2)), 0, 0)
+    stop = len(dataset) if num_scenes is None else min(num_scenes, len(dataset))
+    for start in range(0, stop, _BATCH):
+        index = slice(start, min(start + _BATCH, stop))
+        scenes, objects = dataset.scenes[index], model.encode(dataset[index])
+        displacement = [np.zeros((0, 2))]
+        for i in range(len(scenes)):
+            found, true = objects.location[i, : objects.count[i]], scenes.location[i, : scenes.count[i]]
+            rows, columns = match_locations(found, true)
+            displacement.append(found[rows] - true[columns].astype(float))
+        right = int((objects.count == scenes.count).sum())
+        batch = len(scenes), np.concatenate(displacement), int(scenes.count.sum()), int(objects.count.sum())
+        total = total + Detection(right, *batch)
+    return total
+
+
+def evaluate(
+    model: LAVAE, name: str, num_scenes: int, num_samples: int, bound_scenes: int, seed: int = 0, **source: str | None
+) -> dict[str, float | None]:
+    """All metrics of a model on a data set's test splits.
+
+    Args:
+        model: in evaluation mode.
+        name: data set.
+        num_scenes: scenes of each test split to count and locate.
+        num_samples: importance samples of the bound.
+        bound_scenes: scenes of 0 to 3 objects to compute ELBO and bound on.
+        seed: of the data set, and of the samples.
+        source: ``mnist_dir``, see ``load_dataset``.
+
+    Returns:
+        ``count_accuracy_0_3``, ``count_accuracy_7``; over both splits ``location_error_px``, ``miss_rate``,
+        ``false_rate`` (see ``Detection``; the error is None where nothing matches); ``elbo`` (single sample) and ``log_likelihood_bound``, mean nats per frame;
+        ``seconds``.
+    """
+    start = time.perf_counter()
+    few, seven = (load_dataset(name, split, seed, **source) for split in ("test", "test-7"))
+    found_few, found_seven = detect(model, few, num_scenes), detect(model, seven, num_scenes)
+    both = found_few + found_seven
+    generator = torch.Generator(model.device).manual_seed(seed)
+    elbo, bound = [], []
+    for begin in range(0, min(bound_scenes, len(few)), _BATCH):
+        frames = few[begin : min(begin + _BATCH, bound_scenes)]
+        elbo.append(elbo_terms(model, model.images(frames), generator).elbo)
+        bound.append(model.log_likelihood(frames, num_samples, generator))
+    return {
+        "count_accuracy_0_3": found_few.count_accuracy,
+        "count_accuracy_7": found_seven.count_accuracy,
+        "location_error_px": both.location_error if len(both.displacement) else None,
+        "miss_rate": both.miss_rate,
+        "false_rate": both.false_rate,
+        "elbo": float(torch.cat(elbo).mean()),
+        "log_likelihood_bound": float(torch.cat(bound).mean()),
+        "seconds": time.perf_counter() - start,
+    }

@@ -1,0 +1,1 @@
+"""The model: networks, posterior, objective."""

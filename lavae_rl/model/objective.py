@@ -1,0 +1,140 @@
+"""The evidence lower bound, its terms kept apart, and the importance-weighted bound (paper, section 2, appendix A)."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lavae_rl.model.canvas import bernoulli_log_likelihood, compose
+from lavae_rl.model.lavae import LAVAE
+from lavae_rl.model.posterior import Detections, find_peaks, location_log_probs, ordered_log_prob, sample_locations
+from lavae_rl.shapes import AppearanceVectors, Images, LogitMaps, ObjectIndex, Sprites
+
+PerImage = Float[Tensor, " batch"]
+
+
+
+@dataclass(frozen=True)
+class ELBOTerms:
+    """The terms of the ELBO, each (batch,) in nats: ``elbo = log_likelihood - kl_count - kl_location - kl_appearance``.
+
+    Attributes:
+        log_likelihood: log p(x | a, l, n) at the sampled latents.
+        kl_count: KL(q(n | x) || p(n)) = -log p(n) at the inferred count.
+        kl_location: log q(l | x) - log p(l | n) at the sampled locations; its mean is the KL.
+        kl_appearance: KL(q(a | l, x) || N(0, I)), summed over objects, exact.
+    """
+
+    log_likelihood: PerImage
+    kl_count: PerImage
+    kl_location: PerImage
+    kl_appearance: PerImage
+
+    @property
+    def elbo(self) -> PerImage:
+        """The single-sample evidence lower bound."""
+        return self.log_likelihood - self.kl_count - self.kl_location - self.kl_appearance
+
+
+def kl_appearance(mean: AppearanceVectors, log_variance: AppearanceVectors) -> Float[Tensor, " objects"]:
+    """KL(N(mean, exp(log_variance)) || N(0, I)) of each object."""
+    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
+
+
+def sum_by_image(values: Float[Tensor, " objects"], image_index: ObjectIndex, num_images: int) -> PerImage:
+    """Adds up what belongs to one image."""
+    return values.new_zeros(num_images).index_add(0, image_index, values)
+
+
+def kl_count(model: LAVAE, count: Int[Tensor, " batch"]) -> PerImage:
+    """-log p(n), since q(n | x) is a point mass; counts must not pass N_max, which the prior rules out."""
+    return -model.count_log_probs[count]
+
+
+def log_prior_locations(count: Int[Tensor, " batch"], pixels: int) -> PerImage:
+    """log p(l_1..n | n) = -sum_{k=1..n} log(L - k + 1), eq. (3)."""
+    left = pixels - torch.arange(int(count.max()) if len(count) else 0, device=count.device)
+    log_left = torch.cat([left.new_zeros(1, dtype=torch.float), left.float().log().cumsum(0)])
+    return -log_left[count]
+
+
+def reconstruct(
+    model: LAVAE, images: Images, found: Detections, generator: torch.Generator | None
+) -> tuple[PerImage, PerImage, Sprites]:
+    """log p(x | a, l, n) at one sample of a, KL of the appearances, and the decoded sprites, at given locations."""
+    mean, log_variance = model.appearance_network(images, found.image_index, found.location)
+    noise = torch.randn(mean.shape, generator=generator, device=mean.device)
+    sprites = model.sprite_decoder(mean + noise * (0.5 * log_variance).exp())
+    theta = compose(sprites, found.image_index, found.location, len(images), images.shape[-2:])
+    log_likelihood = bernoulli_log_likelihood(images, theta).sum((1, 2, 3))
+    kl = sum_by_image(kl_appearance(mean, log_variance), found.image_index, len(images))
+    return log_likelihood, kl, sprites
+
+
+@torch.inference_mode()
+def elbo_terms(model: LAVAE, images: Images, generator: torch.Generator | None = None) -> ELBOTerms:
+    """The ELBO of each image at one sample of the posterior, eq. (6)."""
+    logits = model.location_network(images)
+    count = _inferred_count(model, logits)
+    log_probs = location_log_probs(logits, model.sharpness)
+    flat = sample_locations(log_probs, int(count.max()), generator)
+    log_likelihood, kl, _ = reconstruct(model, images, _as_detections(flat, count, images.shape[-1]), generator)
+    location = ordered_log_prob(log_probs, flat, count) - log_prior_locations(count, log_probs.shape[1])
+    return ELBOTerms(log_likelihood, kl_count(model, count), location, kl)
+
+
+def _inferred_count(model: LAVAE, logits: LogitMaps) -> Int[Tensor, " batch"]:
+    # Inference itself has no limit, but a density must not put mass where the prior has none.
+    return find_peaks(logits).count.clamp(max=model.config.max_objects)
+
+
+def _as_detections(flat: Int[Tensor, "batch slots"], count: Int[Tensor, " batch"], width: int) -> Detections:
+    image_index, slot = (torch.arange(flat.shape[1], device=flat.device) < count[:, None]).nonzero(as_tuple=True)
+    chosen = flat[image_index, slot]
+    return Detections(image_index, torch.stack([chosen // width, chosen % width], dim=1), count)
+
+
+@torch.inference_mode()
+def importance_weighted_bound(
+    model: LAVAE, images: Images, num_samples: int, generator: torch.Generator | None = None
+) -> PerImage:
+    """log (1/S) sum_s p(x, z_s) / q(z_s | x), a lower bound on log p(x) in expectation (paper: 100 samples).
+
+    Images are handled one at a time, so memory grows with ``num_samples`` alone.
+    """
+    if num_samples < 1:
+        raise ValueError(f"expected at least 1 importance sample, got {num_samples}")
+    logits = model.location_network(images)
+    log_probs = location_log_probs(logits, model.sharpness)
+    count = _inferred_count(model, logits)
+    bounds = [
+        torch.logsumexp(_log_weights(model, images[i], log_probs[i], count[i], num_samples, generator), 0)
+        for i in range(len(images))
+    ]
+    return torch.stack(bounds) - math.log(num_samples) if bounds else logits.new_zeros(0)
+
+
+def _log_weights(
+    model: LAVAE,
+    image: Float[Tensor, "channels height width"],
+    log_probs: Float[Tensor, " pixels"],
+    count: Int[Tensor, ""],
+    num_samples: int,
+    generator: torch.Generator | None,
+) -> Float[Tensor, " samples"]:
+    """log p(x, z) - log q(z | x) of each sample z = (n, l, a) for one image."""
+    counts, log_probs = count.expand(num_samples), log_probs.expand(num_samples, -1)
+    flat = sample_locations(log_probs, int(count), generator)
+    found = _as_detections(flat, counts, image.shape[-1])
+    same = torch.zeros_like(found.image_index)
+    mean, log_variance = model.appearance_network(image[None], same, found.location)
+    noise = torch.randn(mean.shape, generator=generator, device=mean.device)
+    appearance = mean + noise * (0.5 * log_variance).exp()
+    theta = compose(model.sprite_decoder(appearance), found.image_index, found.location, num_samples, image.shape[-2:])
+    log_p_x = bernoulli_log_likelihood(image[None], theta).sum((1, 2, 3))
+    # log p(a) - log q(a | l, x): the constants log 2 pi cancel.
+    ratio = 0.5 * (noise.square() + log_variance - appearance.square()).sum(1)
+    log_location = log_prior_locations(counts, log_probs.shape[1]) - ordered_log_prob(log_probs, flat, counts)
+    return log_p_x + log_location + sum_by_image(ratio, found.image_index, num_samples) - kl_count(model, counts)

@@ -1,0 +1,51 @@
+"""Objects: what ``LAVAE.encode`` returns and ``LAVAE.decode`` draws."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from lavae_rl.model.posterior import Detections
+from lavae_rl.shapes import AppearanceVectors
+
+
+@dataclass(frozen=True)
+class Objects:
+    """The objects of a batch of frames in padded slots, the surest object first; all NumPy or all torch.
+
+    Attributes:
+        count: (batch,) integers.
+        location: (batch, slots, 2) integers, (row, column) of each centre in pixels; 0 in unused slots.
+        appearance: (batch, slots, latents) float32; 0 in unused slots.
+        mask: (batch, slots) bool, True where a slot holds an object.
+    """
+
+    count: Int[np.ndarray | Tensor, " batch"]
+    location: Int[np.ndarray | Tensor, "batch slots 2"]
+    appearance: Float[np.ndarray | Tensor, "batch slots latents"]
+    mask: Bool[np.ndarray | Tensor, "batch slots"]
+
+    @staticmethod
+    def from_detections(found: Detections, appearance: AppearanceVectors) -> "Objects":
+        """Spreads the ragged list of a batch over padded slots."""
+        batch, slots = len(found.count), int(found.count.max()) if len(found.count) else 0
+        where = (found.image_index, found.rank)
+        location = found.location.new_zeros(batch, slots, 2)
+        location[where] = found.location
+        padded = appearance.new_zeros(batch, slots, appearance.shape[1])
+        padded[where] = appearance
+        mask = torch.arange(slots, device=found.count.device) < found.count[:, None]
+        return Objects(found.count, location, padded, mask)
+
+    def numpy(self) -> "Objects":
+        """The same objects as NumPy arrays."""
+        return self._map(lambda value: value if isinstance(value, np.ndarray) else value.cpu().numpy())
+
+    def torch(self, device: torch.device) -> "Objects":
+        """The same objects as tensors on ``device``."""
+        return self._map(lambda value: torch.as_tensor(value, device=device))
+
+    def _map(self, convert) -> "Objects":  # type: ignore[no-untyped-def]
+        return Objects(*map(convert, (self.count, self.location, self.appearance, self.mask)))

@@ -1,0 +1,92 @@
+"""q(n | x) and q(l | x): counting peaks of the location logits, and sampling locations without replacement."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lavae_rl.shapes import LogitMaps, ObjectIndex, ObjectLocations
+
+PEAK_WINDOW = 5
+"""A peak is the largest logit of the PEAK_WINDOW x PEAK_WINDOW pixels around it."""
+
+THRESHOLD = 0.0
+"""Logits are log-odds of an object's presence: a peak counts from even odds on."""
+
+
+@dataclass(frozen=True)
+class Detections:
+    """The objects of a batch as one ragged list, ordered by image, then by descending logit.
+
+    Attributes:
+        image_index: (objects,), which image an object is in.
+        location: (objects, 2), (row, column) of its centre in pixels.
+        count: (batch,), number of objects of each image.
+    """
+
+    image_index: ObjectIndex
+    location: ObjectLocations
+    count: Int[Tensor, " batch"]
+
+    @property
+    def rank(self) -> ObjectIndex:
+        """0 for the first object of its image, 1 for the second, and so on."""
+        first = self.count.cumsum(0) - self.count
+        return torch.arange(len(self.image_index), device=self.count.device) - first[self.image_index]
+
+    def keep_first(self, most: int) -> "Detections":
+        """At most ``most`` objects per image, the surest."""
+        kept = self.rank < most
+        return Detections(self.image_index[kept], self.location[kept], self.count.clamp(max=most))
+
+
+def find_peaks(logits: LogitMaps) -> Detections:
+    """Eq. (8): the local maxima of the location logits above the threshold are the objects.
+
+    Among equal logits the first in reading order is the peak, so a plateau counts once.
+    """
+    height, width = logits.shape[1:]
+    _, best = F.max_pool2d(logits[:, None], PEAK_WINDOW, stride=1, padding=PEAK_WINDOW // 2, return_indices=True)
+    own = torch.arange(height * width, device=logits.device).view(height, width)
+    image_index, row, column = ((best[:, 0] == own) & (logits > THRESHOLD)).nonzero(as_tuple=True)
+    # Two stable sorts make one lexicographic order.
+    order = logits[image_index, row, column].argsort(descending=True, stable=True)
+    order = order[image_index[order].argsort(stable=True)]
+    location = torch.stack([row, column], dim=1)[order]
+    return Detections(image_index[order], location, torch.bincount(image_index, minlength=len(logits)))
+
+
+def location_log_probs(logits: LogitMaps, sharpness: Tensor) -> Float[Tensor, "batch pixels"]:
+    """log q(l_1 | x) over all locations, row by row: the softmax of logits scaled by ``sharpness * log(L)``.
+
+    L is the number of locations. The factor log(L) keeps the probability of a hot location the same on canvases of
+    any size (paper, "Rescaling location logits"); counting by the sign of a logit needs no rescaling.
+    """
+    flat = logits.flatten(1)
+    return F.log_softmax(flat * (sharpness * math.log(flat.shape[1])), dim=1)
+
+
+def ordered_log_prob(
+    log_probs: Float[Tensor, "batch pixels"], location: Int[Tensor, "batch slots"], count: Int[Tensor, " batch"]
+) -> Float[Tensor, " batch"]:
+    """log q(l_1..n | x) of an ordered tuple drawn without replacement, eq. (11); slots past the count are ignored."""
+    total = log_probs.new_zeros(len(log_probs))
+    for slot in range(location.shape[1]):
+        chosen = location[:, slot : slot + 1]
+        # Renormalise over what is left, rather than divide by 1 - taken: exact even where q is a point mass.
+        conditional = log_probs.gather(1, chosen)[:, 0] - log_probs.logsumexp(1)
+        total = total + torch.where(count > slot, conditional, 0.0)
+        log_probs = log_probs.scatter(1, chosen, -math.inf)
+    return total
+
+
+def sample_locations(
+    log_probs: Float[Tensor, "batch pixels"], slots: int, generator: torch.Generator | None
+) -> Int[Tensor, "batch slots"]:
+    """Draws ordered locations without replacement (Gumbel top-k), as indices into the flattened canvas."""
+    uniform = torch.rand(log_probs.shape, generator=generator, device=log_probs.device)
+    gumbel = -torch.log(-torch.log(uniform.clamp(1e-10, 1 - 1e-7)))
+    return (log_probs + gumbel).topk(slots, dim=1).indices

@@ -1,0 +1,45 @@
+"""Where a run comes from: what config.json needs so that somebody else can repeat it."""
+
+import platform
+import shlex
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def provenance() -> dict[str, Any]:
+    """Commit, versions, machine and command line of this process."""
+    packages = ("lavae-rl", "torch", "numpy", "opencv-python")
+    return {
+        "command": shlex.join(["python", *sys.argv]),
+        "commit": _commit(),
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
+        "machine": {"processor": _processor(), "threads": torch.get_num_threads()},
+    }
+
+
+def _commit() -> str:
+    """The commit of the checkout this file is in, with "+changes" where tracked files differ; "unknown" elsewhere."""
+    here = Path(__file__).parent
+    try:
+        result = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=12", "--dirty=+changes", "--exclude=*"],
+            cwd=here,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return result.stdout.strip()
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    names = [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")] \
+        if cpuinfo.exists() else []
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,81 @@
+"""Recipes: what is trained, how long and with what. A recipe is a frozen dataclass; presets are constants."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lavae_rl.model.networks import FAMILIES
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of one training run. Raises ValueError on values out of range."""
+
+    steps: int = 3_000
+    """Optimiser steps."""
+    batch_size: int = 64
+    """Training scenes per step."""
+    networks: str = "fast"
+    """Network family, a key of ``lavae_rl.model.networks.FAMILIES``."""
+    sprite_size: int = 21
+    """Side of a decoded sprite in pixels; odd, and larger than the data's patches."""
+    location_learning_rate: float = 2e-3
+    """Peak rate of Adam for the location network and the count prior."""
+    appearance_learning_rate: float = 3e-3
+    """Peak rate of Adam for the appearance network and the sprite decoder."""
+    warmup_steps: int = 50
+    """Steps in which the learning rates rise linearly to their peaks."""
+    decay_fraction: float = 0.4
+    """Last part of the run in which they fall exponentially, in (0, 1]."""
+    decay_factor: float = 0.02
+    """What they fall to, as a fraction of the peaks."""
+    kl_warmup_steps: int = 200
+    """Steps in which the weight of the appearance KL rises from 0 to 1."""
+    dreams_from_step: int = 100
+    """First step with dreams: by then the decoder draws blobs that cut objects out well enough."""
+    locations_from_step: int = 250
+    """First step at which the location network, not surprise, says where the objects are."""
+    dreams: int = 32
+    """Dreamed scenes per step."""
+    dream_objects: int = 12
+    """Most objects in a dream; counts are uniform from 0."""
+    memory: int = 1_024
+    """Sprites that dreams are made of: the latest this many."""
+    location_weight: float = 0.1
+    """Weight of -log q(l | x) beside the focal loss."""
+    average_decay: float = 0.99
+    """Decay of the moving average of the weights, which is what is evaluated and saved."""
+    max_gradient_norm: float = 10.0
+    """Gradients are clipped to this norm."""
+    max_skipped_steps: int = 20
+    """Non-finite steps are skipped; more than this many end the run."""
+    evaluate_every: int = 250
+    """Steps between evaluations on the validation split, each with a checkpoint."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "dreams", "dream_objects", "memory", "evaluate_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"expected {name} of at least 1, got {getattr(self, name)}")
+        if not 0 < self.decay_fraction <= 1:
+            raise ValueError(f"expected decay_fraction in (0, 1], got {self.decay_fraction}")
+        if self.networks not in FAMILIES:
+            raise ValueError(f"expected networks to be one of {sorted(FAMILIES)}, got {self.networks!r}")
+
+    def rate_factor(self, step: int) -> float:
+        """What the peak learning rates are multiplied by at ``step`` (from 0)."""
+        warmup = min(1.0, (step + 1) / self.warmup_steps)
+        decayed = max(0.0, 1 - (self.steps - step) / (self.decay_fraction * self.steps))
+        return float(warmup * self.decay_factor**decayed)
+
+    def kl_weight(self, step: int) -> float:
+        """Weight of the appearance KL at ``step`` (from 0)."""
+        return min(1.0, step / self.kl_warmup_steps)
+
+
+FAST = Recipe()
+"""Minutes on two CPU cores."""
+
+SMOKE = Recipe(steps=20, batch_size=8, dreams=4, dreams_from_step=5, locations_from_step=10, evaluate_every=10)
+"""Seconds: every code path, no learning. For tests and for trying out an installation."""
+
+RECIPES: Mapping[str, Recipe] = {"fast": FAST, "smoke": SMOKE}
+"""Recipes by name: what ``--recipe`` takes."""
