@@ -4,6 +4,7 @@ A data set holds scenes (a few bytes per object), not pixels; frames are rendere
 seed give the same bytes on every machine.
 """
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,8 +104,8 @@ def load_dataset(name: str, split: str, seed: int = 0, mnist_dir: str | Path | N
 def save_npz(path: str | Path, dataset: SceneDataset) -> None:
     """Writes frames and labels in the format of the author's generator, readable with and without pickle.
 
-    ``x`` holds frames, uint8 (N, height, width, channels). ``labels`` is the author's pickled dictionary: ``n_obj`` and,
-    for each attribute, one array per scene. The same facts stand beside it as plain arrays, which need no pickle:
+    ``x`` holds frames, uint8 (N, height, width, channels). ``labels`` is the author's pickled dictionary: ``n_obj``
+    and, for each attribute, one array per scene. The same facts stand beside it as plain arrays, which need no pickle:
     ``n_obj`` (N,), ``location`` (N, slots, 2) and each attribute (N, slots).
     """
     scenes, bank = dataset.scenes, dataset.bank
@@ -112,8 +113,7 @@ def save_npz(path: str | Path, dataset: SceneDataset) -> None:
     plain["location"] = scenes.location
     ragged = {name: [row[:n] for row, n in zip(rows, scenes.count, strict=True)] for name, rows in plain.items()}
     labels = np.array({"n_obj": scenes.count, **ragged}, dtype=object)
-    # Ordinary keyword expansion: NumPy's stub takes the second keyword for allow_pickle.
-    np.savez_compressed(path, x=dataset[:], labels=labels, n_obj=scenes.count, **plain)  # type: ignore[arg-type]
+    np.savez_compressed(path, x=dataset[:], labels=labels, n_obj=scenes.count, **plain)
 
 
 def load_npz(path: str | Path, allow_pickle: bool = False) -> tuple[Frames, Counts]:
@@ -132,6 +132,13 @@ def load_npz(path: str | Path, allow_pickle: bool = False) -> tuple[Frames, Coun
             names = {Path(member).stem for member in archive.namelist()}
     except BadZipFile as error:
         raise ValueError(f"{path} is not an npz file or is truncated ({error})") from error
+    try:
+        return _read_npz(path, names, allow_pickle)
+    except (BadZipFile, EOFError, zlib.error) as error:
+        raise ValueError(f"{path} is damaged ({error})") from error
+
+
+def _read_npz(path: str | Path, names: set[str], allow_pickle: bool) -> tuple[Frames, Counts]:
     if "x" not in names or not names & {"n_obj", "labels"}:
         raise ValueError(f"expected arrays 'x' and 'labels' (or 'n_obj') in {path}, got {sorted(names)}")
     if "n_obj" not in names and not allow_pickle:
@@ -143,7 +150,10 @@ def load_npz(path: str | Path, allow_pickle: bool = False) -> tuple[Frames, Coun
         frames, count = data["x"], data["n_obj"] if "n_obj" in names else None
     if count is None:
         with np.load(path, allow_pickle=True) as data:
-            count = data["labels"].item()["n_obj"]
+            labels = data["labels"]
+        if labels.shape != () or not isinstance(labels.item(), dict) or "n_obj" not in labels.item():
+            raise ValueError(f"expected 'labels' in {path} to be a dictionary with a key 'n_obj'")
+        count = labels.item()["n_obj"]
     count = np.asarray(count, np.int64)
     if frames.dtype != np.uint8 or frames.ndim != 4 or count.shape != frames.shape[:1]:
         raise ValueError(

@@ -92,7 +92,9 @@ def sample_scenes(
     )
 
 
-def _sample_counts(rng: np.random.Generator, num_scenes: int, num_objects: int | tuple[int, int] | np.ndarray) -> Counts:
+def _sample_counts(
+    rng: np.random.Generator, num_scenes: int, num_objects: int | tuple[int, int] | np.ndarray
+) -> Counts:
     if isinstance(num_objects, tuple):
         low, high = num_objects
         if not 0 <= low <= high:
@@ -142,7 +144,7 @@ def render_scenes(scenes: Scenes, bank: SpriteBank) -> Frames:
     size, mask = bank.size, scenes.mask
     frames = np.zeros((len(scenes), height, width, bank.channels), np.uint8)
     corner = scenes.location.astype(np.intp) - size // 2
-    inside = ((corner >= 0) & (corner <= np.array([height, width]) - size)).all(axis=2)
+    inside = np.logical_and(corner >= 0, corner <= np.array([height, width]) - size).min(axis=2)
     if not inside[mask].all():
         raise ValueError(f"expected every {size} px sprite inside the {height} x {width} canvas, got one outside")
     if not mask.any():

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 __all__ = [
+    "AnyFrames",
     "AppearanceVectors",
     "Boxes",
     "Counts",
@@ -33,6 +34,9 @@ Counts = Int[np.ndarray, " batch"]
 Locations = Int[np.ndarray, "batch slots 2"]
 SlotIndices = Int[np.ndarray, "batch slots"]
 Mask = Bool[np.ndarray, "batch slots"]
+
+AnyFrames = np.ndarray | Tensor
+"""What users hand in as frames: checked by ``LAVAE.images``, whose errors name the remedy."""
 
 # Torch side: model.
 Images = Float[Tensor, "batch channels height width"]

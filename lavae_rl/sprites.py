@@ -6,6 +6,7 @@ OpenCV's integer code paths, which give the same bytes on every machine.
 
 import gzip
 import struct
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import Shaped, UInt8
+from jaxtyping import UInt8
 
 from lavae_rl.shapes import Boxes, Patches
 
@@ -45,7 +46,7 @@ class SpriteBank:
     """
 
     patches: Patches
-    attributes: Mapping[str, Shaped[np.ndarray, "sprites ..."]]
+    attributes: Mapping[str, np.ndarray]
 
     def __post_init__(self) -> None:
         if not ((self.patches == 0) | (self.patches == 255)).all():
@@ -62,18 +63,18 @@ class SpriteBank:
     @property
     def size(self) -> int:
         """Side of a patch in pixels."""
-        return self.patches.shape[1]
+        return int(self.patches.shape[1])
 
     @property
     def channels(self) -> int:
         """1 (grey) or 3 (RGB)."""
-        return self.patches.shape[3]
+        return int(self.patches.shape[3])
 
     @cached_property
     def boxes(self) -> Boxes:
         """Tight boxes of the lit pixels: (top, left, bottom, right) in patch pixels, bottom and right exclusive."""
-        lit = self.patches.any(axis=3)
-        rows, columns = lit.any(axis=2), lit.any(axis=1)
+        lit = self.patches.max(axis=3) > 0
+        rows, columns = lit.max(axis=2), lit.max(axis=1)
         top, left = rows.argmax(axis=1), columns.argmax(axis=1)
         bottom = self.size - rows[:, ::-1].argmax(axis=1)
         right = self.size - columns[:, ::-1].argmax(axis=1)
@@ -87,10 +88,10 @@ def dsprites_bank(size: int = PATCH_SIZE) -> SpriteBank:
     ``scale * size / 2`` and ``scale * size / 3``. A pixel is lit where at least half of its area is covered.
 
     Args:
-        size: side of a patch in pixels, at least 4.
+        size: side of a patch in pixels, at least 5.
     """
-    if size < 4:
-        raise ValueError(f"expected a patch size of at least 4 pixels, got {size}")
+    if size < 5:
+        raise ValueError(f"expected a patch size of at least 5 pixels, got {size}")
     shape, scale, angle, color = (
         grid.ravel() for grid in np.meshgrid(np.arange(3), np.arange(6), np.arange(40), np.arange(7), indexing="ij")
     )
@@ -128,12 +129,12 @@ def digits_bank(pool_size: int, size: int = PATCH_SIZE, mnist_dir: str | Path | 
 
     Args:
         pool_size: number of digits, 1,000 or 10,000 in the paper.
-        size: side of a patch in pixels, 4 to 28.
+        size: side of a patch in pixels, 4 to 28; a digit may vanish below 14.
         mnist_dir: folder with MNIST's IDX files (gzipped or not); None takes the 10,000 digits in the package.
 
     Raises:
         FileNotFoundError: ``mnist_dir`` lacks the training files.
-        ValueError: a damaged IDX file, or a pool larger than the digits at hand.
+        ValueError: a damaged IDX file, a pool larger than the digits at hand, or a digit that vanishes at this size.
     """
     if not 4 <= size <= DIGIT_SIZE:
         raise ValueError(f"expected a patch size of 4 to {DIGIT_SIZE} pixels, got {size}")
@@ -190,9 +191,10 @@ def _find_idx(folder: Path, stem: str, rank: int) -> Path:
 
 
 def _read_idx(path: Path, kind: str) -> np.ndarray:
+    raw = path.read_bytes()
     try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (EOFError, OSError, gzip.zlib.error) as error:
+        raw = gzip.decompress(raw) if path.suffix == ".gz" else raw
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path} is a damaged gzip file ({error}); download it again") from error
     rank = 3 if kind == "images" else 1
     header = 4 + 4 * rank

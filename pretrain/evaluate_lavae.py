@@ -1,6 +1,6 @@
 """Measures a trained LAVAE on the test splits of a data set.
 
-    python pretrain/evaluate_lavae.py multi-dsprites --dataset multi-dsprites --json metrics.json
+python pretrain/evaluate_lavae.py multi-dsprites --dataset multi-dsprites --json metrics.json
 """
 
 import argparse
@@ -19,12 +19,18 @@ from lavae_rl.model.lavae import LAVAE
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the program. Exit status: 0 done, 1 failed, 2 unusable arguments."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("model", help="bundled name, or folder with config.json and model.safetensors")
     parser.add_argument("--dataset", choices=list(POOLS), required=True, help="data set whose test splits to use")
-    parser.add_argument("--num-scenes", type=int, default=10_000, help="scenes of each test split (default: all 10,000)")
+    parser.add_argument(
+        "--num-scenes", type=int, default=10_000, help="scenes of each test split (default: all 10,000)"
+    )
     parser.add_argument("--num-samples", type=int, default=100, help="importance samples of the bound (default: 100)")
-    parser.add_argument("--bound-scenes", type=int, default=1_000, help="most scenes to compute ELBO and bound on (default: 1,000)")
+    parser.add_argument(
+        "--bound-scenes", type=int, default=1_000, help="most scenes to compute ELBO and bound on (default: 1,000)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the data set and of the samples (default: 0)")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to run (default: cpu)")
     parser.add_argument("--mnist-dir", help="folder of MNIST's IDX files the pool was drawn from in training")
@@ -34,7 +40,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         model = LAVAE.from_pretrained(args.model, args.device)
         scenes = min(args.num_scenes, args.bound_scenes)
-        metrics = evaluate(model, args.dataset, args.num_scenes, args.num_samples, scenes, args.seed, mnist_dir=args.mnist_dir)
+        metrics = evaluate(
+            model, args.dataset, args.num_scenes, args.num_samples, scenes, args.seed, mnist_dir=args.mnist_dir
+        )
         if args.json is not None:
             args.json.write_text(json.dumps(metrics, indent=2) + "\n")
     except (ValueError, OSError) as error:
@@ -42,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(1)
     table = Table(title=f"{args.model} on {args.dataset}", show_header=False, title_justify="left")
     for name, value in metrics.items():
-        table.add_row(name, f"{value:.4f}")
+        table.add_row(name, "none found" if value is None else f"{value:.4f}")
     console.print(table)
 
 

@@ -20,9 +20,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from lavae_rl.datasets import LATENTS, POOLS, load_dataset
+from lavae_rl.datasets import LATENTS, POOLS, SceneDataset, load_dataset
 from lavae_rl.evaluation.metrics import evaluate
-from lavae_rl.model.lavae import LAVAE, LAVAEConfig
+from lavae_rl.model.lavae import LAVAEConfig
 from lavae_rl.training import loop
 from lavae_rl.training.provenance import provenance
 from lavae_rl.training.recipes import RECIPES, Recipe
@@ -34,12 +34,16 @@ EXIT_FAILED, EXIT_STOPPED = 1, 130
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line; what is not given stays None, so that --resume can tell."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--dataset", choices=list(POOLS), help="data set to train on (default: multi-dsprites)")
     parser.add_argument("--recipe", choices=list(RECIPES), help="training settings (default: fast)")
     parser.add_argument("--steps", type=int, help="length of the run in optimiser steps (default: the recipe's)")
     parser.add_argument("--seed", type=int, help="seed of weights, data and noise, a whole number from 0 (default: 0)")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="auto takes cuda where there is one")
+    parser.add_argument(
+        "--device", choices=["auto", "cpu", "cuda"], default="auto", help="auto takes cuda where there is one"
+    )
     parser.add_argument("--out", type=Path, help="run folder (default: runs/DATASET-RECIPE-seedN)")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out from its last checkpoint")
     parser.add_argument("--mnist-dir", help="folder of MNIST's IDX files, to draw digits from all 60,000")
@@ -61,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> bool:
     """Trains, evaluates and reports; returns whether the run is complete."""
-    given = {"dataset": args.dataset, "recipe": args.recipe, "steps": args.steps, "seed": args.seed, "mnist_dir": args.mnist_dir}
+    given = {name: getattr(args, name) for name in ("dataset", "recipe", "steps", "seed", "mnist_dir")}
     out = args.out or Path("runs") / f"{args.dataset or 'multi-dsprites'}-{args.recipe or 'fast'}-seed{args.seed or 0}"
     with RunFolder(out, args.resume) as folder:
         settings = resumed_settings(folder, given) if args.resume else fresh_settings(given)
@@ -134,15 +138,32 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def watch(training: loop.Training, dataset: Any, validation: Any, folder: RunFolder, facts: dict[str, Any], console: Console) -> bool:
+def watch(
+    training: loop.Training,
+    dataset: SceneDataset,
+    validation: SceneDataset,
+    folder: RunFolder,
+    facts: dict[str, Any],
+    console: Console,
+) -> bool:
     """Trains under a progress bar. SIGINT and SIGTERM stop it after the current step, checkpoint written."""
     stopped = []
-    handlers = {number: signal.signal(number, lambda *_: stopped.append(True)) for number in (signal.SIGINT, signal.SIGTERM)}
-    columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+    handlers = {
+        number: signal.signal(number, lambda *_: stopped.append(True)) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
     try:
         with Progress(*columns, console=console) as bar:
             task = bar.add_task("", total=training.recipe.steps, completed=training.progress.step)
-            return loop.train(training, dataset, validation, folder, facts, reporter(bar, task, console), lambda: bool(stopped))
+            return loop.train(
+                training, dataset, validation, folder, facts, reporter(bar, task, console), lambda: bool(stopped)
+            )
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
@@ -166,13 +187,14 @@ def reporter(bar: Progress, task: TaskID, console: Console) -> Any:
     return report
 
 
-def summary(metrics: dict[str, float], training: loop.Training, out: Path) -> Table:
+def summary(metrics: dict[str, float | None], training: loop.Training, out: Path) -> Table:
     """The table at the end of a run."""
     table = Table(title="Test splits", show_header=False, title_justify="left")
+    error = metrics["location_error_px"]
     rows = {
         "count right, 0 to 3 objects": f"{metrics['count_accuracy_0_3']:.2%}",
         "count right, 7 objects": f"{metrics['count_accuracy_7']:.2%}",
-        "location error": f"{metrics['location_error_px']:.2f} px",
+        "location error": "none found" if error is None else f"{error:.2f} px",
         "missed / false objects": f"{metrics['miss_rate']:.3%} / {metrics['false_rate']:.3%}",
         "ELBO / bound": f"{metrics['elbo']:.1f} / {metrics['log_likelihood_bound']:.1f} nats per frame",
         "training": f"{training.progress.seconds:.0f} s, {training.progress.skipped} steps skipped",

@@ -12,7 +12,7 @@ from lavae_rl.shapes import Frames
 _ZOOM, _MARGIN = 3, 4
 _MARK_COLOR = (255, 160, 0)
 
-Picture = UInt8[np.ndarray, "height width 3"]
+Picture = UInt8[np.ndarray, "rows columns 3"]
 
 
 def reconstruction_figure(model: LAVAE, frames: Frames) -> Picture:
@@ -21,9 +21,7 @@ def reconstruction_figure(model: LAVAE, frames: Frames) -> Picture:
     mean = model.decode(objects, frames.shape[1:3])
     rows = []
     for pictures in (frames, np.rint(mean * 255).astype(np.uint8)):
-        marked = [
-            mark_centres(picture, objects.location[i, : objects.count[i]]) for i, picture in enumerate(pictures)
-        ]
+        marked = [mark_centres(picture, objects.location[i, : objects.count[i]]) for i, picture in enumerate(pictures)]
         rows.append(np.concatenate(marked, axis=1))
     return np.concatenate(rows, axis=0)
 
@@ -37,7 +35,10 @@ def mark_centres(frame: UInt8[np.ndarray, "height width channels"], location: np
         centre = (int(column) * _ZOOM + _ZOOM // 2, int(row) * _ZOOM + _ZOOM // 2)
         cv2.drawMarker(large, centre, (0, 0, 0), cv2.MARKER_CROSS, 4 * _ZOOM, 3)
         cv2.drawMarker(large, centre, _MARK_COLOR, cv2.MARKER_CROSS, 4 * _ZOOM, 1)
-    return cv2.copyMakeBorder(large, *(4 * [_MARGIN // 2]), cv2.BORDER_CONSTANT, value=(96, 96, 96))
+    edge = _MARGIN // 2
+    framed = np.full((large.shape[0] + _MARGIN, large.shape[1] + _MARGIN, 3), 96, np.uint8)
+    framed[edge:-edge, edge:-edge] = large
+    return framed
 
 
 def save_png(path: str | Path, picture: Picture) -> None:
@@ -46,5 +47,6 @@ def save_png(path: str | Path, picture: Picture) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    if not cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
-        raise OSError(f"could not write {path}")
+    # Not cv2.imwrite: it returns False, or raises its own error, without saying what is wrong.
+    _, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    Path(path).write_bytes(encoded.tobytes())

@@ -43,13 +43,13 @@ class Detection:
 
     @property
     def miss_rate(self) -> float:
-        """Fraction of true objects without a matching prediction."""
-        return 1 - len(self.displacement) / max(self.objects, 1)
+        """Fraction of true objects without a matching prediction; 0 where there are no objects."""
+        return (self.objects - len(self.displacement)) / max(self.objects, 1)
 
     @property
     def false_rate(self) -> float:
-        """Fraction of predictions without a matching object."""
-        return 1 - len(self.displacement) / max(self.predictions, 1)
+        """Fraction of predictions without a matching object; 0 where nothing is predicted."""
+        return (self.predictions - len(self.displacement)) / max(self.predictions, 1)
 
     @property
     def location_error(self) -> float:
@@ -85,7 +85,7 @@ def match_locations(
     """
     distance = np.linalg.norm(predicted[:, None].astype(float) - true[None], axis=2)
     # Beyond the radius every distance costs the same, so a hopeless object cannot pull a good pair apart.
-    rows, columns = linear_sum_assignment(np.minimum(distance, 2 * radius))
+    rows, columns = linear_sum_assignment(np.where(distance <= radius, distance, 2 * radius))
     near = distance[rows, columns] <= radius
     return rows[near], columns[near]
 
@@ -94,6 +94,8 @@ def detect(model: LAVAE, dataset: SceneDataset, num_scenes: int | None = None) -
     """Encodes the first ``num_scenes`` scenes (None: all) and compares with the truth."""
     total = Detection(0, 0, np.zeros((0, 2)), 0, 0)
     stop = len(dataset) if num_scenes is None else min(num_scenes, len(dataset))
+    if stop < 1:
+        raise ValueError(f"expected at least one scene to measure on, got {stop}")
     for start in range(0, stop, _BATCH):
         index = slice(start, min(start + _BATCH, stop))
         scenes, objects = dataset.scenes[index], model.encode(dataset[index])
@@ -124,9 +126,11 @@ def evaluate(
 
     Returns:
         ``count_accuracy_0_3``, ``count_accuracy_7``; over both splits ``location_error_px``, ``miss_rate``,
-        ``false_rate`` (see ``Detection``; the error is None where nothing matches); ``elbo`` (single sample) and ``log_likelihood_bound``, mean nats per frame;
-        ``seconds``.
+        ``false_rate`` (see ``Detection``; the error is None where nothing matches); ``elbo`` (single sample) and
+        ``log_likelihood_bound``, mean nats per frame; ``seconds``.
     """
+    if min(num_samples, bound_scenes) < 1:
+        raise ValueError(f"expected num_samples and bound_scenes of at least 1, got {num_samples} and {bound_scenes}")
     start = time.perf_counter()
     few, seven = (load_dataset(name, split, seed, **source) for split in ("test", "test-7"))
     found_few, found_seven = detect(model, few, num_scenes), detect(model, seven, num_scenes)

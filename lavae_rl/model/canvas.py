@@ -51,7 +51,7 @@ def empty_scene(images: Images) -> Images:
 
 
 def bernoulli_log_likelihood(images: Images, mean: Images) -> Float[Tensor, "batch channels height width"]:
-    """log p(x_i | theta_i) of each pixel and channel, in nats (eq. 12), the mean clamped above and kept off 0 and 1.
+    """Log p(x_i | theta_i) of each pixel and channel, in nats (eq. 12), the mean clamped above and kept off 0 and 1.
 
     ``EPSILON`` is added rather than clamped to: a lit pixel whose sprite is still dark must pull it up.
     """

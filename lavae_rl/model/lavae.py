@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from lavae_rl.model import networks
 from lavae_rl.model.canvas import compose
 from lavae_rl.model.objects import Objects
 from lavae_rl.model.posterior import Detections, find_peaks
-from lavae_rl.shapes import Images
+from lavae_rl.shapes import AnyFrames, Images
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 
@@ -81,18 +81,19 @@ class LAVAE(nn.Module):
 
     @property
     def count_log_probs(self) -> Float[Tensor, " counts"]:
-        """log p(n) for n = 0..N_max, eq. (2)."""
+        """Log p(n) for n = 0..N_max, eq. (2)."""
         return F.log_softmax(self.count_logits, dim=0)
 
-    def images(self, frames: UInt8[np.ndarray, "..."] | UInt8[Tensor, "..."]) -> Images:
+    def images(self, frames: AnyFrames) -> Images:
         """Turns frames into what the networks read: float32 0 or 1, (batch, channels, height, width), on the device.
 
         Raises:
             TypeError: not a uint8 array.
             ValueError: wrong rank, channels or size, or values other than 0 and 255.
         """
-        if not isinstance(frames, np.ndarray | Tensor) or frames.dtype not in (np.uint8, torch.uint8):
-            raise TypeError(f"expected frames as a uint8 array, got {getattr(frames, 'dtype', type(frames).__name__)}")
+        dtype = getattr(frames, "dtype", type(frames).__name__)
+        if str(dtype).removeprefix("torch.") != "uint8":
+            raise TypeError(f"expected frames as a uint8 array, got {dtype}")
         shape, channels = tuple(frames.shape), self.config.channels
         if len(shape) != 4 or shape[3] != channels:
             raise ValueError(
@@ -104,8 +105,8 @@ class LAVAE(nn.Module):
         frames = torch.as_tensor(frames).to(self.device)
         if not ((frames == 0) | (frames == 255)).all():
             raise ValueError(
-                f"expected pixel values 0 and 255 only, got values up to {int(frames.max())}; binarise the frames first, "
-                "for instance (frames > 127) * np.uint8(255)"
+                f"expected pixel values 0 and 255 only, got values up to {int(frames.max())}; "
+                "binarise the frames first, for instance (frames > 127) * np.uint8(255)"
             )
         return frames.permute(0, 3, 1, 2).float() / 255
 
@@ -115,7 +116,7 @@ class LAVAE(nn.Module):
         return find_peaks(self.location_network(images))
 
     @torch.inference_mode()
-    def encode(self, frames: UInt8[np.ndarray, "..."] | UInt8[Tensor, "..."]) -> Objects:
+    def encode(self, frames: AnyFrames) -> Objects:
         """Finds the objects: their number, locations and mean appearances. Deterministic.
 
         Args:
@@ -187,7 +188,7 @@ class LAVAE(nn.Module):
     @torch.inference_mode()
     def log_likelihood(
         self,
-        frames: UInt8[np.ndarray, "..."] | UInt8[Tensor, "..."],
+        frames: AnyFrames,
         num_samples: int = 100,
         generator: torch.Generator | None = None,
     ) -> Float[Tensor, " batch"]:
@@ -249,7 +250,9 @@ class LAVAE(nn.Module):
             weights = load_file(folder / WEIGHTS_FILE)
             model.load_state_dict(weights, strict=True)
         except (SafetensorError, RuntimeError) as error:
-            raise ValueError(f"{folder / WEIGHTS_FILE} is damaged or not a LAVAE of its {CONFIG_FILE}: {error}") from error
+            raise ValueError(
+                f"{folder / WEIGHTS_FILE} is damaged or does not fit its {CONFIG_FILE}: {error}"
+            ) from error
         if broken := [key for key, value in weights.items() if not torch.isfinite(value.float()).all()]:
             raise ValueError(f"{folder / WEIGHTS_FILE} holds NaN or infinite weights: {', '.join(broken)}")
         return model.to(device).eval()

@@ -10,7 +10,7 @@ found at half and quarter resolution, and the appearance map is evaluated only w
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -42,7 +42,8 @@ class _Residual(nn.Module):
         self.convolutions = nn.Sequential(_conv(channels, channels), _conv(channels, channels))
 
     def forward(self, features: Tensor) -> Tensor:
-        return features + self.convolutions(features)
+        refined: Tensor = self.convolutions(features)
+        return features + refined
 
 
 class FastLocationNetwork(nn.Module):
@@ -55,9 +56,10 @@ class FastLocationNetwork(nn.Module):
         self.lift = nn.Sequential(_conv(trunk, stem, kernel=1), nn.Upsample(scale_factor=2))
         self.merge = _conv(stem, stem)
         self.head = nn.Conv2d(stem, 4, 1)
-        nn.init.constant_(self.head.bias, -5.0)  # objects are rare: start near "nowhere"
+        nn.init.constant_(cast("Tensor", self.head.bias), -5.0)  # objects are rare: start near "nowhere"
 
     def forward(self, images: Images) -> LogitMaps:
+        """One logit per pixel."""
         height, width = images.shape[-2:]
         padded = F.pad(images, (0, -width % 4, 0, -height % 4))
         fine = self.stem(padded)
@@ -83,6 +85,7 @@ class FastAppearanceNetwork(nn.Module):
     def forward(
         self, images: Images, image_index: ObjectIndex, location: ObjectLocations
     ) -> tuple[AppearanceVectors, AppearanceVectors]:
+        """Mean and log-variance of q(a | l, x) of each object."""
         windows = crop_windows(images, image_index, location, self.size)
         mean, log_variance = self.layers(windows).chunk(2, dim=1)
         return mean, log_variance.clamp(*LOG_VARIANCE_RANGE)
@@ -107,6 +110,7 @@ class FastSpriteDecoder(nn.Module):
         nn.init.zeros_(self.texture.bias)
 
     def forward(self, appearance: AppearanceVectors) -> Sprites:
+        """Pixel means of each sprite."""
         channels, size, _ = self.shape
         features = self.trunk(appearance)
         mask = torch.sigmoid(self.mask(features)).view(-1, 1, size, size)

@@ -15,7 +15,6 @@ from lavae_rl.shapes import AppearanceVectors, Images, LogitMaps, ObjectIndex, S
 PerImage = Float[Tensor, " batch"]
 
 
-
 @dataclass(frozen=True)
 class ELBOTerms:
     """The terms of the ELBO, each (batch,) in nats: ``elbo = log_likelihood - kl_count - kl_location - kl_appearance``.
@@ -54,7 +53,7 @@ def kl_count(model: LAVAE, count: Int[Tensor, " batch"]) -> PerImage:
 
 
 def log_prior_locations(count: Int[Tensor, " batch"], pixels: int) -> PerImage:
-    """log p(l_1..n | n) = -sum_{k=1..n} log(L - k + 1), eq. (3)."""
+    """Log p(l_1..n | n) = -sum_{k=1..n} log(L - k + 1), eq. (3)."""
     left = pixels - torch.arange(int(count.max()) if len(count) else 0, device=count.device)
     log_left = torch.cat([left.new_zeros(1, dtype=torch.float), left.float().log().cumsum(0)])
     return -log_left[count]
@@ -63,11 +62,11 @@ def log_prior_locations(count: Int[Tensor, " batch"], pixels: int) -> PerImage:
 def reconstruct(
     model: LAVAE, images: Images, found: Detections, generator: torch.Generator | None
 ) -> tuple[PerImage, PerImage, Sprites]:
-    """log p(x | a, l, n) at one sample of a, KL of the appearances, and the decoded sprites, at given locations."""
+    """Log p(x | a, l, n) at one sample of a, KL of the appearances, and the decoded sprites, at given locations."""
     mean, log_variance = model.appearance_network(images, found.image_index, found.location)
     noise = torch.randn(mean.shape, generator=generator, device=mean.device)
     sprites = model.sprite_decoder(mean + noise * (0.5 * log_variance).exp())
-    theta = compose(sprites, found.image_index, found.location, len(images), images.shape[-2:])
+    theta = compose(sprites, found.image_index, found.location, len(images), _size(images))
     log_likelihood = bernoulli_log_likelihood(images, theta).sum((1, 2, 3))
     kl = sum_by_image(kl_appearance(mean, log_variance), found.image_index, len(images))
     return log_likelihood, kl, sprites
@@ -85,6 +84,10 @@ def elbo_terms(model: LAVAE, images: Images, generator: torch.Generator | None =
     return ELBOTerms(log_likelihood, kl_count(model, count), location, kl)
 
 
+def _size(images: Tensor) -> tuple[int, int]:
+    return images.shape[-2], images.shape[-1]
+
+
 def _inferred_count(model: LAVAE, logits: LogitMaps) -> Int[Tensor, " batch"]:
     # Inference itself has no limit, but a density must not put mass where the prior has none.
     return find_peaks(logits).count.clamp(max=model.config.max_objects)
@@ -100,7 +103,7 @@ def _as_detections(flat: Int[Tensor, "batch slots"], count: Int[Tensor, " batch"
 def importance_weighted_bound(
     model: LAVAE, images: Images, num_samples: int, generator: torch.Generator | None = None
 ) -> PerImage:
-    """log (1/S) sum_s p(x, z_s) / q(z_s | x), a lower bound on log p(x) in expectation (paper: 100 samples).
+    """Log (1/S) sum_s p(x, z_s) / q(z_s | x), a lower bound on log p(x) in expectation (paper: 100 samples).
 
     Images are handled one at a time, so memory grows with ``num_samples`` alone.
     """
@@ -124,7 +127,7 @@ def _log_weights(
     num_samples: int,
     generator: torch.Generator | None,
 ) -> Float[Tensor, " samples"]:
-    """log p(x, z) - log q(z | x) of each sample z = (n, l, a) for one image."""
+    """Log p(x, z) - log q(z | x) of each sample z = (n, l, a) for one image."""
     counts, log_probs = count.expand(num_samples), log_probs.expand(num_samples, -1)
     flat = sample_locations(log_probs, int(count), generator)
     found = _as_detections(flat, counts, image.shape[-1])
@@ -132,8 +135,8 @@ def _log_weights(
     mean, log_variance = model.appearance_network(image[None], same, found.location)
     noise = torch.randn(mean.shape, generator=generator, device=mean.device)
     appearance = mean + noise * (0.5 * log_variance).exp()
-    theta = compose(model.sprite_decoder(appearance), found.image_index, found.location, num_samples, image.shape[-2:])
-    log_p_x = bernoulli_log_likelihood(image[None], theta).sum((1, 2, 3))
+    theta = compose(model.sprite_decoder(appearance), found.image_index, found.location, num_samples, _size(image))
+    log_p_x = bernoulli_log_likelihood(image.expand_as(theta), theta).sum((1, 2, 3))
     # log p(a) - log q(a | l, x): the constants log 2 pi cancel.
     ratio = 0.5 * (noise.square() + log_variance - appearance.square()).sum(1)
     log_location = log_prior_locations(counts, log_probs.shape[1]) - ordered_log_prob(log_probs, flat, counts)

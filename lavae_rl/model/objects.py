@@ -1,14 +1,18 @@
 """Objects: what ``LAVAE.encode`` returns and ``LAVAE.decode`` draws."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
 
 from lavae_rl.model.posterior import Detections
 from lavae_rl.shapes import AppearanceVectors
+
+Array = Any
+"""A NumPy array or a torch tensor; the shapes and dtypes below are checked for both."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +26,10 @@ class Objects:
         mask: (batch, slots) bool, True where a slot holds an object.
     """
 
-    count: Int[np.ndarray | Tensor, " batch"]
-    location: Int[np.ndarray | Tensor, "batch slots 2"]
-    appearance: Float[np.ndarray | Tensor, "batch slots latents"]
-    mask: Bool[np.ndarray | Tensor, "batch slots"]
+    count: Int[Array, " batch"]
+    location: Int[Array, "batch slots 2"]
+    appearance: Float[Array, "batch slots latents"]
+    mask: Bool[Array, "batch slots"]
 
     @staticmethod
     def from_detections(found: Detections, appearance: AppearanceVectors) -> "Objects":
@@ -47,5 +51,5 @@ class Objects:
         """The same objects as tensors on ``device``."""
         return self._map(lambda value: torch.as_tensor(value, device=device))
 
-    def _map(self, convert) -> "Objects":  # type: ignore[no-untyped-def]
+    def _map(self, convert: Callable[[Array], Array]) -> "Objects":
         return Objects(*map(convert, (self.count, self.location, self.appearance, self.mask)))

@@ -60,7 +60,7 @@ def find_peaks(logits: LogitMaps) -> Detections:
 
 
 def location_log_probs(logits: LogitMaps, sharpness: Tensor) -> Float[Tensor, "batch pixels"]:
-    """log q(l_1 | x) over all locations, row by row: the softmax of logits scaled by ``sharpness * log(L)``.
+    """Log q(l_1 | x) over all locations, row by row: the softmax of logits scaled by ``sharpness * log(L)``.
 
     L is the number of locations. The factor log(L) keeps the probability of a hot location the same on canvases of
     any size (paper, "Rescaling location logits"); counting by the sign of a logit needs no rescaling.
@@ -72,7 +72,7 @@ def location_log_probs(logits: LogitMaps, sharpness: Tensor) -> Float[Tensor, "b
 def ordered_log_prob(
     log_probs: Float[Tensor, "batch pixels"], location: Int[Tensor, "batch slots"], count: Int[Tensor, " batch"]
 ) -> Float[Tensor, " batch"]:
-    """log q(l_1..n | x) of an ordered tuple drawn without replacement, eq. (11); slots past the count are ignored."""
+    """Log q(l_1..n | x) of an ordered tuple drawn without replacement, eq. (11); slots past the count are ignored."""
     total = log_probs.new_zeros(len(log_probs))
     for slot in range(location.shape[1]):
         chosen = location[:, slot : slot + 1]

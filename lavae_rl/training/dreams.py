@@ -18,10 +18,6 @@ MASK_LEVEL = 0.3
 """Pixel mean above which a pixel belongs to a decoded sprite."""
 
 
-SLACK = 0.75
-"""How far, in pixels along each axis, the centre of mass of a remembered sprite may be from its location."""
-
-
 class SpriteMemory(nn.Module):
     """The latest sprites of the wake phase, in a ring buffer (a module, so that checkpoints keep it)."""
 
@@ -56,18 +52,18 @@ def cut_out(images: Images, found: Detections, sprites: Sprites) -> Bool[Tensor,
 
 
 def _recentre(sprites: Bool[Tensor, "objects channels size size"]) -> Bool[Tensor, "objects channels size size"]:
-    """Shifts sprites whose centre of mass is far from the window's centre, by whole pixels.
+    """Shifts each sprite by whole pixels, so that its centre of mass is the centre of its window.
 
-    Where the centre of a sprite is cannot be observed: network and decoder could agree on any point, and, trained on
-    each other, drift. The centre of mass ties them down. Within ``SLACK`` the network's own choice stands, for
-    rounding a centre of mass that lies between two pixels would make a steady sprite jump.
+    Where the centre of a sprite is cannot be observed: location network and decoder could agree on any point, and,
+    trained on each other, drift. The centre of mass ties them down.
     """
     half = sprites.shape[-1] // 2
     mass = sprites.any(1).float()
     total = mass.sum((1, 2)).clamp(min=1)
     offset = torch.arange(-half, half + 1, device=sprites.device, dtype=mass.dtype)
     centre = torch.stack([(mass.sum(2) * offset).sum(1), (mass.sum(1) * offset).sum(1)], dim=1) / total[:, None]
-    shift = torch.where(centre.abs() > SLACK, centre, 0.0).round().long()
+    # Symmetric sprites have their centre on a pixel or midway between two: a quarter keeps both clear of rounding.
+    shift = (centre + 0.25).round().long()
     own = torch.arange(len(sprites), device=sprites.device)
     return crop_windows(sprites.float(), own, half + shift, sprites.shape[-1]) > 0.5
 

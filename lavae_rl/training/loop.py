@@ -60,7 +60,8 @@ class Training:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = LAVAE(config)
-        self.model = model.to(device, memory_format=torch.channels_last)
+        self.model = model.to(device)
+        self.model.location_network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.model).eval()
         self.memory = SpriteMemory(recipe.memory, config.channels, config.sprite_size).to(device)
         self.generator = torch.Generator(device)
@@ -86,7 +87,7 @@ class Training:
                 dreaming, dream_terms = self._dream(frames.shape[1:3])
                 loss, terms = loss + dreaming, terms | dream_terms
         self.optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), recipe.max_gradient_norm)
         if math.isfinite(loss.item()) and math.isfinite(norm.item()):
             self._update()
@@ -141,8 +142,8 @@ class Training:
 
     def state(self) -> dict[str, Any]:
         """Everything a resumed run needs, as tensors and numbers."""
-        parts = {"model": self.model, "average": self.average, "memory": self.memory, "optimizer": self.optimizer}
-        return {"progress": vars(self.progress)} | {name: part.state_dict() for name, part in parts.items()}
+        parts = {name: getattr(self, name).state_dict() for name in ("model", "average", "memory", "optimizer")}
+        return {"progress": vars(self.progress), **parts}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Takes up a saved state.

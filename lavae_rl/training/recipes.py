@@ -40,7 +40,7 @@ class Recipe:
     """Most objects in a dream; counts are uniform from 0."""
     memory: int = 1_024
     """Sprites that dreams are made of: the latest this many."""
-    location_weight: float = 0.1
+    location_weight: float = 1.0
     """Weight of -log q(l | x) beside the focal loss."""
     average_decay: float = 0.99
     """Decay of the moving average of the weights, which is what is evaluated and saved."""

@@ -39,7 +39,7 @@ class RunFolder:
     def __init__(self, path: str | Path, resume: bool) -> None:
         self.path = Path(path)
         if resume and not (self.path / CONFIG_FILE).is_file():
-            raise FileNotFoundError(f"nothing to resume in {self.path}: it has no {CONFIG_FILE}; start without --resume")
+            raise FileNotFoundError(f"nothing to resume in {self.path}: no {CONFIG_FILE} there; start without --resume")
         if not resume and self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise FileExistsError(
                 f"{self.path} holds another run or other files; continue that run with --resume, "
@@ -91,9 +91,8 @@ class RunFolder:
         if not path.exists():
             return None
         try:
-            state = torch.load(path, map_location=device, weights_only=True)
-            return {key: state[key] for key in state}
-        except (RuntimeError, pickle.UnpicklingError, EOFError, TypeError, KeyError, OSError) as error:
+            return dict(torch.load(path, map_location=device, weights_only=True))
+        except (RuntimeError, pickle.UnpicklingError, EOFError, LookupError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is truncated or not a checkpoint of this program: {error}") from error
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:

@@ -1,0 +1,45 @@
+# Every target installs what it needs into $(VENV) first, once. On Linux without a GPU, save a 3 GB download with
+#   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make setup
+VENV ?= .venv
+PYTHON ?= python3
+DATASET ?= multi-dsprites
+
+BIN = $(VENV)/bin
+INSTALLED = $(VENV)/.installed
+
+.PHONY: help setup pretrain test check format wheel clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(INSTALLED) ## install the package and its tools, at the tested versions, into .venv (VENV=...)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+pretrain: $(INSTALLED) ## train a LAVAE on multi-dsprites (DATASET=...)
+	$(BIN)/python pretrain/train_lavae.py --dataset $(DATASET)
+
+test: $(INSTALLED) ## run the tests and the examples in the docstrings
+	$(BIN)/pytest
+
+check: $(INSTALLED) ## look for faults of format, style, types and spelling
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy lavae_rl pretrain tests benchmarks
+	$(BIN)/codespell
+
+format: $(INSTALLED) ## format the code and mend what can be mended without thought
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+# What an earlier build left in build/ would be packed again, deleted files included.
+wheel: $(INSTALLED) ## build the wheel into dist/
+	rm -rf build
+	$(BIN)/python -m build --wheel --no-isolation
+
+clean: ## delete what building and checking left behind (not .venv, data/ or runs/)
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	find . -path './.*' -prune -o -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,123 @@
+import math
+
+import pytest
+import torch
+
+from lavae_rl.model.posterior import Detections
+from lavae_rl.training.dreams import SpriteMemory, centre_loss, cut_out, dream, location_loss
+
+SIZE = 21
+
+
+def _generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def _filled(side, capacity=4):
+    """A memory of squares of a given odd side, centred."""
+    memory = SpriteMemory(capacity, 1, SIZE)
+    sprite = torch.zeros(1, 1, SIZE, SIZE, dtype=torch.bool)
+    half = side // 2
+    sprite[..., 10 - half : 11 + half, 10 - half : 11 + half] = True
+    memory.write(sprite)
+    return memory
+
+
+def test_the_memory_keeps_the_latest_sprites():
+    memory = SpriteMemory(3, 1, 2)
+    assert len(memory) == 0
+    for number in range(5):
+        memory.write(torch.tensor([number // 2 % 2, number % 2, 1, 1], dtype=torch.bool).view(1, 1, 2, 2))
+    assert len(memory) == 3
+    first_rows = {tuple(sprite[0, 0].tolist()) for sprite in memory.sprites}
+    assert first_rows == {(True, False), (True, True), (False, False)}  # of numbers 2, 3 and 4
+
+
+def test_the_memory_takes_no_black_sprites_and_no_more_than_it_holds():
+    memory = SpriteMemory(3, 1, 2)
+    memory.write(torch.zeros(2, 1, 2, 2, dtype=torch.bool))
+    assert len(memory) == 0
+    memory.write(torch.ones(10, 1, 2, 2, dtype=torch.bool))
+    assert len(memory) == 3
+
+
+def test_a_dream_has_a_sprite_at_each_centre_and_nothing_else():
+    images, centres = dream(_filled(5), 40, 6, (50, 70), _generator())
+    assert images.shape == (40, 1, 50, 70)
+    expected = torch.nn.functional.max_pool2d(centres[:, None].float(), 5, stride=1, padding=2)
+    torch.testing.assert_close(images, expected)
+
+
+def test_dreamed_sprites_never_touch():
+    _, centres = dream(_filled(5), 40, 12, (50, 50), _generator())
+    for image in centres:
+        at = image.nonzero()
+        apart = (at[:, None] - at[None]).abs().amax(2)
+        assert ((apart >= 6) | torch.eye(len(at), dtype=torch.bool)).all()  # side 5 and one dark pixel between
+
+
+def test_dreamed_counts_reach_from_none_to_all():
+    _, centres = dream(_filled(3), 300, 4, (64, 64), _generator())
+    counts = torch.bincount(centres.flatten(1).sum(1), minlength=5)
+    assert len(counts) == 5
+    assert (counts > 30).all()
+
+
+def test_dreams_follow_their_generator():
+    first, again = (dream(_filled(5), 3, 6, (50, 50), _generator(7))[0] for _ in range(2))
+    other, _ = dream(_filled(5), 3, 6, (50, 50), _generator(8))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_a_cut_out_leaves_the_neighbour_behind_and_is_recentred():
+    image = torch.zeros(1, 1, 64, 64)
+    image[0, 0, 28:35, 27:34] = 1  # centre (31, 30)
+    image[0, 0, 28:35, 38:42] = 1  # a neighbour in the same window
+    found = Detections(torch.tensor([0]), torch.tensor([[30, 32]]), torch.tensor([1]))
+    decoded = torch.zeros(1, 1, SIZE, SIZE)
+    decoded[..., 8:15, 5:12] = 0.9  # the model's idea of the object, in the window around (30, 32)
+    sprite = cut_out(image, found, decoded)
+    expected = torch.zeros(SIZE, SIZE, dtype=torch.bool)
+    expected[7:14, 7:14] = True
+    assert torch.equal(sprite[0, 0], expected)
+
+
+def test_nothing_to_cut_out():
+    none = torch.zeros(0, dtype=torch.int64)
+    found = Detections(none, torch.zeros(0, 2, dtype=torch.int64), torch.zeros(1, dtype=torch.int64))
+    assert cut_out(torch.zeros(1, 1, 64, 64), found, torch.zeros(0, 1, SIZE, SIZE)).shape == (0, 1, SIZE, SIZE)
+
+
+def _centre(*places):
+    centres = torch.zeros(1, 9, 9, dtype=torch.bool)
+    for row, column in places:
+        centres[0, row, column] = True
+    return centres
+
+
+def _logits(places, high=6.0):
+    return torch.where(_centre(*places), high, -6.0)
+
+
+def test_the_centre_loss_prefers_the_right_place_to_its_neighbour_to_nothing():
+    centres = _centre((4, 4))
+    right, beside, far = (
+        centre_loss(_logits(places), centres).item() for places in ([(4, 4)], [(4, 4), (4, 5)], [(4, 4), (0, 0)])
+    )
+    assert right < beside < far
+    assert centre_loss(_logits([]), centres).item() > right
+
+
+def test_losses_of_scenes_without_objects_are_finite():
+    nothing = _centre()
+    assert centre_loss(_logits([]), nothing).item() == pytest.approx(0, abs=1e-3)
+    assert location_loss(torch.zeros(1, 81), nothing).item() == 0
+
+
+def test_the_location_loss_is_least_at_equal_shares():
+    centres = _centre((1, 1), (5, 5))
+    equal = torch.log_softmax(_logits([(1, 1), (5, 5)], high=30.0).flatten(1), 1)
+    uneven = equal + torch.where(_centre((1, 1)), 0.3, 0.0).flatten(1)
+    assert location_loss(equal, centres).item() == pytest.approx(math.log(2), abs=1e-3)
+    assert location_loss(torch.log_softmax(uneven, 1), centres) > location_loss(equal, centres)

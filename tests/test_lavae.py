@@ -1,0 +1,169 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from lavae_rl.model.lavae import LAVAE, LAVAEConfig
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"channels": 2},
+        {"sprite_size": 20},
+        {"sprite_size": 3},
+        {"latents": 0},
+        {"max_objects": 0},
+        {"networks": "huge"},
+    ],
+    ids=str,
+)
+def test_settings_out_of_range_are_refused(values):
+    with pytest.raises(ValueError, match="expected"):
+        LAVAEConfig(**values)
+
+
+@pytest.mark.parametrize(
+    ("frames", "error", "message"),
+    [
+        (np.zeros((1, 64, 64, 1), np.float32), TypeError, "uint8 array, got float32"),
+        (torch.zeros(1, 64, 64, 1), TypeError, "uint8 array, got torch.float32"),
+        (np.zeros((64, 64, 1), np.uint8), ValueError, r"frame\[None\]"),
+        (np.zeros((1, 64, 64, 3), np.uint8), ValueError, r"\(batch, height, width, 1\), got \(1, 64, 64, 3\)"),
+        (np.zeros((1, 1, 64, 64), np.uint8), ValueError, "channel-first"),
+        (np.zeros((1, 20, 64, 1), np.uint8), ValueError, "at least 21 px"),
+        (np.full((1, 64, 64, 1), 7, np.uint8), ValueError, "0 and 255 only, got values up to 7"),
+    ],
+    ids=["float", "torch float", "one frame", "colour", "channel first", "small", "grey"],
+)
+def test_frames_it_cannot_read_are_refused_with_the_remedy(untrained, frames, error, message):
+    with pytest.raises(error, match=message):
+        untrained.encode(frames)
+
+
+def test_encoding_finds_number_and_locations_on_a_canvas_that_is_not_square(dotted, dots):
+    frames = np.concatenate([dots(40, 70, (9, 60), (30, 12)), dots(40, 70), dots(40, 70, (20, 33))])
+    objects = dotted.encode(frames)
+    assert objects.count.tolist() == [2, 0, 1]
+    assert objects.mask.tolist() == [[True, True], [False, False], [True, False]]
+    assert objects.location[0].tolist() == [[9, 60], [30, 12]]
+    assert objects.location[2].tolist() == [[20, 33], [0, 0]]
+    assert objects.appearance.shape == (3, 2, 4)
+    assert (objects.appearance[~objects.mask] == 0).all()
+
+
+def test_torch_frames_give_the_same_objects_as_tensors(dotted, dots):
+    frames = dots(40, 70, (9, 60), (30, 12))
+    array, tensor = dotted.encode(frames), dotted.encode(torch.from_numpy(frames))
+    assert isinstance(tensor.count, torch.Tensor)
+    np.testing.assert_array_equal(array.location, tensor.location.numpy())
+    np.testing.assert_allclose(array.appearance, tensor.appearance.numpy())
+
+
+def test_frames_without_objects_and_batches_without_frames_work(dotted, dots):
+    assert dotted.encode(dots(32, 32)).location.shape == (1, 0, 2)
+    assert dotted.encode(dots(32, 32)[:0]).count.shape == (0,)
+    assert dotted.decode(dotted.encode(dots(32, 32)), (32, 32)).max() == 0
+
+
+def test_encoding_does_not_depend_on_the_batch_or_on_chance(dotted, dots):
+    frames = np.concatenate([dots(40, 40, (9, 30)), dots(40, 40, (20, 12), (30, 30))])
+    both, again, alone = dotted.encode(frames), dotted.encode(frames), dotted.encode(frames[1:])
+    np.testing.assert_array_equal(both.appearance, again.appearance)
+    np.testing.assert_allclose(both.appearance[1], alone.appearance[0], atol=1e-5)
+
+
+def test_decoding_draws_each_object_at_its_location(dotted, dots):
+    objects = dotted.encode(dots(50, 60, (10, 45)))
+    mean = dotted.decode(objects, (50, 60))
+    assert mean.shape == (1, 50, 60, 1)
+    rows, columns = mean[0, :, :, 0].nonzero()
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (0, 20, 35, 55)
+
+
+def test_decoding_off_the_canvas_is_refused(dotted, dots):
+    objects = dotted.encode(dots(50, 60, (10, 45)))
+    with pytest.raises(ValueError, match="expected locations on the"):
+        dotted.decode(objects, (40, 40))
+
+
+def test_samples_have_distinct_locations_and_the_counts_asked_for(untrained):
+    objects = untrained.sample(50, num_objects=6, canvas_size=(3, 4), generator=torch.Generator().manual_seed(0))
+    flat = objects.location[..., 0] * 4 + objects.location[..., 1]
+    assert all(len(set(row.tolist())) == 6 for row in flat)
+    assert objects.location.amax((0, 1)).tolist() == [2, 3]
+    assert untrained.decode(untrained.sample(2, 3), (64, 64)).shape == (2, 64, 64, 1)
+
+
+def test_samples_follow_the_learned_count_prior(untrained):
+    with torch.no_grad():
+        untrained.count_logits.copy_(torch.tensor([0.1, 0.2, 0.0001, 0.6999]).log())
+    count = untrained.sample(4_000, generator=torch.Generator().manual_seed(0)).count
+    frequency = torch.bincount(count, minlength=4) / 4_000
+    torch.testing.assert_close(frequency, untrained.count_logits.exp().detach(), atol=0.03, rtol=0)
+
+
+def test_more_objects_than_pixels_are_refused(untrained):
+    with pytest.raises(ValueError, match="one per pixel"):
+        untrained.sample(1, num_objects=13, canvas_size=(3, 4))
+
+
+def test_saved_models_come_back_the_same(untrained, tmp_path):
+    untrained.save_pretrained(tmp_path, {"seed": 3})
+    loaded = LAVAE.from_pretrained(tmp_path)
+    assert loaded.config == untrained.config
+    assert not loaded.training
+    assert json.loads((tmp_path / "config.json").read_text())["seed"] == 3
+    for name, value in untrained.state_dict().items():
+        assert torch.equal(value, loaded.state_dict()[name]), name
+
+
+def _damage_weights(folder, change):
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("damage", "error", "message"),
+    [
+        (lambda f: (f / "model.safetensors").unlink(), FileNotFoundError, "model.safetensors is missing"),
+        (lambda f: (f / "config.json").unlink(), FileNotFoundError, "config.json is missing"),
+        (lambda f: (f / "config.json").write_text("{"), ValueError, "to be JSON"),
+        (lambda f: (f / "config.json").write_text('{"model": {"depth": 3}}'), ValueError, "depth"),
+        (lambda f: (f / "config.json").write_text('{"architecture": "other"}'), ValueError, "'model'"),
+        (lambda f: (f / "config.json").write_text('{"model": {"channels": 3}}'), ValueError, "does not fit its"),
+        (
+            lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:-100]),
+            ValueError,
+            "damaged",
+        ),
+        (lambda f: (f / "model.safetensors").write_bytes(b"not weights"), ValueError, "damaged"),
+        (lambda f: _damage_weights(f, lambda w: w.pop("count_logits")), ValueError, "count_logits"),
+        (lambda f: _damage_weights(f, lambda w: w["count_logits"].fill_(np.nan)), ValueError, "NaN.*count_logits"),
+    ],
+    ids=[
+        "no weights",
+        "no config",
+        "bad JSON",
+        "unknown key",
+        "foreign",
+        "other model",
+        "cut",
+        "no file",
+        "key",
+        "NaN",
+    ],
+)
+def test_damaged_models_are_refused(untrained, tmp_path, damage, error, message):
+    untrained.save_pretrained(tmp_path)
+    damage(tmp_path)
+    with pytest.raises(error, match=message):
+        LAVAE.from_pretrained(tmp_path)
+
+
+def test_an_unknown_name_lists_the_bundled_ones():
+    with pytest.raises(FileNotFoundError, match="multi-dsprites"):
+        LAVAE.from_pretrained("multi-cats")

@@ -1,0 +1,132 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from lavae_rl.datasets import SceneDataset, load_bank, load_dataset
+from lavae_rl.evaluation.metrics import detect
+from lavae_rl.model.lavae import LAVAE, LAVAEConfig
+from lavae_rl.scenes import sample_scenes
+from lavae_rl.training.loop import TERMS, VALIDATION, Training, TrainingDivergedError, train
+from lavae_rl.training.recipes import FAST, SMOKE
+from lavae_rl.training.run_folder import RunFolder
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    bank = load_bank("multi-dsprites")
+    return SceneDataset(sample_scenes(np.random.default_rng(0), bank, 64, (0, 3)), bank)
+
+
+def _training(recipe=SMOKE, seed=0):
+    return Training(LAVAEConfig(latents=4), recipe, seed, CPU)
+
+
+def _run(training, dataset, path, **settings):
+    with RunFolder(path, resume=path.exists()) as folder:
+        return train(training, dataset, dataset, folder, {}, settings.pop("report", lambda *_: None), **settings)
+
+
+def _weights(training):
+    return {**training.model.state_dict(), **{f"average.{k}": v for k, v in training.average.state_dict().items()}}
+
+
+def _equal(first, second):
+    return all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def test_a_run_reports_every_term_and_leaves_a_model_that_loads(dataset, tmp_path):
+    seen = []
+    complete = _run(_training(), dataset, tmp_path / "run", report=lambda _, values: seen.append(values))
+    assert complete
+    steps = [values for values in seen if set(values) == set(TERMS)]
+    assert len(steps) == SMOKE.steps
+    assert len([values for values in seen if set(values) == set(VALIDATION)]) == 2
+    assert all(np.isfinite(list(steps[-1].values())))
+    LAVAE.from_pretrained(tmp_path / "run")
+    assert len(list((tmp_path / "run" / "figures").glob("*.png"))) == 2
+
+
+def test_the_same_seed_takes_the_same_steps(dataset):
+    first, again, other = (_training(seed=seed) for seed in (0, 0, 1))
+    for _ in range(12):
+        terms, terms_again = first.step(dataset), again.step(dataset)
+        other.step(dataset)
+    assert terms == terms_again
+    assert _equal(_weights(first), _weights(again))
+    assert not _equal(_weights(first), _weights(other))
+
+
+def test_a_stopped_run_resumes_to_bit_identical_weights(dataset, tmp_path):
+    whole = _training()
+    _run(whole, dataset, tmp_path / "whole")
+    stopped = _training()
+    assert not _run(stopped, dataset, tmp_path / "parts", stop=lambda: stopped.progress.step >= 13)
+    resumed = _training()
+    folder = RunFolder(tmp_path / "parts", resume=True)
+    resumed.load(folder.load_checkpoint(CPU))
+    assert resumed.progress.step == 13
+    assert _run(resumed, dataset, tmp_path / "parts")
+    assert _equal(_weights(whole), _weights(resumed))
+
+
+def test_global_randomness_is_left_alone(dataset):
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    _training().step(dataset)
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_a_non_finite_step_is_skipped_and_counted(dataset):
+    training = _training()
+    training.step(dataset)
+    before = {name: value.clone() for name, value in training.model.named_parameters()}
+    training.model.count_logits.register_hook(lambda gradient: gradient * float("nan"))
+    training.step(dataset)
+    assert training.progress.skipped == 1
+    assert all(torch.equal(value, before[name]) for name, value in training.model.named_parameters())
+
+
+def test_too_many_non_finite_steps_end_the_run_with_the_last_good_checkpoint(dataset, tmp_path):
+    training = _training(dataclasses.replace(SMOKE, max_skipped_steps=3))
+
+    def poison(progress, _):
+        if progress.step == 12:  # after the checkpoint of step 10
+            with torch.no_grad():
+                training.model.count_logits.fill_(float("nan"))
+
+    with pytest.raises(TrainingDivergedError, match=r"4 steps up to step 16.*last good checkpoint"):
+        _run(training, dataset, tmp_path / "run", report=poison)
+    resumed = _training()
+    resumed.load(RunFolder(tmp_path / "run", resume=True).load_checkpoint(CPU))
+    assert resumed.progress.step == 10
+    assert torch.isfinite(resumed.model.count_logits).all()
+
+
+@pytest.mark.parametrize("state", [{}, {"progress": {"step": 1}, "model": {}}], ids=["foreign", "other model"])
+def test_a_checkpoint_of_another_run_is_refused(state):
+    with pytest.raises(ValueError, match="does not fit this run's model"):
+        _training().load(state)
+
+
+def test_frames_without_any_object_are_no_reason_to_stop(dataset):
+    empty = SceneDataset(sample_scenes(np.random.default_rng(0), dataset.bank, 8, 0), dataset.bank)
+    training = _training()
+    for _ in range(12):
+        training.step(empty)
+    assert training.progress.skipped == 0
+
+
+def test_it_learns_to_count_and_locate_within_a_minute():
+    recipe = dataclasses.replace(FAST, steps=300, batch_size=32, dreams=24)
+    training = Training(LAVAEConfig(), recipe, 0, CPU)
+    dataset = load_dataset("multi-dsprites", "train")
+    for _ in range(recipe.steps):
+        training.step(dataset)
+    found = detect(training.average, load_dataset("multi-dsprites", "validation"), 500)
+    assert found.count_accuracy >= 0.95
+    assert found.location_error < 0.7

@@ -1,0 +1,137 @@
+"""The bounds against answers that are known exactly: a canvas small enough to enumerate, a decoder without noise."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from lavae_rl.model.canvas import bernoulli_log_likelihood, compose
+from lavae_rl.model.lavae import LAVAE, LAVAEConfig
+from lavae_rl.model.objective import elbo_terms, importance_weighted_bound, kl_appearance, log_prior_locations
+
+HEIGHT, WIDTH, NUM_MAX = 4, 5, 2
+SPRITE = torch.tensor([[0.1, 0.6, 0.1], [0.6, 0.9, 0.2], [0.1, 0.3, 0.1]]).view(1, 1, 3, 3)
+
+
+class FixedSprite(nn.Module):
+    """The appearance integral is exact when every appearance decodes to the same sprite."""
+
+    def forward(self, appearance):
+        return SPRITE.expand(len(appearance), -1, -1, -1)
+
+
+class FixedLogits(nn.Module):
+    def __init__(self, logits):
+        super().__init__()
+        self.logits = logits
+
+    def forward(self, images):
+        return self.logits.expand(len(images), -1, -1)
+
+
+class FixedAppearance(nn.Module):
+    """Wider than the prior, so that importance weights stay bounded."""
+
+    def forward(self, images, image_index, location):
+        shape = (len(location), 2)
+        return torch.full(shape, 0.3), torch.full(shape, 0.4)
+
+
+@pytest.fixture
+def enumerable():
+    """A model on a 4 x 5 canvas with at most two objects, which finds one peak at (1, 1) and one at (3, 4)."""
+    torch.manual_seed(0)
+    model = LAVAE(LAVAEConfig(channels=1, latents=2, sprite_size=5, max_objects=NUM_MAX)).eval()
+    logits = torch.full((1, HEIGHT, WIDTH), -1.0)
+    logits[0, 1, 1], logits[0, 3, 4] = 1.5, 1.0
+    model.location_network, model.sprite_decoder = FixedLogits(logits), FixedSprite()
+    model.appearance_network = FixedAppearance()
+    with torch.no_grad():
+        model.count_logits.copy_(torch.tensor([0.2, 0.3, 0.5]).log())
+    return model
+
+
+@pytest.fixture
+def image():
+    return (torch.rand(1, 1, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(5)) > 0.5).float()
+
+
+def _log_joint_given_two(image, places):
+    location = torch.tensor([divmod(place, WIDTH) for place in places])
+    sprites = SPRITE.expand(len(places), -1, -1, -1)
+    mean = compose(sprites, torch.zeros(len(places), dtype=torch.int64), location, 1, (HEIGHT, WIDTH))
+    return bernoulli_log_likelihood(image, mean).sum().item()
+
+
+def _log_evidence_of_two(image):
+    """log p(x, n = 2) by brute force over all ordered pairs of locations."""
+    pairs = itertools.permutations(range(HEIGHT * WIDTH), 2)
+    terms = torch.tensor([_log_joint_given_two(image, pair) for pair in pairs])
+    return math.log(0.5) + torch.logsumexp(terms, 0).item() - math.log(20 * 19)
+
+
+def test_the_bound_rises_from_the_elbo_to_the_exact_evidence(enumerable, image):
+    # q(n | x) is a point mass on 2, so the bound rises to log p(x, n = 2).
+    exact = _log_evidence_of_two(image)
+    many = image.expand(60, -1, -1, -1)
+    generator = torch.Generator().manual_seed(0)
+    means = [elbo_terms(enumerable, many, generator).elbo.mean().item()]
+    means += [importance_weighted_bound(enumerable, many, samples, generator).mean().item() for samples in (5, 2000)]
+    assert means[0] < means[1] < means[2]
+    assert means[2] == pytest.approx(exact, abs=0.05)
+
+
+def test_the_bound_at_one_sample_is_the_elbo_on_average(enumerable, image):
+    many = image.expand(1500, -1, -1, -1)
+    elbo = elbo_terms(enumerable, many, torch.Generator().manual_seed(0)).elbo
+    bound = importance_weighted_bound(enumerable, many, 1, torch.Generator().manual_seed(1))
+    error = (elbo.std() + bound.std()).item() / math.sqrt(1500)
+    assert elbo.mean().item() == pytest.approx(bound.mean().item(), abs=4 * error)
+
+
+def test_each_kl_term_has_its_enumerated_value(enumerable, image):
+    terms = elbo_terms(enumerable, image.expand(4000, -1, -1, -1), torch.Generator().manual_seed(0))
+    assert terms.kl_count[0].item() == pytest.approx(-math.log(0.5))
+    assert terms.kl_appearance[0].item() == pytest.approx(2 * 2 * 0.5 * (0.3**2 + math.exp(0.4) - 1 - 0.4), rel=1e-5)
+    q = torch.softmax(enumerable.location_network.logits.flatten() * math.log(20) / math.log(4096), 0)
+    exact = 0.0
+    for first, second in itertools.permutations(range(20), 2):
+        probability = (q[first] * q[second] / (1 - q[first])).item()
+        exact += probability * (math.log(probability) + math.log(20 * 19))
+    error = terms.kl_location.std().item() / math.sqrt(4000)
+    assert terms.kl_location.mean().item() == pytest.approx(exact, abs=4 * error)
+
+
+def test_the_terms_add_up(enumerable, image):
+    terms = elbo_terms(enumerable, image, torch.Generator().manual_seed(0))
+    total = terms.log_likelihood - terms.kl_count - terms.kl_location - terms.kl_appearance
+    torch.testing.assert_close(terms.elbo, total)
+
+
+def test_locations_without_replacement_have_a_uniform_prior():
+    log_prior = log_prior_locations(torch.tensor([0, 1, 3]), pixels=10)
+    torch.testing.assert_close(log_prior, -torch.tensor([1.0, 10.0, 10 * 9 * 8]).log())
+
+
+def test_the_appearance_kl_vanishes_at_the_prior():
+    assert kl_appearance(torch.zeros(1, 3), torch.zeros(1, 3)).item() == 0
+    assert kl_appearance(torch.ones(1, 3), torch.zeros(1, 3)).item() == pytest.approx(1.5)
+
+
+def test_a_frame_with_more_objects_than_the_prior_allows_is_bounded_by_its_surest(enumerable, image):
+    enumerable.location_network.logits[0, 3, 0] = 0.5  # a third peak
+    bound = importance_weighted_bound(enumerable, image, 500, torch.Generator().manual_seed(0))
+    assert torch.isfinite(bound).all()
+    assert bound.item() < _log_evidence_of_two(image) + 0.3
+
+
+@pytest.mark.parametrize("num_samples", [0, -3])
+def test_a_bound_needs_samples(enumerable, image, num_samples):
+    with pytest.raises(ValueError, match="at least 1 importance sample"):
+        importance_weighted_bound(enumerable, image, num_samples)
+
+
+def test_no_images_have_no_bounds(enumerable, image):
+    assert importance_weighted_bound(enumerable, image[:0], 3).shape == (0,)

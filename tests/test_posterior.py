@@ -1,0 +1,84 @@
+import math
+
+import pytest
+import torch
+
+from lavae_rl.model.posterior import Detections, find_peaks, location_log_probs, ordered_log_prob, sample_locations
+
+
+def _logits(height, width, peaks):
+    logits = torch.full((1, height, width), -5.0)
+    for (row, column), value in peaks.items():
+        logits[0, row, column] = value
+    return logits
+
+
+def test_peaks_are_ordered_by_logit_and_located_by_row_and_column():
+    found = find_peaks(_logits(10, 20, {(2, 15): 1.0, (7, 3): 4.0}))
+    assert found.location.tolist() == [[7, 3], [2, 15]]
+    assert found.count.tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    ("peaks", "count"),
+    [
+        ({}, 0),
+        ({(5, 5): -0.1}, 0),
+        ({(5, 5): 2.0, (5, 7): 1.0}, 1),
+        ({(5, 5): 2.0, (5, 8): 1.0}, 2),
+        ({(5, 5): 2.0, (5, 6): 2.0}, 1),
+        ({(0, 0): 1.0, (9, 9): 1.0}, 2),
+    ],
+    ids=["nothing", "below the threshold", "too near", "apart", "a plateau", "corners"],
+)
+def test_counting_local_maxima(peaks, count):
+    assert find_peaks(_logits(10, 10, peaks)).count.tolist() == [count]
+
+
+def test_a_batch_keeps_its_images_apart():
+    logits = torch.cat([_logits(9, 9, {(1, 1): 1.0}), _logits(9, 9, {}), _logits(9, 9, {(1, 1): 1.0, (7, 7): 3.0})])
+    found = find_peaks(logits)
+    assert found.count.tolist() == [1, 0, 2]
+    assert found.image_index.tolist() == [0, 2, 2]
+    assert found.rank.tolist() == [0, 0, 1]
+    assert found.keep_first(1).location.tolist() == [[1, 1], [7, 7]]
+    assert found.keep_first(1).count.tolist() == [1, 0, 1]
+
+
+def test_an_empty_batch_has_no_peaks():
+    found = find_peaks(torch.zeros(0, 8, 8))
+    assert isinstance(found, Detections)
+    assert len(found.count) == len(found.location) == 0
+
+
+@pytest.mark.parametrize("size", [16, 64, 160])
+def test_a_hot_location_keeps_its_probability_on_canvases_of_any_size(size):
+    logits = _logits(size, size, {(3, 3): 0.0}) * 2 / 5  # a logit of 0 among -2
+    log_probs = location_log_probs(logits, torch.tensor(0.8))
+    # The paper: p = e^m / (e^m + L - 1) with m proportional to log L; here m = 1.6 log L, so p is about 1 - L^-0.6.
+    expected = 1 / (1 + (size**2 - 1) * size ** (-2 * 1.6))
+    assert log_probs[0, 3 * size + 3].exp().item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_probability_of_an_ordered_tuple_is_that_of_draws_without_replacement():
+    probabilities = torch.tensor([[0.5, 0.3, 0.15, 0.05]])
+    log_prob = ordered_log_prob(probabilities.log(), torch.tensor([[1, 0, 3]]), torch.tensor([2]))
+    assert log_prob.exp().item() == pytest.approx(0.3 * 0.5 / 0.7, rel=1e-5)
+
+
+def test_probabilities_of_all_ordered_pairs_add_up_to_one():
+    log_probs = torch.log_softmax(torch.tensor([[0.0, 2.0, -30.0, 1.0, 40.0]]), dim=1)
+    pairs = [(i, j) for i in range(5) for j in range(5) if i != j]
+    log_prob = ordered_log_prob(log_probs.expand(20, -1), torch.tensor(pairs), torch.full((20,), 2))
+    assert log_prob.exp().sum().item() == pytest.approx(1.0, rel=1e-5)
+
+
+def test_samples_have_the_probabilities_they_claim():
+    log_probs = torch.log(torch.tensor([[0.5, 0.3, 0.15, 0.05]])).expand(40_000, -1)
+    drawn = sample_locations(log_probs, 2, torch.Generator().manual_seed(0))
+    assert (drawn[:, 0] != drawn[:, 1]).all()
+    frequency = torch.bincount(drawn[:, 0] * 4 + drawn[:, 1], minlength=16) / len(drawn)
+    pairs = torch.tensor([(i, j) for i in range(4) for j in range(4)])
+    claimed = ordered_log_prob(log_probs[:16], pairs, torch.full((16,), 2)).exp()
+    different = pairs[:, 0] != pairs[:, 1]
+    assert (frequency - claimed)[different].abs().max() < 4 * math.sqrt(0.25 / len(drawn))

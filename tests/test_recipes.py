@@ -1,0 +1,30 @@
+import dataclasses
+
+import pytest
+
+from lavae_rl.training.recipes import FAST, RECIPES, Recipe
+
+
+def test_recipes_by_name():
+    assert sorted(RECIPES) == ["fast", "smoke"]
+
+
+@pytest.mark.parametrize(
+    "values", [{"steps": 0}, {"batch_size": 0}, {"decay_fraction": 0.0}, {"networks": "huge"}, {"memory": -1}], ids=str
+)
+def test_settings_out_of_range_are_refused(values):
+    with pytest.raises(ValueError, match="expected"):
+        Recipe(**values)
+
+
+@pytest.mark.parametrize("steps", [100, 3_000])
+def test_rates_rise_stay_and_fall_with_the_length_of_the_run(steps):
+    recipe = dataclasses.replace(FAST, steps=steps, warmup_steps=10)
+    assert recipe.rate_factor(0) == pytest.approx(0.1)
+    assert recipe.rate_factor(steps // 2) == 1
+    assert recipe.rate_factor(steps * 8 // 10) == pytest.approx(recipe.decay_factor**0.5)
+    assert recipe.rate_factor(steps) == pytest.approx(recipe.decay_factor)
+
+
+def test_the_kl_comes_in_gradually():
+    assert [FAST.kl_weight(step) for step in (0, 100, 200, 1_000)] == [0, 0.5, 1, 1]
