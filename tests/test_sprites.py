@@ -146,7 +146,6 @@ def test_digits_at_their_own_size_are_only_thresholded(digits):
 
 
 def test_shrunk_digits_keep_the_share_of_lit_pixels(digits):
-    # What the prefilter is for: plain bilinear sampling breaks thin strokes and loses a tenth of them.
     lit = (digits_bank(10_000).patches > 0).mean()
     assert lit == pytest.approx((digits[0] >= 128).mean(), rel=0.05)
 

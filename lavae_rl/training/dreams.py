@@ -15,7 +15,7 @@ from lavae_rl.model.posterior import Detections
 from lavae_rl.shapes import Images, LogitMaps, Sprites
 
 MASK_LEVEL = 0.3
-"""Pixel mean above which a pixel belongs to a decoded sprite."""
+"""A pixel belongs to a decoded sprite from this fraction of the sprite's largest pixel mean on."""
 
 
 class SpriteMemory(nn.Module):
@@ -48,7 +48,9 @@ class SpriteMemory(nn.Module):
 def cut_out(images: Images, found: Detections, sprites: Sprites) -> Bool[Tensor, "objects channels size size"]:
     """The image's own pixels that a decoded sprite explains: inside its mask, grown by one pixel, and recentred."""
     windows = crop_windows(images, found.image_index, found.location, sprites.shape[-1])
-    return _recentre((windows > 0.5) & _grow(sprites.amax(1) > MASK_LEVEL)[:, None])
+    brightness = sprites.amax(1)
+    mask = brightness > MASK_LEVEL * brightness.amax((1, 2), keepdim=True)
+    return _recentre((windows > 0.5) & _grow(mask)[:, None])
 
 
 def _recentre(sprites: Bool[Tensor, "objects channels size size"]) -> Bool[Tensor, "objects channels size size"]:

@@ -92,7 +92,7 @@ class RunFolder:
             return None
         try:
             return dict(torch.load(path, map_location=device, weights_only=True))
-        except (RuntimeError, pickle.UnpicklingError, EOFError, LookupError, TypeError, ValueError) as error:
+        except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, LookupError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is truncated or not a checkpoint of this program: {error}") from error
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
