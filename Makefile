@@ -3,6 +3,7 @@
 VENV ?= .venv
 PYTHON ?= python3
 DATASET ?= multi-dsprites
+RUN ?= runs/$(DATASET)
 
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
@@ -19,8 +20,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/pip install --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-pretrain: $(INSTALLED) ## train a LAVAE on multi-dsprites (DATASET=...)
-	$(BIN)/python pretrain/train_lavae.py --dataset $(DATASET)
+pretrain: $(INSTALLED) ## train a LAVAE on multi-dsprites (DATASET=...), or go on where an earlier try stopped
+	$(BIN)/python pretrain/train_lavae.py --dataset $(DATASET) --out $(RUN) $(if $(wildcard $(RUN)/config.json),--resume)
 
 test: $(INSTALLED) ## run the tests and the examples in the docstrings
 	$(BIN)/pytest

@@ -18,8 +18,11 @@ from lavae_rl.sprites import SpriteBank
 GAP = 1
 """Tight boxes are grown by this many pixels on every side before they are tested for overlap."""
 
-_TRIES_PER_OBJECT = 64
-_TRIES_PER_SCENE = 100
+_TRIES_PER_OBJECT = (1, 3, 12, 48)
+"""Tries are drawn in blocks, a few at first, since most objects need but one; the first that fits is taken."""
+
+_TRIES_PER_SCENE = (1, *[4] * 25)
+"""Tries per scene, in rounds: what is stuck is tried four times at once, or a few hard scenes would cost most."""
 
 
 @dataclass(frozen=True)
@@ -81,14 +84,17 @@ def sample_scenes(
     sprite_index = np.where(mask, rng.integers(len(bank), size=(num_scenes, slots), dtype=np.int32), 0)
     location = np.zeros((num_scenes, slots, 2), np.int16)
     waiting = np.arange(num_scenes)
-    for _ in range(_TRIES_PER_SCENE):
-        location[waiting], placed = _try_to_place(rng, bank, sprite_index[waiting], count[waiting], canvas_size)
-        waiting = waiting[~placed]
+    for tries in _TRIES_PER_SCENE:
+        tried = np.repeat(waiting, tries)
+        found, placed = _try_to_place(rng, bank, sprite_index[tried], count[tried], canvas_size)
+        done, first = np.unique(tried[placed], return_index=True)
+        location[done] = found[placed][first]
+        waiting = np.setdiff1d(waiting, done, assume_unique=True)
         if not len(waiting):
             return Scenes(sprite_index, location, count, canvas_size)
     raise ValueError(
         f"could not pack {count[waiting[0]]} objects without overlap on a canvas of {canvas_size[0]} x "
-        f"{canvas_size[1]} pixels in {_TRIES_PER_SCENE} tries; ask for fewer objects or a larger canvas"
+        f"{canvas_size[1]} pixels in {sum(_TRIES_PER_SCENE)} tries; ask for fewer objects or a larger canvas"
     )
 
 
@@ -119,19 +125,29 @@ def _try_to_place(
     placed = np.ones(len(count), bool)
     for slot in range(sprite_index.shape[1]):
         pending = np.flatnonzero(placed & (count > slot))
-        for _ in range(_TRIES_PER_OBJECT):
-            location[pending, slot] = half + rng.integers(span, size=(len(pending), 2))
-            clear = np.ones(len(pending), bool)
-            near = boxes[pending, slot] + np.tile(location[pending, slot], 2)
-            for earlier in range(slot):
-                far = boxes[pending, earlier]
-                far = far + np.tile(location[pending, earlier], 2)
-                clear &= ((near[:, :2] >= far[:, 2:]) | (far[:, :2] >= near[:, 2:])).any(axis=1)
-            pending = pending[~clear]
+        earlier = boxes[:, None, :slot] + np.tile(location[:, None, :slot], 2)
+        for tries in _TRIES_PER_OBJECT:
+            drawn = half + rng.integers(span, size=(len(pending), tries, 2), dtype=np.int16)
+            own = boxes[pending, None, slot] + np.tile(drawn, 2)
+            clear = np.logical_and.reduce(_apart(own[:, :, None], earlier[pending]), axis=2)
+            first = clear.argmax(axis=1)
+            found = clear[np.arange(len(pending)), first]
+            location[pending[found], slot] = drawn[found, first[found]]
+            pending = pending[~found]
             if not len(pending):
                 break
         placed[pending] = False
     return location, placed
+
+
+def _apart(one: Int[np.ndarray, "*#axes 4"], other: Int[np.ndarray, "*#axes 4"]) -> Bool[np.ndarray, "*axes"]:
+    """True where two boxes (top, left, bottom, right) do not intersect."""
+    return (
+        (one[..., 0] >= other[..., 2])
+        | (one[..., 2] <= other[..., 0])
+        | (one[..., 1] >= other[..., 3])
+        | (one[..., 3] <= other[..., 1])
+    )
 
 
 def render_scenes(scenes: Scenes, bank: SpriteBank) -> Frames:
@@ -144,8 +160,8 @@ def render_scenes(scenes: Scenes, bank: SpriteBank) -> Frames:
     size, mask = bank.size, scenes.mask
     frames = np.zeros((len(scenes), height, width, bank.channels), np.uint8)
     corner = scenes.location.astype(np.intp) - size // 2
-    inside = np.logical_and(corner >= 0, corner <= np.array([height, width]) - size).min(axis=2)
-    if not inside[mask].all():
+    placed = corner[mask]
+    if (placed < 0).any() or (placed > np.array([height, width]) - size).any():
         raise ValueError(f"expected every {size} px sprite inside the {height} x {width} canvas, got one outside")
     if not mask.any():
         return frames

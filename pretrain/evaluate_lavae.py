@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from lavae_rl.datasets import POOLS
+from lavae_rl.datasets import POOLS, load_dataset
+from lavae_rl.evaluation.figures import reconstruction_figure, save_png
 from lavae_rl.evaluation.metrics import evaluate
 from lavae_rl.model.lavae import LAVAE
 
@@ -35,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to run (default: cpu)")
     parser.add_argument("--mnist-dir", help="folder of MNIST's IDX files the pool was drawn from in training")
     parser.add_argument("--json", type=Path, help="file to write the metrics to")
+    parser.add_argument("--picture", type=Path, help="PNG to draw: 7-object scenes, reconstructions, predicted centres")
     args = parser.parse_args(argv)
     console = Console(highlight=False)
     try:
@@ -43,12 +46,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         metrics = evaluate(
             model, args.dataset, args.num_scenes, args.num_samples, scenes, args.seed, mnist_dir=args.mnist_dir
         )
+        if args.picture is not None:
+            scenes_of_7 = load_dataset(args.dataset, "test-7", args.seed, args.mnist_dir)
+            save_png(args.picture, reconstruction_figure(model, scenes_of_7[:6]))
         if args.json is not None:
             args.json.write_text(json.dumps(metrics, indent=2) + "\n")
     except (ValueError, OSError) as error:
-        console.print(f"[red]error:[/] {error}", soft_wrap=True)
+        console.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(1)
-    table = Table(title=f"{args.model} on {args.dataset}", show_header=False, title_justify="left")
+    table = Table(title=f"{escape(args.model)} on {args.dataset}", show_header=False, title_justify="left")
     for name, value in metrics.items():
         table.add_row(name, "none found" if value is None else f"{value:.4f}")
     console.print(table)

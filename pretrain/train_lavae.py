@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -28,7 +29,8 @@ from lavae_rl.training.provenance import provenance
 from lavae_rl.training.recipes import RECIPES, Recipe
 from lavae_rl.training.run_folder import RunFolder
 
-TEST_SCENES, BOUND_SCENES, BOUND_SAMPLES = 10_000, 500, 100
+BOUND_SAMPLES = 100
+"""Importance samples of the log-likelihood bound (paper)."""
 EXIT_FAILED, EXIT_STOPPED = 1, 130
 
 
@@ -57,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         complete = run(args, console)
     except (ValueError, OSError, loop.TrainingDivergedError) as error:
-        console.print(f"[red]error:[/] {error}", soft_wrap=True)
+        console.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(EXIT_FAILED)
     if not complete:
         sys.exit(EXIT_STOPPED)
@@ -78,17 +80,22 @@ def run(args: argparse.Namespace, console: Console) -> bool:
         training = loop.Training(config, recipe, seed, device)
         if args.resume and (state := folder.load_checkpoint(device)) is not None:
             training.load(state)
-            console.print(f"resuming {out} at step {training.progress.step}")
+            console.print(f"resuming {escape(str(out))} at step {training.progress.step}")
         folder.forget_after(training.progress.step)
         facts = settings | provenance()
         if not args.resume:
             folder.save_model(training.average, facts)
-        console.print(f"{name}: {len(dataset):,} scenes, {recipe.steps:,} steps on {device}, run folder {out}")
+        console.print(
+            f"{name}: {len(dataset):,} scenes, {recipe.steps:,} steps on {device}, run folder {escape(str(out))}"
+        )
         if not watch(training, dataset, validation, folder, facts, console):
-            console.print(f"stopped at step {training.progress.step}; continue with --resume --out {out}")
+            console.print(
+                f"stopped at step {training.progress.step}; continue with --resume --out {escape(str(out))}",
+                soft_wrap=True,
+            )
             return False
         model = training.average
-        metrics = evaluate(model, name, TEST_SCENES, BOUND_SAMPLES, BOUND_SCENES, seed, **source)
+        metrics = evaluate(model, name, recipe.test_scenes, BOUND_SAMPLES, recipe.bound_scenes, seed, **source)
         training_facts = {"training_seconds": training.progress.seconds, "skipped_steps": training.progress.skipped}
         folder.save_model(model, facts | training_facts | {"metrics": metrics})
         console.print(summary(metrics, training, out))
@@ -203,7 +210,7 @@ def summary(metrics: dict[str, float | None], training: loop.Training, out: Path
         "pictures": str(out / "figures"),
     }
     for row in rows.items():
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     return table
 
 

@@ -55,4 +55,5 @@ def test_the_likelihood_of_a_pixel(pixel, mean, probability):
 def test_an_unexplained_lit_pixel_pulls_its_sprite_up():
     mean = torch.zeros(1, 1, 1, 1, requires_grad=True)
     bernoulli_log_likelihood(torch.ones(1, 1, 1, 1), mean).sum().backward()
+    assert mean.grad is not None
     assert mean.grad.item() > 0

@@ -60,7 +60,9 @@ def test_reconstructions_stand_below_their_frames_with_the_predicted_centres_on_
 def test_a_saved_picture_comes_back_in_the_same_colours(tmp_path):
     picture = np.random.default_rng(0).integers(256, size=(7, 5, 3), dtype=np.uint8)
     save_png(tmp_path / "picture.png", picture)
-    np.testing.assert_array_equal(cv2.imread(str(tmp_path / "picture.png"))[..., ::-1], picture)
+    read = cv2.imread(str(tmp_path / "picture.png"))
+    assert read is not None
+    np.testing.assert_array_equal(read[..., ::-1], picture)
 
 
 @pytest.mark.parametrize(

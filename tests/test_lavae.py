@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -65,7 +66,7 @@ def test_torch_frames_give_the_same_objects_as_tensors(dotted, dots):
 def test_frames_without_objects_and_batches_without_frames_work(dotted, dots):
     assert dotted.encode(dots(32, 32)).location.shape == (1, 0, 2)
     assert dotted.encode(dots(32, 32)[:0]).count.shape == (0,)
-    assert dotted.decode(dotted.encode(dots(32, 32)), (32, 32)).max() == 0
+    assert dotted.decode(dotted.encode(dots(32, 32))).max() == 0
 
 
 def test_encoding_does_not_depend_on_the_batch_or_on_chance(dotted, dots):
@@ -77,30 +78,29 @@ def test_encoding_does_not_depend_on_the_batch_or_on_chance(dotted, dots):
 
 def test_decoding_draws_each_object_at_its_location(dotted, dots):
     objects = dotted.encode(dots(50, 60, (10, 45)))
-    mean = dotted.decode(objects, (50, 60))
+    mean = dotted.decode(objects)
     assert mean.shape == (1, 50, 60, 1)
     rows, columns = mean[0, :, :, 0].nonzero()
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (0, 20, 35, 55)
 
 
 def test_decoding_off_the_canvas_is_refused(dotted, dots):
-    objects = dotted.encode(dots(50, 60, (10, 45)))
+    objects = dataclasses.replace(dotted.encode(dots(50, 60, (10, 45))), canvas_size=(40, 40))
     with pytest.raises(ValueError, match="expected locations on the"):
-        dotted.decode(objects, (40, 40))
+        dotted.decode(objects)
 
 
 def test_samples_have_distinct_locations_and_the_counts_asked_for(untrained):
-    objects = untrained.sample(50, num_objects=6, canvas_size=(3, 4), generator=torch.Generator().manual_seed(0))
+    objects = untrained.sample_objects(50, 6, canvas_size=(3, 4), generator=torch.Generator().manual_seed(0))
     flat = objects.location[..., 0] * 4 + objects.location[..., 1]
     assert all(len(set(row.tolist())) == 6 for row in flat)
     assert objects.location.amax((0, 1)).tolist() == [2, 3]
-    assert untrained.decode(untrained.sample(2, 3), (64, 64)).shape == (2, 64, 64, 1)
 
 
 def test_samples_follow_the_learned_count_prior(untrained):
     with torch.no_grad():
         untrained.count_logits.copy_(torch.tensor([0.1, 0.2, 0.0001, 0.6999]).log())
-    count = untrained.sample(4_000, generator=torch.Generator().manual_seed(0)).count
+    count = untrained.sample_objects(4_000, generator=torch.Generator().manual_seed(0)).count
     frequency = torch.bincount(count, minlength=4) / 4_000
     torch.testing.assert_close(frequency, untrained.count_logits.exp().detach(), atol=0.03, rtol=0)
 
@@ -108,6 +108,17 @@ def test_samples_follow_the_learned_count_prior(untrained):
 def test_more_objects_than_pixels_are_refused(untrained):
     with pytest.raises(ValueError, match="one per pixel"):
         untrained.sample(1, num_objects=13, canvas_size=(3, 4))
+
+
+def test_sampled_frames_are_frames_with_the_pixel_means_of_their_objects(untrained):
+    objects, frames = (
+        draw(2_000, 1, (25, 30), torch.Generator().manual_seed(0))
+        for draw in (untrained.sample_objects, untrained.sample)
+    )
+    assert frames.shape == (2_000, 25, 30, 1)
+    assert set(frames.unique().tolist()) == {0, 255}
+    torch.testing.assert_close(frames.float().mean() / 255, untrained.decode(objects).mean(), atol=2e-3, rtol=0)
+    untrained.encode(frames[:2])
 
 
 def test_saved_models_come_back_the_same(untrained, tmp_path):

@@ -19,12 +19,17 @@ def dot_bank():
     return SpriteBank(patch, {})
 
 
+def _points(pairs):
+    """(row, column) pairs, maybe none, as an array."""
+    return np.array(pairs, np.int64).reshape(-1, 2)
+
+
 def _padded(locations):
     """Lists of (row, column), one per scene, as padded locations and counts."""
     count = np.array([len(scene) for scene in locations])
     padded = np.zeros((len(locations), count.max(initial=0), 2), np.int16)
     for i, scene in enumerate(locations):
-        padded[i, : len(scene)] = np.array(scene).reshape(-1, 2)
+        padded[i, : len(scene)] = _points(scene)
     return padded, count
 
 
@@ -39,7 +44,8 @@ class Claims(LAVAE):
         location, count = _padded(self.locations)
         assert len(frames) == len(count)
         mask = np.arange(location.shape[1]) < count[:, None]
-        return Objects(count, location.astype(np.int64), np.zeros((*location.shape[:2], 8), np.float32), mask)
+        appearance = np.zeros((*location.shape[:2], 8), np.float32)
+        return Objects(count, location.astype(np.int64), appearance, mask, frames.shape[1:3])
 
 
 def _truth(bank, locations):
@@ -75,8 +81,7 @@ def _truth(bank, locations):
     ],
 )
 def test_matching_pairs_what_is_near(predicted, true, pairs):
-    arrays = (np.array(points, np.int64).reshape(-1, 2) for points in (predicted, true))
-    rows, columns = match_locations(*arrays)
+    rows, columns = match_locations(_points(predicted), _points(true))
     assert list(zip(rows.tolist(), columns.tolist(), strict=True)) == pairs
 
 
@@ -158,8 +163,12 @@ def test_bounds_on_nothing_are_refused(untrained, values):
         evaluate(untrained, "multi-mnist-1k", 5, **values)
 
 
+def _evaluation(model):
+    return evaluate(model, "multi-mnist-1k", 3, num_samples=2, bound_scenes=2)
+
+
 def test_an_evaluation_has_all_metrics_and_repeats_itself(untrained):
-    first, again = (evaluate(untrained, "multi-mnist-1k", 3, num_samples=2, bound_scenes=2) for _ in range(2))
+    first, again = _evaluation(untrained), _evaluation(untrained)
     assert first.pop("seconds") > 0
     again.pop("seconds")
     assert first == again
@@ -178,4 +187,4 @@ def test_an_evaluation_has_all_metrics_and_repeats_itself(untrained):
 
 def test_an_evaluation_without_a_match_has_no_location_error(untrained, monkeypatch):
     monkeypatch.setattr("lavae_rl.evaluation.metrics.match_locations", lambda *_: (np.zeros(0, int), np.zeros(0, int)))
-    assert evaluate(untrained, "multi-mnist-1k", 3, num_samples=1, bound_scenes=1)["location_error_px"] is None
+    assert _evaluation(untrained)["location_error_px"] is None

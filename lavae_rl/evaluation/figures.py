@@ -18,7 +18,7 @@ Picture = UInt8[np.ndarray, "rows columns 3"]
 def reconstruction_figure(model: LAVAE, frames: Frames) -> Picture:
     """Frames above, the model's reconstructions below, with the predicted centres marked on both; RGB, enlarged."""
     objects = model.encode(frames)
-    mean = model.decode(objects, frames.shape[1:3])
+    mean = model.decode(objects)
     rows = []
     for pictures in (frames, np.rint(mean * 255).astype(np.uint8)):
         marked = [mark_centres(picture, objects.location[i, : objects.count[i]]) for i, picture in enumerate(pictures)]

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from lavae_rl.shapes import Images, ObjectIndex, ObjectLocations, Sprites
+from lavae_rl.model.shapes import Images, ObjectIndex, ObjectLocations, Sprites
 
 EPSILON = 1e-6
 """Keeps pixel probabilities inside (0, 1): a lit pixel that no sprite explains costs -log(EPSILON) = 13.8 nats."""

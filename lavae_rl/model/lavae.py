@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from lavae_rl.model import networks
 from lavae_rl.model.canvas import compose
 from lavae_rl.model.objects import Objects
 from lavae_rl.model.posterior import Detections, find_peaks
-from lavae_rl.shapes import AnyFrames, Images
+from lavae_rl.model.shapes import AnyFrames, Images
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 
@@ -131,42 +131,47 @@ class LAVAE(nn.Module):
         images = self.images(frames)
         found = self.detect(images)
         appearance, _ = self.appearance_network(images, found.image_index, found.location)
-        objects = Objects.from_detections(found, appearance)
+        objects = Objects.from_detections(found, appearance, (images.shape[2], images.shape[3]))
         return objects.numpy() if isinstance(frames, np.ndarray) else objects
 
     @torch.inference_mode()
-    def decode(self, objects: Objects, canvas_size: tuple[int, int] = (64, 64)) -> Float[np.ndarray | Tensor, "..."]:
-        """Draws objects: pixel means in [0, 1], (batch, height, width, channels), NumPy if the objects are.
+    def decode(self, objects: Objects) -> Float[np.ndarray | Tensor, "..."]:
+        """Draws objects on their canvas: pixel means in [0, 1], NumPy if the objects are, torch otherwise.
 
-        Args:
-            objects: their locations must lie on the canvas.
-            canvas_size: (height, width) in pixels.
+        Raises:
+            ValueError: a location off the canvas.
         """
-        given = objects.torch(self.device)
-        image_index, slot = given.mask.nonzero(as_tuple=True)
-        location = given.location[image_index, slot]
-        limit = torch.tensor(canvas_size, device=self.device)
-        if ((location < 0) | (location >= limit)).any():
-            raise ValueError(f"expected locations on the {canvas_size} canvas, got {location.tolist()}")
-        sprites = self.sprite_decoder(given.appearance[image_index, slot])
-        mean = compose(sprites, image_index, location, len(given.count), canvas_size).clamp(0, 1).permute(0, 2, 3, 1)
+        mean = self._pixel_means(objects.torch(self.device))
         return mean.cpu().numpy() if isinstance(objects.count, np.ndarray) else mean
 
+    def _pixel_means(self, given: Objects) -> Float[Tensor, "batch height width channels"]:
+        image_index, slot = given.mask.nonzero(as_tuple=True)
+        location = given.location[image_index, slot]
+        limit = torch.tensor(given.canvas_size, device=self.device)
+        if ((location < 0) | (location >= limit)).any():
+            raise ValueError(f"expected locations on the {given.canvas_size} canvas, got {location.tolist()}")
+        sprites = self.sprite_decoder(given.appearance[image_index, slot])
+        mean = compose(sprites, image_index, location, len(given.count), given.canvas_size)
+        return mean.clamp(0, 1).permute(0, 2, 3, 1)
+
     @torch.inference_mode()
-    def sample(
+    def sample_objects(
         self,
         num_images: int,
         num_objects: int | None = None,
         canvas_size: tuple[int, int] = (64, 64),
         generator: torch.Generator | None = None,
     ) -> Objects:
-        """Ancestral samples from the prior p(n) p(l | n) p(a | n), eq. (1); ``decode`` draws them.
+        """Draws from the prior p(n) p(l | n) p(a | n) of eq. (1), as tensors on the model's device.
 
         Args:
             num_images: how many scenes.
             num_objects: the same count for all; None samples the learned prior of eq. (2).
             canvas_size: (height, width) in pixels.
             generator: source of randomness, on the model's device.
+
+        Raises:
+            ValueError: more objects than pixels, or a negative number.
         """
         height, width = canvas_size
         if num_objects is None:
@@ -179,11 +184,26 @@ class LAVAE(nn.Module):
         slots = int(count.max()) if num_images else 0
         draws = torch.rand(num_images, height * width, generator=generator, device=self.device)
         flat = draws.topk(slots, dim=1).indices  # uniform without replacement, eq. (3)
-        location = torch.stack([flat // width, flat % width], dim=2)
-        shape = (num_images, slots, self.config.latents)
-        appearance = torch.randn(shape, generator=generator, device=self.device)
         mask = torch.arange(slots, device=self.device) < count[:, None]
-        return Objects(count, location * mask[..., None], appearance * mask[..., None], mask)
+        location = torch.stack([flat // width, flat % width], dim=2) * mask[..., None]
+        shape = (num_images, slots, self.config.latents)
+        appearance = torch.randn(shape, generator=generator, device=self.device) * mask[..., None]
+        return Objects(count, location, appearance, mask, canvas_size)
+
+    @torch.inference_mode()
+    def sample(
+        self,
+        num_images: int,
+        num_objects: int | None = None,
+        canvas_size: tuple[int, int] = (64, 64),
+        generator: torch.Generator | None = None,
+    ) -> UInt8[Tensor, "batch height width channels"]:
+        """Ancestral samples of whole frames, values 0 and 255; for the latents behind them, see ``sample_objects``.
+
+        Takes the arguments of ``sample_objects``.
+        """
+        mean = self._pixel_means(self.sample_objects(num_images, num_objects, canvas_size, generator))
+        return torch.bernoulli(mean, generator=generator).to(torch.uint8) * 255
 
     @torch.inference_mode()
     def log_likelihood(

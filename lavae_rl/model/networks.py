@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lavae_rl.model.canvas import crop_windows
-from lavae_rl.shapes import AppearanceVectors, Images, LogitMaps, ObjectIndex, ObjectLocations, Sprites
+from lavae_rl.model.shapes import AppearanceVectors, Images, LogitMaps, ObjectIndex, ObjectLocations, Sprites
 
 LOG_VARIANCE_RANGE = (-12.0, 4.0)
 """Bounds of the appearance log-variance: keeps exp() finite whatever the input."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from lavae_rl.model.canvas import bernoulli_log_likelihood, compose
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.posterior import Detections, find_peaks, location_log_probs, ordered_log_prob, sample_locations
-from lavae_rl.shapes import AppearanceVectors, Images, LogitMaps, ObjectIndex, Sprites
+from lavae_rl.model.shapes import AppearanceVectors, Images, LogitMaps, ObjectIndex, Sprites
 
 PerImage = Float[Tensor, " batch"]
 

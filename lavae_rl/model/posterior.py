@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lavae_rl.shapes import LogitMaps, ObjectIndex, ObjectLocations
+from lavae_rl.model.shapes import LogitMaps, ObjectIndex, ObjectLocations
 
 PEAK_WINDOW = 5
 """A peak is the largest logit of the PEAK_WINDOW x PEAK_WINDOW pixels around it."""

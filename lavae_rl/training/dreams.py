@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lavae_rl.model.canvas import crop_windows
 from lavae_rl.model.posterior import Detections
-from lavae_rl.shapes import Images, LogitMaps, Sprites
+from lavae_rl.model.shapes import Images, LogitMaps, Sprites
 
 MASK_LEVEL = 0.3
 """A pixel belongs to a decoded sprite from this fraction of the sprite's largest pixel mean on."""

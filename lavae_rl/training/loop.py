@@ -17,7 +17,7 @@ from lavae_rl.evaluation.metrics import detect
 from lavae_rl.model.lavae import LAVAE, LAVAEConfig
 from lavae_rl.model.objective import elbo_terms, kl_count, reconstruct
 from lavae_rl.model.posterior import Detections, location_log_probs
-from lavae_rl.shapes import Images, Sprites
+from lavae_rl.model.shapes import Images, Sprites
 from lavae_rl.training.dreams import SpriteMemory, centre_loss, cut_out, dream, location_loss
 from lavae_rl.training.proposals import propose_by_surprise
 from lavae_rl.training.recipes import Recipe

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lavae_rl.model.canvas import bernoulli_log_likelihood, empty_scene
 from lavae_rl.model.posterior import Detections
-from lavae_rl.shapes import Images, LogitMaps
+from lavae_rl.model.shapes import Images, LogitMaps
 
 MIN_NATS = 40.0
 """A proposal must promise more than an object costs: log L (8 nats) and its appearance's KL (10 to 20 nats)."""

@@ -50,9 +50,22 @@ class Recipe:
     """Non-finite steps are skipped; more than this many end the run."""
     evaluate_every: int = 250
     """Steps between evaluations on the validation split, each with a checkpoint."""
+    test_scenes: int = 10_000
+    """Scenes of each test split that the finished model is measured on."""
+    bound_scenes: int = 500
+    """Test scenes for ELBO and importance-weighted bound, which cost 100 decodings per object."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "dreams", "dream_objects", "memory", "evaluate_every"):
+        for name in (
+            "steps",
+            "batch_size",
+            "dreams",
+            "dream_objects",
+            "memory",
+            "evaluate_every",
+            "test_scenes",
+            "bound_scenes",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"expected {name} of at least 1, got {getattr(self, name)}")
         if not 0 < self.decay_fraction <= 1:
@@ -74,7 +87,16 @@ class Recipe:
 FAST = Recipe()
 """Minutes on two CPU cores."""
 
-SMOKE = Recipe(steps=20, batch_size=8, dreams=4, dreams_from_step=5, locations_from_step=10, evaluate_every=10)
+SMOKE = Recipe(
+    steps=20,
+    batch_size=8,
+    dreams=4,
+    dreams_from_step=5,
+    locations_from_step=10,
+    evaluate_every=10,
+    test_scenes=50,
+    bound_scenes=10,
+)
 """Seconds: every code path, no learning. For tests and for trying out an installation."""
 
 RECIPES: Mapping[str, Recipe] = {"fast": FAST, "smoke": SMOKE}

@@ -1,0 +1,60 @@
+import importlib
+import json
+
+import pytest
+import torch
+
+from lavae_rl.model.lavae import LAVAE, LAVAEConfig
+
+program = importlib.import_module("lavae_rl.pretrain.evaluate_lavae")
+
+KEYS = [
+    "count_accuracy_0_3",
+    "count_accuracy_7",
+    "location_error_px",
+    "miss_rate",
+    "false_rate",
+    "elbo",
+    "log_likelihood_bound",
+    "seconds",
+]
+
+
+def _run(model, *argv):
+    program.main([str(model), "--dataset", "multi-dsprites", "--num-samples", "3", "--num-scenes", "20", *argv])
+
+
+def test_metrics_of_the_bundled_model_land_in_a_json_file(tmp_path):
+    _run("multi-dsprites", "--json", str(tmp_path / "metrics.json"))
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert list(metrics) == KEYS
+    assert metrics["count_accuracy_0_3"] == metrics["count_accuracy_7"] == 1
+    assert metrics["location_error_px"] < 0.7
+    assert metrics["elbo"] < metrics["log_likelihood_bound"] < -20
+
+
+def test_a_model_that_finds_nothing_has_no_location_error(tmp_path):
+    torch.manual_seed(0)
+    LAVAE(LAVAEConfig()).save_pretrained(tmp_path / "model")
+    _run(tmp_path / "model", "--json", str(tmp_path / "metrics.json"))
+    text = (tmp_path / "metrics.json").read_text()
+    assert "NaN" not in text  # which is not JSON
+    assert json.loads(text)["location_error_px"] is None
+    assert json.loads(text)["miss_rate"] == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "argv", "message"),
+    [
+        ("multi-cats", [], "one of the bundled models"),
+        ("multi-dsprites", ["--dataset", "multi-mnist-1k"], "expected frames of shape (batch, height, width, 3)"),
+        ("multi-dsprites", ["--num-scenes", "0"], "at least 1"),
+        ("multi-dsprites", ["--json", "/nowhere/metrics.json"], "/nowhere/metrics.json"),
+    ],
+    ids=["unknown model", "other channels", "no scenes", "no folder"],
+)
+def test_what_cannot_work_is_refused(model, argv, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        _run(model, *argv)
+    assert stop.value.code == 1
+    assert message in " ".join(capsys.readouterr().out.split())

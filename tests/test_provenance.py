@@ -1,0 +1,20 @@
+import json
+import sys
+
+from lavae_rl.training import provenance as module
+from lavae_rl.training.provenance import provenance
+
+
+def test_a_run_can_be_traced_to_command_commit_versions_and_machine(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["pretrain/train_lavae.py", "--out", "my runs"])
+    facts = provenance()
+    assert facts["command"] == "python pretrain/train_lavae.py --out 'my runs'"
+    assert set(facts["versions"]) == {"python", "lavae-rl", "torch", "numpy", "opencv-python"}
+    assert facts["machine"]["processor"]
+    assert facts["commit"]
+    json.dumps(facts)
+
+
+def test_outside_a_checkout_the_commit_is_unknown(monkeypatch, tmp_path):
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "provenance.py"))
+    assert provenance()["commit"] == "unknown"

@@ -1,0 +1,53 @@
+"""The README keeps its word: its Python runs, its commands exist and know their flags, its links lead somewhere."""
+
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def _blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def _commands(*starts):
+    lines = [line.split("#")[0].strip() for block in _blocks("bash") for line in block.splitlines()]
+    return [line for line in lines if line.startswith(starts)]
+
+
+@pytest.mark.parametrize("code", _blocks("python"), ids=lambda code: code.split("\n")[0])
+def test_snippets_run_and_print_what_they_say(code, capsys):
+    exec(compile(code, "README.md", "exec"), {})
+    printed = capsys.readouterr().out
+    for promised in re.findall(r"^print\(.*?\) +# (\[.*?\]|\(\d.*?\))$", code, re.MULTILINE):
+        assert promised in printed
+
+
+@pytest.mark.parametrize("command", _commands("python pretrain/", ".venv/bin/python pretrain/"))
+def test_programs_know_their_flags(command, capsys):
+    _, program, *arguments = shlex.split(command)
+    module = importlib.import_module(f"lavae_rl.pretrain.{Path(program).stem}")
+    with pytest.raises(SystemExit):
+        module.main(["--help"])
+    explained = capsys.readouterr().out
+    flags = [argument for argument in arguments if argument.startswith("--")]
+    assert flags
+    assert all(flag in explained for flag in flags)
+
+
+@pytest.mark.parametrize("command", _commands("make"))
+def test_make_targets_exist(command):
+    target = command.split()[1]
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document):
+    for target in re.findall(r"\]\((?!https?:)([^)#\s]+)", document.read_text()):
+        assert (document.parent / target).exists(), target

@@ -1,0 +1,157 @@
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from lavae_rl.model.lavae import LAVAE
+
+program = importlib.import_module("lavae_rl.pretrain.train_lavae")
+ROOT = Path(__file__).parents[1]
+SMOKE = ["--recipe", "smoke", "--device", "cpu"]
+
+
+def _fails(argv, capsys):
+    with pytest.raises(SystemExit) as stop:
+        program.main(argv)
+    captured = capsys.readouterr()
+    return stop.value.code, " ".join((captured.out + captured.err).split())
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A complete smoke run of 60 steps."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    program.main([*SMOKE, "--steps", "60", "--out", str(out)])
+    return out
+
+
+def test_a_run_folder_describes_itself(finished):
+    config = json.loads((finished / "config.json").read_text())
+    assert config["dataset"] == "multi-dsprites"
+    assert config["recipe"]["steps"] == 60
+    assert config["seed"] == 0
+    assert {"command", "commit", "versions", "machine", "training_seconds", "skipped_steps", "metrics"} <= set(config)
+    names = {path.name for path in finished.iterdir()}
+    assert {"config.json", "metrics.csv", "checkpoint.pt", "model.safetensors", "figures"} <= names
+    assert any(name.startswith("events.out.tfevents") for name in names)
+    assert list((finished / "figures").glob("reconstructions-*.png"))
+
+
+def test_a_run_folder_is_a_pretrained_model(finished):
+    assert LAVAE.from_pretrained(finished).config.channels == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
+def test_an_interrupted_run_resumes_to_bit_identical_weights(number, finished, tmp_path):
+    out = tmp_path / "run"
+    # The same number of threads as the run in this process: sums depend on how they are split.
+    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    command = [sys.executable, "pretrain/train_lavae.py", "--out", str(out)]
+    process = subprocess.Popen(
+        [*command, *SMOKE, "--steps", "60"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+    )
+    while not (out / "checkpoint.pt").exists() and process.poll() is None:
+        time.sleep(0.005)
+    process.send_signal(number)
+    output, _ = process.communicate()
+    if number == signal.SIGINT:
+        assert process.returncode == 130
+        assert "continue with --resume" in output
+    assert "metrics" not in json.loads((out / "config.json").read_text())
+    resumed = subprocess.run([*command, "--resume"], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "resuming" in resumed.stdout
+    whole, parts = (load_file(folder / "model.safetensors") for folder in (finished, out))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    assert _steps(out) == _steps(finished)
+
+
+def _steps(out):
+    return [line.split(",")[0] for line in (out / "metrics.csv").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--dataset", "multi-cats"], "invalid choice: 'multi-cats' (choose from"),
+        (["--recipe", "slow"], "invalid choice: 'slow'"),
+        (["--steps", "many"], "invalid int value"),
+        (["--learning-rate", "1"], "unrecognized arguments: --learning-rate"),
+        (["--step", "3"], "unrecognized arguments: --step"),
+    ],
+    ids=["data set", "recipe", "steps", "unknown flag", "abbreviated flag"],
+)
+def test_unusable_arguments_are_errors(argv, message, capsys):
+    code, output = _fails(argv, capsys)
+    assert code == 2
+    assert message in output
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--steps", "0"], "expected steps of at least 1, got 0"),
+        (["--seed", "-1"], "expected --seed of at least 0"),
+        (["--mnist-dir", "/nowhere"], "leave mnist_dir out"),
+        (["--dataset", "multi-mnist-1k", "--mnist-dir", "/nowhere"], "is it the folder of MNIST's IDX files?"),
+    ],
+    ids=["no steps", "seed", "digits for shapes", "no digits"],
+)
+def test_settings_that_cannot_work_are_refused_before_anything_is_written(argv, message, tmp_path, capsys):
+    code, output = _fails([*SMOKE, *argv, "--out", str(tmp_path / "run")], capsys)
+    assert code == 1
+    assert message in output
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")
+def test_a_device_that_is_not_there_is_refused(tmp_path, capsys):
+    code, output = _fails(["--device", "cuda", "--out", str(tmp_path / "run")], capsys)
+    assert code == 1
+    assert "PyTorch sees no CUDA device" in output
+
+
+def test_a_folder_with_another_run_is_left_alone(finished, capsys):
+    before = (finished / "model.safetensors").read_bytes()
+    code, output = _fails([*SMOKE, "--out", str(finished)], capsys)
+    assert code == 1
+    assert "holds another run" in output
+    assert (finished / "model.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--seed", "3"], "has seed 0, got 3"),
+        (["--steps", "9"], "has steps 60, got 9"),
+        (["--recipe", "fast"], "has recipe 'smoke', got 'fast'"),
+    ],
+    ids=["seed", "steps", "recipe"],
+)
+def test_resuming_with_other_settings_is_refused(argv, message, finished, capsys):
+    code, output = _fails([*argv, "--resume", "--out", str(finished)], capsys)
+    assert code == 1
+    assert message in output
+
+
+def test_a_truncated_checkpoint_is_refused(finished, tmp_path, capsys):
+    (tmp_path / "config.json").write_bytes((finished / "config.json").read_bytes())
+    (tmp_path / "checkpoint.pt").write_bytes((finished / "checkpoint.pt").read_bytes()[:9999])
+    code, output = _fails(["--resume", "--out", str(tmp_path)], capsys)
+    assert code == 1
+    assert "is truncated or not a checkpoint" in output
+
+
+def test_a_folder_of_something_else_is_not_resumed(tmp_path, capsys):
+    (tmp_path / "config.json").write_text('{"colour": "blue"}')
+    code, output = _fails(["--resume", "--out", str(tmp_path)], capsys)
+    assert code == 1
+    assert "is not a run of this program" in output
