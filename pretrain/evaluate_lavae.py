@@ -33,7 +33,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--bound-scenes", type=int, default=1_000, help="most scenes to compute ELBO and bound on (default: 1,000)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the data set and of the samples (default: 0)")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to run (default: cpu)")
     parser.add_argument("--mnist-dir", help="folder of MNIST's IDX files the pool was drawn from in training")
     parser.add_argument("--json", type=Path, help="file to write the metrics to")
@@ -43,11 +42,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         model = LAVAE.from_pretrained(args.model, args.device)
         scenes = min(args.num_scenes, args.bound_scenes)
-        metrics = evaluate(
-            model, args.dataset, args.num_scenes, args.num_samples, scenes, args.seed, mnist_dir=args.mnist_dir
-        )
+        metrics = evaluate(model, args.dataset, args.num_scenes, args.num_samples, scenes, args.mnist_dir)
         if args.picture is not None:
-            scenes_of_7 = load_dataset(args.dataset, "test-7", args.seed, args.mnist_dir)
+            scenes_of_7 = load_dataset(args.dataset, "test-7", mnist_dir=args.mnist_dir)
             save_png(args.picture, reconstruction_figure(model, scenes_of_7[:6]))
         if args.json is not None:
             args.json.write_text(json.dumps(metrics, indent=2) + "\n")

@@ -9,6 +9,7 @@ and figures/. Ctrl-C leaves a run that --resume continues to the same weights as
 import argparse
 import dataclasses
 import math
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -42,7 +43,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--dataset", choices=list(POOLS), help="data set to train on (default: multi-dsprites)")
     parser.add_argument("--recipe", choices=list(RECIPES), help="training settings (default: fast)")
     parser.add_argument("--steps", type=int, help="length of the run in optimiser steps (default: the recipe's)")
-    parser.add_argument("--seed", type=int, help="seed of weights, data and noise, a whole number from 0 (default: 0)")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        help="seed of weights, batches and noise, a whole number from 0; the data set is the same for all (default: 0)",
+    )
     parser.add_argument(
         "--device", choices=["auto", "cpu", "cuda"], default="auto", help="auto takes cuda where there is one"
     )
@@ -58,6 +63,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     console = Console(highlight=False)
     try:
         complete = run(args, console)
+    except KeyboardInterrupt:
+        console.print("stopped; what a run folder holds can be continued with --resume")
+        sys.exit(EXIT_STOPPED)
     except (ValueError, OSError, loop.TrainingDivergedError) as error:
         console.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(EXIT_FAILED)
@@ -73,11 +81,11 @@ def run(args: argparse.Namespace, console: Console) -> bool:
         settings = resumed_settings(folder, given) if args.resume else fresh_settings(given)
         recipe = Recipe(**settings["recipe"])
         device = choose_device(args.device)
-        name, seed, source = settings["dataset"], settings["seed"], {"mnist_dir": settings["mnist_dir"]}
-        dataset = load_dataset(name, "train", seed, **source)
-        validation = load_dataset(name, "validation", seed, **source)
+        name, mnist_dir = settings["dataset"], settings["mnist_dir"]
+        dataset = load_dataset(name, "train", mnist_dir=mnist_dir)
+        validation = load_dataset(name, "validation", mnist_dir=mnist_dir)
         config = LAVAEConfig(dataset.bank.channels, recipe.sprite_size, LATENTS[name], networks=recipe.networks)
-        training = loop.Training(config, recipe, seed, device)
+        training = loop.Training(config, recipe, settings["seed"], device)
         if args.resume and (state := folder.load_checkpoint(device)) is not None:
             training.load(state)
             console.print(f"resuming {escape(str(out))} at step {training.progress.step}")
@@ -95,7 +103,7 @@ def run(args: argparse.Namespace, console: Console) -> bool:
             )
             return False
         model = training.average
-        metrics = evaluate(model, name, recipe.test_scenes, BOUND_SAMPLES, recipe.bound_scenes, seed, **source)
+        metrics = evaluate(model, name, recipe.test_scenes, BOUND_SAMPLES, recipe.bound_scenes, mnist_dir)
         training_facts = {"training_seconds": training.progress.seconds, "skipped_steps": training.progress.skipped}
         folder.save_model(model, facts | training_facts | {"metrics": metrics})
         console.print(summary(metrics, training, out))
@@ -142,6 +150,10 @@ def choose_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: PyTorch sees no CUDA device here; use --device cpu")
+    if name == "cuda":
+        # Resumed runs are to repeat the same bits on a GPU too; cuBLAS reads the variable when it starts.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
     return torch.device(name)
 
 
@@ -183,7 +195,8 @@ def reporter(bar: Progress, task: TaskID, console: Console) -> Any:
         if "count_accuracy" in values:
             console.print(
                 f"step {progress.step:6,d}  {progress.seconds:5.0f} s  count right {values['count_accuracy']:.2%}  "
-                f"location error {values['location_error_px']:.2f} px  ELBO {values['elbo']:.1f} nats"
+                f"location error {values['location_error_px']:.2f} px  ELBO {values['elbo']:.1f} nats",
+                soft_wrap=True,
             )
             return
         shown = {"log p(x|z)": "log_likelihood", "KL(a)": "kl_appearance", "dream": "dream_centre"}

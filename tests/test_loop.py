@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lavae_rl.datasets import SceneDataset, load_bank, load_dataset
-from lavae_rl.evaluation.metrics import detect
+from lavae_rl.evaluation.metrics import measure_agreement
 from lavae_rl.model.lavae import LAVAE, LAVAEConfig
 from lavae_rl.scenes import sample_scenes
 from lavae_rl.training.loop import TERMS, VALIDATION, Training, TrainingDivergedError, train
@@ -91,15 +91,16 @@ def test_a_non_finite_step_is_skipped_and_counted(dataset):
     assert all(torch.equal(value, before[name]) for name, value in training.model.named_parameters())
 
 
-def test_too_many_non_finite_steps_end_the_run_with_the_last_good_checkpoint(dataset, tmp_path):
-    training = _training(dataclasses.replace(SMOKE, max_skipped_steps=3))
+@pytest.mark.parametrize("poisoned", [12, 18], ids=["well before the next checkpoint", "just before it"])
+def test_too_many_non_finite_steps_end_the_run_with_the_last_good_checkpoint(poisoned, dataset, tmp_path):
+    training = _training(dataclasses.replace(SMOKE, steps=30, max_skipped_steps=3))
 
     def poison(progress, _):
-        if progress.step == 12:  # after the checkpoint of step 10
+        if progress.step == poisoned:  # after the checkpoint of step 10
             with torch.no_grad():
                 training.model.count_logits.fill_(float("nan"))
 
-    with pytest.raises(TrainingDivergedError, match=r"4 steps up to step 16.*last good checkpoint"):
+    with pytest.raises(TrainingDivergedError, match=rf"4 steps up to step {poisoned + 4}.*last good checkpoint"):
         _run(training, dataset, tmp_path / "run", report=poison)
     resumed = _training()
     resumed.load(RunFolder(tmp_path / "run", resume=True).load_checkpoint(CPU))
@@ -127,6 +128,6 @@ def test_it_learns_to_count_and_locate_within_a_minute():
     dataset = load_dataset("multi-dsprites", "train")
     for _ in range(recipe.steps):
         training.step(dataset)
-    found = detect(training.average, load_dataset("multi-dsprites", "validation"), 500)
+    found = measure_agreement(training.average, load_dataset("multi-dsprites", "validation"), 500)
     assert found.count_accuracy >= 0.95
     assert found.location_error < 0.7

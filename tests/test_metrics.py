@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lavae_rl.datasets import SceneDataset
-from lavae_rl.evaluation.metrics import Detection, detect, evaluate, match_locations
+from lavae_rl.evaluation.metrics import Agreement, evaluate, match_locations, measure_agreement
 from lavae_rl.model.lavae import LAVAE, LAVAEConfig
 from lavae_rl.model.objects import Objects
 from lavae_rl.scenes import Scenes, sample_scenes
@@ -93,7 +93,7 @@ def test_the_radius_of_matching_can_be_chosen():
 
 def test_counts_misses_and_false_alarms_of_known_claims(dot_bank):
     truth = _truth(dot_bank, [[(10, 10), (40, 40)], [(20, 20)], [], [(30, 30)]])
-    found = detect(Claims([[(40, 41), (10, 10)], [(50, 50)], [(5, 5)], []]), truth)
+    found = measure_agreement(Claims([[(40, 41), (10, 10)], [(50, 50)], [(5, 5)], []]), truth)
     assert (found.correct, found.scenes) == (2, 4)
     assert (found.objects, found.predictions) == (4, 4)
     assert found.count_accuracy == 0.5
@@ -103,7 +103,7 @@ def test_counts_misses_and_false_alarms_of_known_claims(dot_bank):
 
 
 def test_a_count_can_be_right_while_nothing_is_found(dot_bank):
-    found = detect(Claims([[(50, 50)]]), _truth(dot_bank, [[(10, 10)]]))
+    found = measure_agreement(Claims([[(50, 50)]]), _truth(dot_bank, [[(10, 10)]]))
     assert (found.count_accuracy, found.miss_rate, found.false_rate) == (1.0, 1.0, 1.0)
     assert math.isnan(found.location_error)
 
@@ -111,7 +111,7 @@ def test_a_count_can_be_right_while_nothing_is_found(dot_bank):
 def test_a_constant_offset_of_all_centres_is_no_location_error(dot_bank):
     truth = [[(10, 10), (40, 40)], [(20, 30)]]
     shifted = [[(row + 2, column - 3) for row, column in scene] for scene in truth]
-    found = detect(Claims(shifted), _truth(dot_bank, truth))
+    found = measure_agreement(Claims(shifted), _truth(dot_bank, truth))
     assert found.displacement.tolist() == [[2.0, -3.0]] * 3
     assert found.location_error == pytest.approx(0, abs=1e-12)
 
@@ -119,22 +119,22 @@ def test_a_constant_offset_of_all_centres_is_no_location_error(dot_bank):
 def test_the_location_error_is_the_mean_distance_after_the_offset():
     # Mean displacement (1, 0); distances from it 5, 5, 0 and 0.
     displacement = np.array([[4.0, 4.0], [-2.0, -4.0], [1.0, 0.0], [1.0, 0.0]])
-    assert Detection(0, 1, displacement, 4, 4).location_error == pytest.approx(2.5)
+    assert Agreement(0, 1, displacement, 4, 4).location_error == pytest.approx(2.5)
 
 
 def test_empty_scenes_found_empty_are_perfect(dot_bank):
-    found = detect(Claims([[], []]), _truth(dot_bank, [[], []]))
+    found = measure_agreement(Claims([[], []]), _truth(dot_bank, [[], []]))
     assert (found.count_accuracy, found.miss_rate, found.false_rate) == (1.0, 0.0, 0.0)
     assert math.isnan(found.location_error)
 
 
 def test_a_model_that_says_nothing_misses_everything_but_raises_no_false_alarm(dot_bank):
-    found = detect(Claims([[], []]), _truth(dot_bank, [[(10, 10)], [(20, 20)]]))
+    found = measure_agreement(Claims([[], []]), _truth(dot_bank, [[(10, 10)], [(20, 20)]]))
     assert (found.count_accuracy, found.miss_rate, found.false_rate) == (0.0, 1.0, 0.0)
 
 
 def test_detections_add_up():
-    one, two = Detection(1, 2, np.ones((1, 2)), 3, 1), Detection(1, 1, np.zeros((2, 2)), 2, 4)
+    one, two = Agreement(1, 2, np.ones((1, 2)), 3, 1), Agreement(1, 1, np.zeros((2, 2)), 2, 4)
     both = one + two
     assert (both.correct, both.scenes, both.objects, both.predictions) == (2, 3, 5, 5)
     assert both.displacement.tolist() == [[1, 1], [0, 0], [0, 0]]
@@ -143,7 +143,7 @@ def test_detections_add_up():
 @pytest.mark.parametrize(("num_scenes", "expected"), [(None, 600), (5, 5), (250, 250), (251, 251), (10_000, 600)])
 def test_a_model_that_sees_everything_is_perfect_on_more_scenes_than_a_batch(dotted, dot_bank, num_scenes, expected):
     scenes = sample_scenes(np.random.default_rng(0), dot_bank, 600, (0, 2), (21, 30))
-    found = detect(dotted, SceneDataset(scenes, dot_bank), num_scenes)
+    found = measure_agreement(dotted, SceneDataset(scenes, dot_bank), num_scenes)
     assert found.scenes == found.correct == expected
     assert found.objects == found.predictions == len(found.displacement) == scenes.count[:expected].sum()
     assert found.location_error == 0
@@ -152,7 +152,7 @@ def test_a_model_that_sees_everything_is_perfect_on_more_scenes_than_a_batch(dot
 @pytest.mark.parametrize("num_scenes", [0, -3])
 def test_measuring_on_nothing_is_refused(dot_bank, num_scenes):
     with pytest.raises(ValueError, match=f"at least one scene to measure on, got {num_scenes}"):
-        detect(Claims([[]]), _truth(dot_bank, [[]]), num_scenes)
+        measure_agreement(Claims([[]]), _truth(dot_bank, [[]]), num_scenes)
 
 
 @pytest.mark.parametrize(

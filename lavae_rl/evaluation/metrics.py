@@ -19,8 +19,8 @@ _BATCH = 250
 
 
 @dataclass(frozen=True)
-class Detection:
-    """What a model found on labelled scenes.
+class Agreement:
+    """How a model's objects agree with the truth on labelled scenes.
 
     Attributes:
         correct: number of scenes whose count is right.
@@ -61,8 +61,8 @@ class Detection:
             return float("nan")
         return float(np.linalg.norm(self.displacement - self.displacement.mean(0), axis=1).mean())
 
-    def __add__(self, other: "Detection") -> "Detection":
-        return Detection(
+    def __add__(self, other: "Agreement") -> "Agreement":
+        return Agreement(
             self.correct + other.correct,
             self.scenes + other.scenes,
             np.concatenate([self.displacement, other.displacement]),
@@ -90,9 +90,9 @@ def match_locations(
     return rows[near], columns[near]
 
 
-def detect(model: LAVAE, dataset: SceneDataset, num_scenes: int | None = None) -> Detection:
+def measure_agreement(model: LAVAE, dataset: SceneDataset, num_scenes: int | None = None) -> Agreement:
     """Encodes the first ``num_scenes`` scenes (None: all) and compares with the truth."""
-    total = Detection(0, 0, np.zeros((0, 2)), 0, 0)
+    total = Agreement(0, 0, np.zeros((0, 2)), 0, 0)
     stop = len(dataset) if num_scenes is None else min(num_scenes, len(dataset))
     if stop < 1:
         raise ValueError(f"expected at least one scene to measure on, got {stop}")
@@ -106,12 +106,12 @@ def detect(model: LAVAE, dataset: SceneDataset, num_scenes: int | None = None) -
             displacement.append(found[rows] - true[columns].astype(float))
         right = int((objects.count == scenes.count).sum())
         batch = len(scenes), np.concatenate(displacement), int(scenes.count.sum()), int(objects.count.sum())
-        total = total + Detection(right, *batch)
+        total = total + Agreement(right, *batch)
     return total
 
 
 def evaluate(
-    model: LAVAE, name: str, num_scenes: int, num_samples: int, bound_scenes: int, seed: int = 0, **source: str | None
+    model: LAVAE, name: str, num_scenes: int, num_samples: int, bound_scenes: int, mnist_dir: str | None = None
 ) -> dict[str, float | None]:
     """All metrics of a model on a data set's test splits.
 
@@ -121,21 +121,20 @@ def evaluate(
         num_scenes: scenes of each test split to count and locate.
         num_samples: importance samples of the bound.
         bound_scenes: scenes of 0 to 3 objects to compute ELBO and bound on.
-        seed: of the data set, and of the samples.
-        source: ``mnist_dir``, see ``load_dataset``.
+        mnist_dir: see ``load_dataset``.
 
     Returns:
         ``count_accuracy_0_3``, ``count_accuracy_7``; over both splits ``location_error_px``, ``miss_rate``,
-        ``false_rate`` (see ``Detection``; the error is None where nothing matches); ``elbo`` (single sample) and
+        ``false_rate`` (see ``Agreement``; the error is None where nothing matches); ``elbo`` (single sample) and
         ``log_likelihood_bound``, mean nats per frame; ``seconds``.
     """
     if min(num_samples, bound_scenes) < 1:
         raise ValueError(f"expected num_samples and bound_scenes of at least 1, got {num_samples} and {bound_scenes}")
     start = time.perf_counter()
-    few, seven = (load_dataset(name, split, seed, **source) for split in ("test", "test-7"))
-    found_few, found_seven = detect(model, few, num_scenes), detect(model, seven, num_scenes)
+    few, seven = (load_dataset(name, split, mnist_dir=mnist_dir) for split in ("test", "test-7"))
+    found_few, found_seven = measure_agreement(model, few, num_scenes), measure_agreement(model, seven, num_scenes)
     both = found_few + found_seven
-    generator = torch.Generator(model.device).manual_seed(seed)
+    generator = torch.Generator(model.device).manual_seed(0)
     elbo, bound = [], []
     for begin in range(0, min(bound_scenes, len(few)), _BATCH):
         frames = few[begin : min(begin + _BATCH, bound_scenes)]

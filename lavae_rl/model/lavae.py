@@ -234,9 +234,14 @@ class LAVAE(nn.Module):
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({k: v.contiguous() for k, v in self.state_dict().items()}, folder / WEIGHTS_FILE)
+        weights = {name: value.contiguous() for name, value in self.state_dict().items()}
         config = {"model": asdict(self.config), **(facts or {})}
-        (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n")
+        # Written beside and moved into place: whoever reads, or kills us, finds whole files.
+        temporary = folder / "saving.tmp"
+        save_file(weights, temporary)
+        temporary.replace(folder / WEIGHTS_FILE)
+        temporary.write_text(json.dumps(config, indent=2) + "\n")
+        temporary.replace(folder / CONFIG_FILE)
 
     @classmethod
     def from_pretrained(cls, name: str | Path, device: str | torch.device = "cpu") -> "LAVAE":

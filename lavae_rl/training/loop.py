@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lavae_rl.datasets import SceneDataset
 from lavae_rl.evaluation.figures import reconstruction_figure, save_png
-from lavae_rl.evaluation.metrics import detect
+from lavae_rl.evaluation.metrics import measure_agreement
 from lavae_rl.model.lavae import LAVAE, LAVAEConfig
 from lavae_rl.model.objective import elbo_terms, kl_count, reconstruct
 from lavae_rl.model.posterior import Detections, location_log_probs
@@ -140,6 +140,11 @@ class Training:
                 else:
                     value.copy_(current[name])
 
+    def is_finite(self) -> bool:
+        """False once a weight or a batch-norm statistic is NaN or infinite: such a state is not worth keeping."""
+        values = self.model.state_dict().values()
+        return all(bool(torch.isfinite(value).all()) for value in values if value.is_floating_point())
+
     def state(self) -> dict[str, Any]:
         """Everything a resumed run needs, as tensors and numbers."""
         parts = {name: getattr(self, name).state_dict() for name in ("model", "average", "memory", "optimizer")}
@@ -205,13 +210,13 @@ def train(
         measured = unmeasured
         if due:
             measured = validate(training, validation, folder)
-            folder.save_model(training.average, facts)
             report(progress, measured)
             progress.seconds = time.perf_counter() - started
         if due or progress.step % LOG_EVERY == 0:
             times = {"seconds": progress.seconds, "skipped_steps": float(progress.skipped)}
             folder.log(progress.step, times | terms | {f"validation_{k}": v for k, v in measured.items()})
-        if due or stopped:
+        if (due or stopped) and training.is_finite():
+            folder.save_model(training.average, facts)
             folder.save_checkpoint(training.state())
     return progress.step >= recipe.steps
 
@@ -219,7 +224,7 @@ def train(
 def validate(training: Training, validation: SceneDataset, folder: RunFolder) -> dict[str, float]:
     """Measures ``VALIDATION`` with the averaged weights, and draws reconstructions."""
     model, step = training.average, training.progress.step
-    found = detect(model, validation)
+    found = measure_agreement(model, validation)
     generator = torch.Generator(training.device).manual_seed(training.seed)
     terms = elbo_terms(model, model.images(validation[:_ELBO_SCENES]), generator)
     picture = reconstruction_figure(model, validation[:8])

@@ -45,7 +45,6 @@ class RunFolder:
                 f"{self.path} holds another run or other files; continue that run with --resume, "
                 "or choose an empty folder with --out"
             )
-        (self.path / FIGURES_FOLDER).mkdir(parents=True, exist_ok=True)
         self._writer: SummaryWriter | None = None
 
     def __enter__(self) -> "RunFolder":
@@ -69,7 +68,8 @@ class RunFolder:
             raise ValueError(f"{self.path / CONFIG_FILE} is damaged: {error}") from error
 
     def save_model(self, model: LAVAE, facts: Mapping[str, Any]) -> None:
-        """Writes ``config.json`` and ``model.safetensors``."""
+        """Writes ``config.json`` and ``model.safetensors``; the first time, this makes the folder."""
+        (self.path / FIGURES_FOLDER).mkdir(parents=True, exist_ok=True)
         model.save_pretrained(self.path, facts)
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
