@@ -63,6 +63,13 @@ def test_torch_frames_give_the_same_objects_as_tensors(dotted, dots):
     np.testing.assert_allclose(array.appearance, tensor.appearance.numpy())
 
 
+def test_read_only_and_reversed_frames_are_read_all_the_same(dotted, dots):
+    frames = dots(40, 70, (9, 60), (30, 12))
+    reversed_frames = frames[:, :, ::-1]
+    reversed_frames.flags.writeable = False
+    np.testing.assert_array_equal(dotted.encode(reversed_frames).location, [[[9, 9], [30, 57]]])
+
+
 def test_frames_without_objects_and_batches_without_frames_work(dotted, dots):
     assert dotted.encode(dots(32, 32)).location.shape == (1, 0, 2)
     assert dotted.encode(dots(32, 32)[:0]).count.shape == (0,)

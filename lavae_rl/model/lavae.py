@@ -102,7 +102,10 @@ class LAVAE(nn.Module):
             )
         if min(shape[1:3]) < self.config.sprite_size:
             raise ValueError(f"expected frames of at least {self.config.sprite_size} px a side, got {shape[1:3]}")
-        frames = torch.as_tensor(frames).to(self.device)
+        if isinstance(frames, np.ndarray):
+            # PyTorch takes neither read-only nor reversed arrays (frames[..., ::-1]); only these are copied.
+            frames = torch.from_numpy(np.require(frames, requirements=["C", "W"]))
+        frames = frames.to(self.device)
         if not ((frames == 0) | (frames == 255)).all():
             raise ValueError(
                 f"expected pixel values 0 and 255 only, got values up to {int(frames.max())}; "
