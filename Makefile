@@ -3,7 +3,7 @@
 VENV ?= .venv
 PYTHON ?= python3
 DATASET ?= multi-dsprites
-RUN ?= runs/$(DATASET)
+RUN ?= runs/$(DATASET)-fast-seed0
 
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
@@ -41,6 +41,6 @@ wheel: $(INSTALLED) ## build the wheel into dist/
 	rm -rf build
 	$(BIN)/python -m build --wheel --no-isolation
 
-clean: ## delete what building and checking left behind (not .venv, data/ or runs/)
+clean: ## delete what building and checking left behind (not .venv or runs/)
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find . -path './.*' -prune -o -name __pycache__ -prune -exec rm -rf {} +

@@ -7,15 +7,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lavae_rl.model.lavae import LAVAE, LAVAEConfig
+    from lavae_rl.model.config import LAVAEConfig
+    from lavae_rl.model.lavae import LAVAE
     from lavae_rl.model.objects import Objects
+    from lavae_rl.perception.preprocessing import Preprocessing
+    from lavae_rl.perception.wrappers import LAVAEObservation, VectorLAVAEObservation
 
-__all__ = ["LAVAE", "LAVAEConfig", "Objects"]
+__all__ = ["LAVAE", "LAVAEConfig", "LAVAEObservation", "Objects", "Preprocessing", "VectorLAVAEObservation"]
 
 _HOMES = {
     "LAVAE": "lavae_rl.model.lavae",
-    "LAVAEConfig": "lavae_rl.model.lavae",
+    "LAVAEConfig": "lavae_rl.model.config",
+    "LAVAEObservation": "lavae_rl.perception.wrappers",
     "Objects": "lavae_rl.model.objects",
+    "Preprocessing": "lavae_rl.perception.preprocessing",
+    "VectorLAVAEObservation": "lavae_rl.perception.wrappers",
 }
 
 

@@ -42,9 +42,6 @@ SPLITS: Mapping[str, Split] = {
 POOLS: Mapping[str, int | None] = {"multi-mnist-1k": 1_000, "multi-mnist-10k": 10_000, "multi-dsprites": None}
 """Data sets by name: the size of the pool of digits, None for dSprites shapes."""
 
-LATENTS: Mapping[str, int] = {"multi-mnist-1k": 16, "multi-mnist-10k": 16, "multi-dsprites": 8}
-"""Appearance latents that suit each data set (ours)."""
-
 
 @dataclass(frozen=True)
 class SceneDataset:

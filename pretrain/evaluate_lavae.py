@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -19,8 +20,8 @@ from lavae_rl.evaluation.metrics import evaluate
 from lavae_rl.model.lavae import LAVAE
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Runs the program. Exit status: 0 done, 1 failed, 2 unusable arguments."""
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
@@ -37,24 +38,43 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--mnist-dir", help="folder of MNIST's IDX files the pool was drawn from in training")
     parser.add_argument("--json", type=Path, help="file to write the metrics to")
     parser.add_argument("--picture", type=Path, help="PNG to draw: 7-object scenes, reconstructions, predicted centres")
-    args = parser.parse_args(argv)
-    console = Console(highlight=False)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs the program. Exit status: 0 done, 1 failed, 2 unusable arguments."""
+    args = parse_args(argv)
+    console = Console(highlight=False, soft_wrap=True)
     try:
-        model = LAVAE.from_pretrained(args.model, args.device)
-        scenes = min(args.num_scenes, args.bound_scenes)
-        metrics = evaluate(model, args.dataset, args.num_scenes, args.num_samples, scenes, args.mnist_dir)
-        if args.picture is not None:
-            scenes_of_7 = load_dataset(args.dataset, "test-7", mnist_dir=args.mnist_dir)
-            save_png(args.picture, reconstruction_figure(model, scenes_of_7[:6]))
-        if args.json is not None:
-            args.json.write_text(json.dumps(metrics, indent=2) + "\n")
+        metrics = run(args)
     except (ValueError, OSError) as error:
-        console.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
+        console.print(f"[red]error:[/] {escape(str(error))}")
         sys.exit(1)
     table = Table(title=f"{escape(args.model)} on {args.dataset}", show_header=False, title_justify="left")
     for name, value in metrics.items():
         table.add_row(name, "none found" if value is None else f"{value:.4f}")
     console.print(table)
+
+
+def run(args: argparse.Namespace) -> dict[str, float | None]:
+    """Measures, and writes the files that were asked for."""
+    for name in ("num_scenes", "num_samples", "bound_scenes"):
+        if getattr(args, name) < 1:
+            raise ValueError(f"expected --{name.replace('_', '-')} of at least 1, got {getattr(args, name)}")
+    for file in (args.json, args.picture):
+        if file is not None and not file.parent.is_dir():
+            raise FileNotFoundError(f"the folder of {file} does not exist; make it first")
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: PyTorch sees no CUDA device here; use --device cpu")
+    model = LAVAE.from_pretrained(args.model, args.device)
+    scenes = min(args.num_scenes, args.bound_scenes)
+    metrics = evaluate(model, args.dataset, args.num_scenes, args.num_samples, scenes, args.mnist_dir)
+    if args.picture is not None:
+        crowded = load_dataset(args.dataset, "test-7", mnist_dir=args.mnist_dir)
+        save_png(args.picture, reconstruction_figure(model, crowded[:6]))
+    if args.json is not None:
+        args.json.write_text(json.dumps(metrics, indent=2) + "\n")
+    return metrics
 
 
 if __name__ == "__main__":

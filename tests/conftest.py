@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from lavae_rl.model.lavae import LAVAE, LAVAEConfig
+from lavae_rl.model.config import LAVAEConfig
+from lavae_rl.model.lavae import LAVAE
 
 
 @pytest.fixture

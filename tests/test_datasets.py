@@ -4,7 +4,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from lavae_rl.datasets import LATENTS, POOLS, SceneDataset, load_bank, load_dataset, load_npz, save_npz
+from lavae_rl.datasets import POOLS, SceneDataset, load_bank, load_dataset, load_npz, save_npz
 from lavae_rl.scenes import Scenes, sample_scenes
 
 
@@ -45,10 +45,6 @@ def test_data_sets_have_their_banks_and_use_all_of_them(name, sprites, channels)
     used = dataset.scenes.sprite_index[dataset.scenes.mask]
     # 3,000 draws on average: about 1 - exp(-3000 / sprites) of the bank.
     assert len(np.unique(used)) / sprites == pytest.approx(1 - np.exp(-len(used) / sprites), abs=0.03)
-
-
-def test_every_data_set_has_a_number_of_latents():
-    assert set(LATENTS) == set(POOLS)
 
 
 def test_splits_seeds_and_data_sets_differ_from_each_other():

@@ -4,7 +4,8 @@ import json
 import pytest
 import torch
 
-from lavae_rl.model.lavae import LAVAE, LAVAEConfig
+from lavae_rl.model.config import LAVAEConfig
+from lavae_rl.model.lavae import LAVAE
 
 program = importlib.import_module("lavae_rl.pretrain.evaluate_lavae")
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lavae_rl.model.lavae import LAVAE, LAVAEConfig
+from lavae_rl.model.config import LAVAEConfig
+from lavae_rl.model.lavae import LAVAE
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,7 @@ def test_settings_out_of_range_are_refused(values):
         (np.zeros((1, 64, 64, 3), np.uint8), ValueError, r"\(batch, height, width, 1\), got \(1, 64, 64, 3\)"),
         (np.zeros((1, 1, 64, 64), np.uint8), ValueError, "channel-first"),
         (np.zeros((1, 20, 64, 1), np.uint8), ValueError, "at least 21 px"),
-        (np.full((1, 64, 64, 1), 7, np.uint8), ValueError, "0 and 255 only, got values up to 7"),
+        (np.full((1, 64, 64, 1), 7, np.uint8), ValueError, "0 and 255 only, got 7"),
     ],
     ids=["float", "torch float", "one frame", "colour", "channel first", "small", "grey"],
 )

@@ -6,7 +6,8 @@ import torch
 
 from lavae_rl.datasets import SceneDataset, load_bank, load_dataset
 from lavae_rl.evaluation.metrics import measure_agreement
-from lavae_rl.model.lavae import LAVAE, LAVAEConfig
+from lavae_rl.model.config import LAVAEConfig
+from lavae_rl.model.lavae import LAVAE
 from lavae_rl.scenes import sample_scenes
 from lavae_rl.training.loop import TERMS, VALIDATION, Training, TrainingDivergedError, train
 from lavae_rl.training.recipes import FAST, SMOKE

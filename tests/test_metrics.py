@@ -5,7 +5,8 @@ import pytest
 
 from lavae_rl.datasets import SceneDataset
 from lavae_rl.evaluation.metrics import Agreement, evaluate, match_locations, measure_agreement
-from lavae_rl.model.lavae import LAVAE, LAVAEConfig
+from lavae_rl.model.config import LAVAEConfig
+from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.objects import Objects
 from lavae_rl.scenes import Scenes, sample_scenes
 from lavae_rl.sprites import SpriteBank
@@ -40,12 +41,14 @@ class Claims(LAVAE):
         super().__init__(LAVAEConfig(channels=1))
         self.locations = locations
 
-    def encode(self, frames):
+    def encode(self, frames, max_objects=None):
         location, count = _padded(self.locations)
         assert len(frames) == len(count)
         mask = np.arange(location.shape[1]) < count[:, None]
         appearance = np.zeros((*location.shape[:2], 8), np.float32)
-        return Objects(count, location.astype(np.int64), appearance, mask, frames.shape[1:3])
+        presence, dropped = mask.astype(np.float32), np.zeros_like(count)
+        location = location.astype(np.int64)
+        return Objects(count, location, appearance, appearance, presence, mask, dropped, frames.shape[1:3])
 
 
 def _truth(bank, locations):

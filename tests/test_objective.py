@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from lavae_rl.model.canvas import bernoulli_log_likelihood, compose
-from lavae_rl.model.lavae import LAVAE, LAVAEConfig
+from lavae_rl.model.config import LAVAEConfig
+from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.objective import elbo_terms, importance_weighted_bound, kl_appearance, log_prior_locations
 
 HEIGHT, WIDTH, NUM_MAX = 4, 5, 2

@@ -5,9 +5,11 @@ from lavae_rl.model.objects import Objects
 from lavae_rl.model.posterior import Detections
 
 
-def _objects():
+def _objects(max_objects=None):
     found = Detections(torch.tensor([0, 0, 2]), torch.tensor([[1, 2], [3, 4], [5, 6]]), torch.tensor([2, 0, 1]))
-    return Objects.from_detections(found, torch.tensor([[1.0], [2.0], [3.0]]), (9, 7))
+    appearance = torch.tensor([[1.0], [2.0], [3.0]])
+    presence = torch.tensor([0.9, 0.8, 0.7])
+    return Objects.from_detections(found, presence, appearance, appearance / 10, (9, 7), max_objects)
 
 
 def test_a_ragged_list_fills_the_first_slots_of_each_image():
@@ -23,5 +25,25 @@ def test_objects_go_to_numpy_and_back():
     assert isinstance(array.count, np.ndarray)
     assert array.canvas_size == (9, 7)
     back = array.torch(torch.device("cpu"))
-    for name in ("count", "location", "appearance", "mask"):
+    for name in ("count", "location", "appearance", "appearance_variance", "presence", "mask", "dropped"):
         assert torch.equal(getattr(back, name), getattr(objects, name)), name
+
+
+def test_too_few_slots_keep_the_surest_and_count_the_rest():
+    objects = _objects(max_objects=1)
+    assert objects.location.tolist() == [[[1, 2]], [[0, 0]], [[5, 6]]]
+    torch.testing.assert_close(objects.presence, torch.tensor([[0.9], [0.0], [0.7]]))
+    torch.testing.assert_close(objects.appearance_variance[:, :, 0], torch.tensor([[0.1], [0.0], [0.3]]))
+    assert objects.count.tolist() == [1, 0, 1]
+    assert objects.dropped.tolist() == [1, 0, 0]
+
+
+def test_more_slots_than_needed_are_padding():
+    objects = _objects(max_objects=4)
+    assert objects.mask.shape == (3, 4)
+    assert objects.mask.sum() == 3
+    assert not objects.dropped.any()
+
+
+def test_some_frames_of_a_batch_keep_their_objects():
+    assert _objects()[1:].location.tolist() == [[[0, 0], [0, 0]], [[5, 6], [0, 0]]]

@@ -2,7 +2,8 @@ import dataclasses
 
 import pytest
 
-from lavae_rl.training.recipes import FAST, RECIPES, Recipe
+from lavae_rl.datasets import POOLS
+from lavae_rl.training.recipes import FAST, LATENTS, RECIPES, Recipe
 
 
 def test_recipes_by_name():
@@ -28,3 +29,13 @@ def test_rates_rise_stay_and_fall_with_the_length_of_the_run(steps):
 
 def test_the_kl_comes_in_gradually():
     assert [FAST.kl_weight(step) for step in (0, 100, 200, 1_000)] == [0, 0.5, 1, 1]
+
+
+def test_every_data_set_has_a_number_of_latents():
+    assert set(LATENTS) == set(POOLS)
+
+
+@pytest.mark.parametrize("values", [{"warmup_steps": 0}, {"average_decay": 1.0}, {"max_gradient_norm": 0.0}], ids=str)
+def test_settings_that_divide_by_nothing_are_refused(values):
+    with pytest.raises(ValueError, match="expected"):
+        Recipe(**values)

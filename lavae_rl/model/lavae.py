@@ -1,9 +1,7 @@
-"""LAVAE: the model and its configuration (Dittadi & Winther 2019, arXiv 1909.11813)."""
+"""LAVAE: the model (Dittadi & Winther 2019, arXiv 1909.11813)."""
 
-import json
+import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
@@ -11,43 +9,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from lavae_rl.model import networks
+from lavae_rl.model import networks, pretrained
 from lavae_rl.model.canvas import compose
+from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.objects import Objects
 from lavae_rl.model.posterior import Detections, find_peaks
 from lavae_rl.model.shapes import AnyFrames, Images
-
-CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
-
-
-@dataclass(frozen=True)
-class LAVAEConfig:
-    """What is needed to rebuild a LAVAE, apart from its weights. Raises ValueError on values out of range."""
-
-    channels: int = 3
-    """Image channels: 1 (grey) or 3 (RGB)."""
-    sprite_size: int = 21
-    """Side S of a decoded sprite and of the window its appearance is read from, in pixels; odd."""
-    latents: int = 8
-    """Number D of appearance latents per object."""
-    max_objects: int = 3
-    """N_max, the largest count in training and the last class of the learned prior p(n); inference has no limit."""
-    networks: str = "fast"
-    """Network family, a key of ``lavae_rl.model.networks.FAMILIES``."""
-
-    def __post_init__(self) -> None:
-        if self.channels not in (1, 3):
-            raise ValueError(f"expected 1 or 3 channels, got {self.channels!r}")
-        if self.sprite_size < 5 or self.sprite_size % 2 == 0:
-            raise ValueError(f"expected an odd sprite_size of at least 5, got {self.sprite_size!r}")
-        if self.latents < 1 or self.max_objects < 1:
-            raise ValueError(f"expected latents and max_objects of at least 1, got {self.latents}, {self.max_objects}")
-        if self.networks not in networks.FAMILIES:
-            raise ValueError(f"expected networks to be one of {sorted(networks.FAMILIES)}, got {self.networks!r}")
 
 
 class LAVAE(nn.Module):
@@ -67,7 +36,10 @@ class LAVAE(nn.Module):
         self.sprite_decoder = family.decoder(*shape)
         self.count_logits = nn.Parameter(torch.zeros(config.max_objects + 1))
         # Starts at "log-odds are logits": sharpness * log(L) = 1 on the paper's canvas of 64 x 64.
+        self._folded: tuple[object, nn.Module] | None = None
+        self._warned = False
         self.log_sharpness = nn.Parameter(torch.tensor(-float(np.log(np.log(64 * 64)))))
+        self.eval()  # encoding must never depend on the batch; training asks for train() itself
 
     @property
     def device(self) -> torch.device:
@@ -108,7 +80,7 @@ class LAVAE(nn.Module):
         frames = frames.to(self.device)
         if not ((frames == 0) | (frames == 255)).all():
             raise ValueError(
-                f"expected pixel values 0 and 255 only, got values up to {int(frames.max())}; "
+                f"expected pixel values 0 and 255 only, got {int(frames[(frames > 0) & (frames < 255)][0])}; "
                 "binarise the frames first, for instance (frames > 127) * np.uint8(255)"
             )
         return frames.permute(0, 3, 1, 2).float() / 255
@@ -119,23 +91,49 @@ class LAVAE(nn.Module):
         return find_peaks(self.location_network(images))
 
     @torch.inference_mode()
-    def encode(self, frames: AnyFrames) -> Objects:
-        """Finds the objects: their number, locations and mean appearances. Deterministic.
+    def encode(self, frames: AnyFrames, max_objects: int | None = None) -> Objects:
+        """Finds the objects: their number, locations and appearances. Deterministic.
 
         Args:
             frames: uint8 (batch, height, width, channels), values 0 and 255, NumPy or torch.
+            max_objects: number of slots, at least 1; of more objects the surest are kept, and the first time this
+                happens it is warned about. None gives as many slots as the fullest frame has objects.
 
         Returns:
-            Objects of the same kind (NumPy or torch), with as many slots as the fullest frame has objects.
+            Objects of the same kind (NumPy or torch).
 
         Raises:
             TypeError, ValueError: see ``images``.
         """
+        if max_objects is not None and max_objects < 1:
+            raise ValueError(f"expected max_objects of at least 1, got {max_objects}")
         images = self.images(frames)
-        found = self.detect(images)
-        appearance, _ = self.appearance_network(images, found.image_index, found.location)
-        objects = Objects.from_detections(found, appearance, (images.shape[2], images.shape[3]))
+        logits = self._folded_location_network()(images)
+        found = find_peaks(logits)
+        presence = logits[found.image_index, found.location[:, 0], found.location[:, 1]].sigmoid()
+        mean, log_variance = self.appearance_network(images, found.image_index, found.location)
+        canvas_size = (images.shape[2], images.shape[3])
+        objects = Objects.from_detections(found, presence, mean, log_variance.exp(), canvas_size, max_objects)
+        self._warn_of_dropped(objects)
         return objects.numpy() if isinstance(frames, np.ndarray) else objects
+
+    def _folded_location_network(self) -> nn.Module:
+        """The location network as evaluation wants it: batch norms folded, rebuilt whenever a weight has changed."""
+        state = self.location_network.state_dict().values()
+        version = tuple((value.data_ptr(), value._version) for value in state)
+        if self._folded is None or self._folded[0] != version:
+            self._folded = (version, networks.fold_batch_norms(self.location_network))
+        return self._folded[1]
+
+    def _warn_of_dropped(self, objects: Objects) -> None:
+        if not self._warned and len(objects.count) and (most := int(objects.dropped.max())):
+            self._warned = True
+            slots = objects.mask.shape[1]
+            warnings.warn(
+                f"a frame has {slots + most} objects, max_objects={slots} keeps the surest; "
+                "Objects.dropped counts the others from now on",
+                stacklevel=3,
+            )
 
     @torch.inference_mode()
     def decode(self, objects: Objects) -> Float[np.ndarray | Tensor, "..."]:
@@ -146,6 +144,15 @@ class LAVAE(nn.Module):
         """
         mean = self._pixel_means(objects.torch(self.device))
         return mean.cpu().numpy() if isinstance(objects.count, np.ndarray) else mean
+
+    @torch.inference_mode()
+    def decode_sprites(self, objects: Objects) -> Float[np.ndarray, "batch slots size size channels"]:
+        """The sprite of each object by itself: pixel means in [0, 1], black in unused slots."""
+        given = objects.torch(self.device)
+        shape = (*given.mask.shape, self.config.channels, self.config.sprite_size, self.config.sprite_size)
+        sprites = torch.zeros(shape, device=self.device)
+        sprites[given.mask] = self.sprite_decoder(given.appearance[given.mask])
+        return sprites.permute(0, 1, 3, 4, 2).cpu().numpy()
 
     def _pixel_means(self, given: Objects) -> Float[Tensor, "batch height width channels"]:
         image_index, slot = given.mask.nonzero(as_tuple=True)
@@ -179,7 +186,8 @@ class LAVAE(nn.Module):
         height, width = canvas_size
         if num_objects is None:
             prior = self.count_log_probs.exp()
-            count = torch.multinomial(prior, num_images, replacement=True, generator=generator)
+            draws = torch.rand(num_images, 1, generator=generator, device=self.device)
+            count = (draws > prior.cumsum(0)[:-1]).sum(1).clamp(max=height * width)
         elif 0 <= num_objects <= height * width:
             count = torch.full((num_images,), num_objects, device=self.device)
         else:
@@ -191,7 +199,16 @@ class LAVAE(nn.Module):
         location = torch.stack([flat // width, flat % width], dim=2) * mask[..., None]
         shape = (num_images, slots, self.config.latents)
         appearance = torch.randn(shape, generator=generator, device=self.device) * mask[..., None]
-        return Objects(count, location, appearance, mask, canvas_size)
+        return Objects(
+            count=count,
+            location=location,
+            appearance=appearance,
+            appearance_variance=torch.zeros_like(appearance),
+            presence=mask.float(),
+            mask=mask,
+            dropped=torch.zeros_like(count),
+            canvas_size=canvas_size,
+        )
 
     @torch.inference_mode()
     def sample(
@@ -217,7 +234,7 @@ class LAVAE(nn.Module):
     ) -> Float[Tensor, " batch"]:
         """Importance-weighted lower bound on log p(x), nats per frame.
 
-        The prior p(n) ends at N_max: frames with more objects are explained by their N_max surest.
+        The prior p(n) ends at N_max: frames with more objects are explained by N_max objects drawn from q(l | x).
 
         Args:
             frames: uint8 (batch, height, width, channels), values 0 and 255.
@@ -235,61 +252,23 @@ class LAVAE(nn.Module):
             folder: made if it is missing.
             facts: kept in config.json beside the configuration: recipe, seed, commit, metrics.
         """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        weights = {name: value.contiguous() for name, value in self.state_dict().items()}
-        config = {"model": asdict(self.config), **(facts or {})}
-        # Written beside and moved into place: whoever reads, or kills us, finds whole files.
-        temporary = folder / "saving.tmp"
-        save_file(weights, temporary)
-        temporary.replace(folder / WEIGHTS_FILE)
-        temporary.write_text(json.dumps(config, indent=2) + "\n")
-        temporary.replace(folder / CONFIG_FILE)
+        pretrained.save(Path(folder), self.config, self.state_dict(), facts or {})
 
     @classmethod
     def from_pretrained(cls, name: str | Path, device: str | torch.device = "cpu") -> "LAVAE":
-        """Loads a bundled model by name, or a folder with config.json and model.safetensors. Never unpickles.
+        """Loads a bundled model, a folder, or a repository of the Hugging Face Hub. Strict; never unpickles.
 
         Args:
-            name: ``"multi-dsprites"``, another bundled name, or a folder (a run folder will do).
+            name: ``"multi-dsprites"`` or another bundled name; a folder with config.json and model.safetensors (a run
+                folder will do); or ``"user/repository"``, which needs the extra ``lavae-rl[hub]``.
             device: where to put the weights.
 
         Raises:
             FileNotFoundError: neither a bundled name nor a folder with both files.
+            ImportError: a repository of the Hub, without the extra.
             ValueError: files that are damaged, do not fit each other, or hold NaN or infinite weights.
         """
-        folder = Path(name)
-        if folder.is_dir():
-            return cls._load(folder, device)
-        bundled = files("lavae_rl") / "checkpoints"
-        names = sorted(entry.name for entry in bundled.iterdir() if entry.is_dir()) if bundled.is_dir() else []
-        if str(name) not in names:
-            raise FileNotFoundError(f"expected a folder or one of the bundled models {names}, got {str(name)!r}")
-        with as_file(bundled / str(name)) as path:
-            return cls._load(path, device)
-
-    @classmethod
-    def _load(cls, folder: Path, device: str | torch.device) -> "LAVAE":
-        for file in (CONFIG_FILE, WEIGHTS_FILE):
-            if not (folder / file).is_file():
-                raise FileNotFoundError(f"expected {CONFIG_FILE} and {WEIGHTS_FILE} in {folder}, {file} is missing")
-        model = cls(_read_config(folder / CONFIG_FILE))
-        try:
-            weights = load_file(folder / WEIGHTS_FILE)
-            model.load_state_dict(weights, strict=True)
-        except (SafetensorError, RuntimeError) as error:
-            raise ValueError(
-                f"{folder / WEIGHTS_FILE} is damaged or does not fit its {CONFIG_FILE}: {error}"
-            ) from error
-        if broken := [key for key, value in weights.items() if not torch.isfinite(value.float()).all()]:
-            raise ValueError(f"{folder / WEIGHTS_FILE} holds NaN or infinite weights: {', '.join(broken)}")
+        folder = pretrained.find(name)
+        model = cls(pretrained.read_config(folder))
+        pretrained.load_weights(model, folder)
         return model.to(device).eval()
-
-
-def _read_config(path: Path) -> LAVAEConfig:
-    try:
-        values = json.loads(path.read_text())["model"]
-        return LAVAEConfig(**values)
-    except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
-        known = ", ".join(field.name for field in fields(LAVAEConfig))
-        raise ValueError(f'expected {path} to be JSON with an object "model" of {known}; got {error}') from error

@@ -9,12 +9,14 @@ The *fast* family asks for the same functions at a hundredth of the cost of full
 found at half and quarter resolution, and the appearance map is evaluated only where somebody reads it.
 """
 
+import copy
 from collections.abc import Callable
 from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from lavae_rl.model.canvas import crop_windows
 from lavae_rl.model.shapes import AppearanceVectors, Images, LogitMaps, ObjectIndex, ObjectLocations, Sprites
@@ -61,6 +63,8 @@ class FastLocationNetwork(nn.Module):
     def forward(self, images: Images) -> LogitMaps:
         """One logit per pixel."""
         height, width = images.shape[-2:]
+        if not len(images):  # PixelUnshuffle hands an empty batch through unchanged
+            return images.new_zeros(0, height, width)
         padded = F.pad(images, (0, -width % 4, 0, -height % 4))
         fine = self.stem(padded)
         features = self.merge(fine + self.lift(self.trunk(fine)))
@@ -116,6 +120,17 @@ class FastSpriteDecoder(nn.Module):
         mask = torch.sigmoid(self.mask(features)).view(-1, 1, size, size)
         texture = self.texture(features).view(-1, *self.shape)
         return mask * torch.sigmoid(self.color(appearance).view(-1, channels, 1, 1) + texture)
+
+
+def fold_batch_norms(network: nn.Module) -> nn.Module:
+    """A copy for inference: the same function with the batch norms folded into the convolutions before them."""
+    folded = copy.deepcopy(network).eval()
+    for module in list(folded.modules()):
+        if isinstance(module, nn.Sequential):
+            for i, (layer, after) in enumerate(zip(list(module), list(module)[1:], strict=False)):
+                if isinstance(layer, nn.Conv2d) and isinstance(after, nn.BatchNorm2d):
+                    module[i], module[i + 1] = fuse_conv_bn_eval(layer, after), nn.Identity()
+    return folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 FAMILIES = {"fast": Networks(FastLocationNetwork, FastAppearanceNetwork, FastSpriteDecoder)}

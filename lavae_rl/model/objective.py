@@ -78,7 +78,7 @@ def elbo_terms(model: LAVAE, images: Images, generator: torch.Generator | None =
     logits = model.location_network(images)
     count = _inferred_count(model, logits)
     log_probs = location_log_probs(logits, model.sharpness)
-    flat = sample_locations(log_probs, int(count.max()), generator)
+    flat = sample_locations(log_probs, int(count.max()) if len(count) else 0, generator)
     log_likelihood, kl, _ = reconstruct(model, images, _as_detections(flat, count, images.shape[-1]), generator)
     location = ordered_log_prob(log_probs, flat, count) - log_prior_locations(count, log_probs.shape[1])
     return ELBOTerms(log_likelihood, kl_count(model, count), location, kl)
@@ -105,7 +105,7 @@ def importance_weighted_bound(
 ) -> PerImage:
     """Log (1/S) sum_s p(x, z_s) / q(z_s | x), a lower bound on log p(x) in expectation (paper: 100 samples).
 
-    Images are handled one at a time, so memory grows with ``num_samples`` alone.
+    Samples are drawn for one image at a time: beside the logits of the batch, memory grows with ``num_samples`` alone.
     """
     if num_samples < 1:
         raise ValueError(f"expected at least 1 importance sample, got {num_samples}")

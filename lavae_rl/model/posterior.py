@@ -62,8 +62,8 @@ def find_peaks(logits: LogitMaps) -> Detections:
 def location_log_probs(logits: LogitMaps, sharpness: Tensor) -> Float[Tensor, "batch pixels"]:
     """Log q(l_1 | x) over all locations, row by row: the softmax of logits scaled by ``sharpness * log(L)``.
 
-    L is the number of locations. The factor log(L) keeps the probability of a hot location the same on canvases of
-    any size (paper, "Rescaling location logits"); counting by the sign of a logit needs no rescaling.
+    L is the number of locations. The factor log(L) keeps the probability of a hot location from falling as canvases
+    grow (paper, "Rescaling location logits"); counting by the sign of a logit needs no rescaling.
     """
     flat = logits.flatten(1)
     return F.log_softmax(flat * (sharpness * math.log(flat.shape[1])), dim=1)

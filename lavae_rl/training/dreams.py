@@ -86,7 +86,7 @@ def dream(
     Every scene tries as many locations as ``max_objects``, half as many again, and stops at its own count; a sprite
     whose mask, grown by one pixel, would touch an earlier one is left out.
 
-    Centres keep a third of a sprite off the border, about where the smallest sprites of the data touch it.
+    Centres keep a third of a sprite off the border; a sprite may reach past it and is cropped there.
 
     Returns:
         Images, and True where an object is centred.
@@ -126,7 +126,7 @@ def centre_loss(logits: LogitMaps, centres: Bool[Tensor, "batch height width"]) 
 
 
 def location_loss(log_probs: Float[Tensor, "batch pixels"], centres: Bool[Tensor, "batch height width"]) -> Tensor:
-    """-log q(l | x) of dreamed locations per object: the sleep phase's objective for q(l | x).
+    """-log q(l_1 | x) of dreamed locations per object: the sleep phase's objective for the first draw of eq. (11).
 
     The order of objects is arbitrary, so each of n objects should get 1/n of the mass: cross-entropy against that.
     """

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from lavae_rl.datasets import SceneDataset
 from lavae_rl.evaluation.figures import reconstruction_figure, save_png
 from lavae_rl.evaluation.metrics import measure_agreement
-from lavae_rl.model.lavae import LAVAE, LAVAEConfig
+from lavae_rl.model.config import LAVAEConfig
+from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.objective import elbo_terms, kl_count, reconstruct
 from lavae_rl.model.posterior import Detections, location_log_probs
 from lavae_rl.model.shapes import Images, Sprites
@@ -142,7 +143,7 @@ class Training:
 
     def is_finite(self) -> bool:
         """False once a weight or a batch-norm statistic is NaN or infinite: such a state is not worth keeping."""
-        values = self.model.state_dict().values()
+        values = [*self.model.state_dict().values(), *self.average.state_dict().values()]
         return all(bool(torch.isfinite(value).all()) for value in values if value.is_floating_point())
 
     def state(self) -> dict[str, Any]:
@@ -170,7 +171,8 @@ def train(
     validation: SceneDataset,
     folder: RunFolder,
     facts: Mapping[str, Any],
-    report: Callable[[Progress, dict[str, float]], None],
+    on_step: Callable[[Progress, dict[str, float]], None],
+    on_evaluation: Callable[[Progress, dict[str, float]], None],
     stop: Callable[[], bool] = lambda: False,
 ) -> bool:
     """Trains from wherever ``training`` is to the end of its recipe.
@@ -181,8 +183,8 @@ def train(
         validation: labelled scenes to evaluate on.
         folder: takes metrics, checkpoints, weights and figures.
         facts: kept in ``config.json`` beside the weights.
-        report: called after every step with the progress and the step's ``TERMS``, and after every evaluation with
-            ``VALIDATION``.
+        on_step: called after every step with the progress and the step's ``TERMS``.
+        on_evaluation: called after every evaluation with the progress and ``VALIDATION``.
         stop: asked after every step; True ends the run early, with a checkpoint.
 
     Returns:
@@ -201,21 +203,26 @@ def train(
         if progress.skipped > recipe.max_skipped_steps:
             raise TrainingDivergedError(
                 f"{progress.skipped} steps up to step {progress.step} had a non-finite loss or gradient (allowed: "
-                f"{recipe.max_skipped_steps}); the last good checkpoint is in {folder.path}. "
-                "Lower the learning rates, or look at the data"
+                f"{recipe.max_skipped_steps}); the last good checkpoint is in {folder.path}. Resuming repeats the same "
+                "steps: start anew with another --seed, or from Python with a Recipe of lower learning rates"
             )
-        report(progress, terms)
+        on_step(progress, terms)
         stopped = stop()
         due = progress.step % recipe.evaluate_every == 0 or progress.step == recipe.steps
         measured = unmeasured
         if due:
             measured = validate(training, validation, folder)
-            report(progress, measured)
+            on_evaluation(progress, measured)
             progress.seconds = time.perf_counter() - started
         if due or progress.step % LOG_EVERY == 0:
             times = {"seconds": progress.seconds, "skipped_steps": float(progress.skipped)}
             folder.log(progress.step, times | terms | {f"validation_{k}": v for k, v in measured.items()})
-        if (due or stopped) and training.is_finite():
+        if due or stopped:
+            if not training.is_finite():
+                raise TrainingDivergedError(
+                    f"weights or batch-norm statistics are not finite at step {progress.step}; the last good "
+                    f"checkpoint is in {folder.path}. Resuming repeats the same steps: start anew with another --seed"
+                )
             folder.save_model(training.average, facts)
             folder.save_checkpoint(training.state())
     return progress.step >= recipe.steps

@@ -1,7 +1,8 @@
 """Recipes: what is trained, how long and with what. A recipe is a frozen dataclass; presets are constants."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from lavae_rl.model.networks import FAMILIES
 
@@ -56,20 +57,15 @@ class Recipe:
     """Test scenes for ELBO and importance-weighted bound, which cost 100 decodings per object."""
 
     def __post_init__(self) -> None:
-        for name in (
-            "steps",
-            "batch_size",
-            "dreams",
-            "dream_objects",
-            "memory",
-            "evaluate_every",
-            "test_scenes",
-            "bound_scenes",
-        ):
-            if getattr(self, name) < 1:
-                raise ValueError(f"expected {name} of at least 1, got {getattr(self, name)}")
-        if not 0 < self.decay_fraction <= 1:
-            raise ValueError(f"expected decay_fraction in (0, 1], got {self.decay_fraction}")
+        for name, value in asdict(self).items():
+            # Whole numbers count things, mostly at least one; other numbers are rates, norms and fractions.
+            least = 0 if name in ("dreams_from_step", "locations_from_step", "max_skipped_steps") else 1
+            if isinstance(value, int) and value < least:
+                raise ValueError(f"expected {name} of at least {least}, got {value}")
+            if isinstance(value, float) and not 0 < value < math.inf:
+                raise ValueError(f"expected {name} above 0, got {value}")
+        if self.decay_fraction > 1 or self.average_decay >= 1:
+            raise ValueError(f"expected decay_fraction of at most 1 and average_decay below 1, got {self}")
         if self.networks not in FAMILIES:
             raise ValueError(f"expected networks to be one of {sorted(FAMILIES)}, got {self.networks!r}")
 
@@ -98,6 +94,9 @@ SMOKE = Recipe(
     bound_scenes=10,
 )
 """Seconds: every code path, no learning. For tests and for trying out an installation."""
+
+LATENTS: Mapping[str, int] = {"multi-mnist-1k": 16, "multi-mnist-10k": 16, "multi-dsprites": 8}
+"""Number of appearance latents for each data set (ours)."""
 
 RECIPES: Mapping[str, Recipe] = {"fast": FAST, "smoke": SMOKE}
 """Recipes by name: what ``--recipe`` takes."""

@@ -19,7 +19,8 @@ from typing import Any
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from lavae_rl.model.lavae import CONFIG_FILE, LAVAE
+from lavae_rl.model.lavae import LAVAE
+from lavae_rl.model.pretrained import CONFIG_FILE
 
 CHECKPOINT_FILE, METRICS_FILE, FIGURES_FOLDER = "checkpoint.pt", "metrics.csv", "figures"
 
@@ -64,7 +65,7 @@ class RunFolder:
         """
         try:
             return dict(json.loads((self.path / CONFIG_FILE).read_text()))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        except (ValueError, TypeError) as error:
             raise ValueError(f"{self.path / CONFIG_FILE} is damaged: {error}") from error
 
     def save_model(self, model: LAVAE, facts: Mapping[str, Any]) -> None:
@@ -98,7 +99,7 @@ class RunFolder:
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Appends a row to ``metrics.csv`` and to TensorBoard. All rows need the same names, in the same order."""
         path = self.path / METRICS_FILE
-        fresh = not path.exists()
+        fresh = not path.exists() or path.stat().st_size == 0
         with path.open("a", newline="") as stream:
             writer = csv.DictWriter(stream, ["step", *metrics])
             if fresh:
@@ -118,5 +119,7 @@ class RunFolder:
         with path.open(newline="") as stream:
             header, *rows = list(csv.reader(stream)) or [[]]
         kept = [row for row in rows if len(row) == len(header) and int(row[0]) <= step]
-        with path.open("w", newline="") as stream:
+        temporary = path.with_suffix(".tmp")
+        with temporary.open("w", newline="") as stream:
             csv.writer(stream).writerows([header, *kept] if header else [])
+        temporary.replace(path)

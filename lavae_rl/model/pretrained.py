@@ -1,0 +1,96 @@
+"""Models on disk: folders with config.json and model.safetensors, bundled, the user's or from the Hub."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from lavae_rl.model.config import LAVAEConfig
+
+CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
+BUNDLED = Path(__file__).parents[1] / "checkpoints"
+
+
+def find(name: str | Path) -> Path:
+    """The folder of a model: of a bundled name, a folder itself, or a downloaded repository of the Hub.
+
+    Raises:
+        FileNotFoundError: neither; or a folder without config.json or model.safetensors.
+        ImportError: a repository of the Hub, and huggingface_hub is not installed.
+    """
+    bundled = sorted(path.name for path in BUNDLED.iterdir())
+    if str(name) in bundled:
+        return BUNDLED / name
+    if not Path(name).is_dir():
+        if isinstance(name, str) and name.count("/") == 1 and not name.startswith(("/", ".")):
+            return _download(name)
+        raise FileNotFoundError(f"expected a folder or one of the bundled models {bundled}, got {str(name)!r}")
+    for file in (CONFIG_FILE, WEIGHTS_FILE):
+        if not (Path(name) / file).is_file():
+            raise FileNotFoundError(f"expected {CONFIG_FILE} and {WEIGHTS_FILE} in {name}, {file} is missing")
+    return Path(name)
+
+
+def _download(repository: str) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise ImportError(
+            f"{repository!r} is no folder here; to load it from the Hugging Face Hub: pip install 'lavae-rl[hub]'"
+        ) from error
+    return Path(snapshot_download(repository, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE]))
+
+
+def push(folder: str | Path, repository: str) -> None:
+    """Uploads a model's folder to the Hugging Face Hub, as ``"user/repository"``; needs the extra ``lavae-rl[hub]``."""
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    api.create_repo(repository, exist_ok=True)
+    api.upload_folder(repo_id=repository, folder_path=find(folder), allow_patterns=[CONFIG_FILE, WEIGHTS_FILE])
+
+
+def read_config(folder: Path) -> LAVAEConfig:
+    """The model's configuration, from its folder.
+
+    Raises:
+        ValueError: config.json is not what ``save`` writes.
+    """
+    path = folder / CONFIG_FILE
+    try:
+        return LAVAEConfig(**json.loads(path.read_text())["model"])
+    except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
+        known = ", ".join(field.name for field in fields(LAVAEConfig))
+        raise ValueError(f'expected {path} to be JSON with an object "model" of {known}; got {error}') from error
+
+
+def load_weights(model: nn.Module, folder: Path) -> None:
+    """Loads model.safetensors, strictly.
+
+    Raises:
+        ValueError: damaged, of another model, or NaN or infinite weights.
+    """
+    path = folder / WEIGHTS_FILE
+    try:
+        weights = load_file(path)
+        model.load_state_dict(weights, strict=True)
+    except (SafetensorError, RuntimeError) as error:
+        raise ValueError(f"{path} is damaged or does not fit its {CONFIG_FILE}: {error}") from error
+    if broken := [name for name, value in weights.items() if not torch.isfinite(value.float()).all()]:
+        raise ValueError(f"{path} holds NaN or infinite weights: {', '.join(broken)}")
+
+
+def save(folder: Path, config: LAVAEConfig, weights: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    """Writes a model's folder; whoever reads, or kills us, finds whole files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / "saving.tmp"
+    save_file({name: value.contiguous() for name, value in weights.items()}, temporary)
+    temporary.replace(folder / WEIGHTS_FILE)
+    temporary.write_text(json.dumps({"model": asdict(config), **facts}, indent=2) + "\n")
+    temporary.replace(folder / CONFIG_FILE)

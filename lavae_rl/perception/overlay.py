@@ -1,0 +1,52 @@
+"""What the agent sees, drawn over what people see."""
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from lavae_rl.evaluation.figures import Picture
+from lavae_rl.model.lavae import LAVAE
+from lavae_rl.model.objects import Objects
+
+_COLOR = (255, 160, 0)
+_TILE = 48
+
+
+def draw_objects(picture: UInt8[np.ndarray, "height width 3"], objects: Objects, model: LAVAE) -> Picture:
+    """Marks centres and slot numbers on a rendered frame, and adds a strip with the decoded sprite of each slot.
+
+    Args:
+        picture: an rgb_array frame of any size that shows the whole canvas.
+        objects: of one frame, NumPy.
+        model: decodes the sprites.
+    """
+    marked = picture.copy()
+    scale = np.array(picture.shape[:2]) / objects.canvas_size
+    for slot in np.flatnonzero(objects.mask[0]):
+        row, column = ((objects.location[0, slot] + 0.5) * scale).astype(int)
+        centre = (int(column), int(row))
+        cv2.drawMarker(marked, centre, (0, 0, 0), cv2.MARKER_CROSS, 9, 3)
+        cv2.drawMarker(marked, centre, _COLOR, cv2.MARKER_CROSS, 9, 1)
+        _write(marked, str(slot), (centre[0] + 4, centre[1] - 3))
+    return np.concatenate([marked, _sprite_strip(objects, model, picture.shape[1])])
+
+
+def _sprite_strip(objects: Objects, model: LAVAE, width: int) -> Picture:
+    """One tile per slot, as many to a row as fit the width."""
+    slots = objects.mask.shape[1]
+    columns = max(1, width // _TILE)
+    strip = np.full((-(-slots // columns) * _TILE, width, 3), 32, np.uint8)
+    sprites = model.decode_sprites(objects)[0]
+    for slot in range(slots):
+        top, left = slot // columns * _TILE, slot % columns * _TILE
+        tile = cv2.resize(sprites[slot], (_TILE - 2, _TILE - 2), interpolation=cv2.INTER_NEAREST)
+        tile = np.rint(tile.reshape(_TILE - 2, _TILE - 2, -1) * 255).astype(np.uint8)
+        right = min(left + _TILE - 2, width)
+        strip[top : top + _TILE - 2, left:right] = tile[:, : right - left]
+        _write(strip, str(slot), (left + 2, top + 11))
+    return strip
+
+
+def _write(picture: Picture, text: str, corner: tuple[int, int]) -> None:
+    cv2.putText(picture, text, corner, cv2.FONT_HERSHEY_PLAIN, 0.8, (0, 0, 0), 3)
+    cv2.putText(picture, text, corner, cv2.FONT_HERSHEY_PLAIN, 0.8, _COLOR, 1)

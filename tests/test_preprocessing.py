@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+
+from lavae_rl.perception.preprocessing import Preprocessing
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"layout": "whc"}, "expected layout"),
+        ({"threshold": 255}, "threshold of 0 to 254"),
+        ({"resize": (0, 64)}, "at least 1 pixel"),
+        ({"layout": "hw", "palette": [((1, 2, 3), (255, 0, 0))]}, "needs colours"),
+    ],
+    ids=str,
+)
+def test_settings_that_make_no_sense_are_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        Preprocessing(**values)
+
+
+def _frame(height=6, width=4, channels=3):
+    return np.random.default_rng(0).integers(256, size=(2, height, width, channels), dtype=np.uint8)
+
+
+def test_nothing_is_done_unless_asked_for():
+    np.testing.assert_array_equal(Preprocessing()(_frame()), _frame())
+
+
+@pytest.mark.parametrize("layout", ["hwc", "chw", "hw"])
+def test_every_layout_comes_out_with_channels_last(layout):
+    frames = _frame(channels=1 if layout == "hw" else 3)
+    given = {"hwc": frames, "chw": frames.transpose(0, 3, 1, 2), "hw": frames[..., 0]}[layout]
+    prepare = Preprocessing(layout=layout)
+    np.testing.assert_array_equal(prepare(given), frames)
+    assert prepare.canvas_size(given.shape[1:]) == (6, 4)
+
+
+def test_a_palette_keeps_the_named_colours_and_blackens_the_rest():
+    frames = np.zeros((1, 2, 2, 3), np.uint8)
+    frames[0, 0, 0], frames[0, 0, 1], frames[0, 1, 0] = (10, 20, 30), (200, 0, 0), (9, 20, 30)
+    palette = [((10, 20, 30), (0, 0, 255)), ((200, 0, 0), (255, 0, 0))]
+    result = Preprocessing(palette=palette)(frames)
+    assert result[0].tolist() == [[[0, 0, 255], [255, 0, 0]], [[0, 0, 0], [0, 0, 0]]]
+
+
+def test_a_threshold_is_exclusive():
+    frames = np.array([100, 101], np.uint8).reshape(1, 1, 2, 1)
+    assert Preprocessing(threshold=100)(frames).ravel().tolist() == [0, 255]
+
+
+def test_enlarging_by_whole_numbers_keeps_frames_binary():
+    frames = np.where(_frame() > 127, 255, 0).astype(np.uint8)
+    result = Preprocessing(resize=(18, 8))(frames)
+    np.testing.assert_array_equal(result, frames.repeat(3, axis=1).repeat(2, axis=2))
+
+
+def test_shrinking_averages_and_a_threshold_makes_it_binary():
+    frames = np.zeros((1, 4, 4, 1), np.uint8)
+    frames[0, :2, :2] = 255
+    frames[0, 2, 2] = 255
+    result = Preprocessing(resize=(2, 2), threshold=127)(frames)
+    assert result[0, :, :, 0].tolist() == [[255, 0], [0, 0]]
+
+
+def test_grey_takes_rgb():
+    frames = np.zeros((1, 1, 2, 3), np.uint8)
+    frames[0, 0, 0] = 255
+    assert Preprocessing(grey=True)(frames).tolist() == [[[[255], [0]]]]
+    with pytest.raises(ValueError, match="expected RGB frames"):
+        Preprocessing(grey=True)(frames[..., :1])
+
+
+@pytest.mark.parametrize(
+    ("frames", "error", "message"),
+    [
+        (np.zeros((1, 4, 4, 3)), TypeError, "uint8.*got float64"),
+        (np.zeros((1, 4, 4), np.uint8), ValueError, 'expected frames of 3 axes for layout "hwc"'),
+    ],
+    ids=["float", "rank"],
+)
+def test_frames_that_are_not_as_declared_are_refused(frames, error, message):
+    with pytest.raises(error, match=message):
+        Preprocessing()(frames)
