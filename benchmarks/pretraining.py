@@ -78,16 +78,18 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
             lines.append(_line(name, row["seed"], row) if "minutes" in row else f"| {name} | {row['seed']} | FAILED |")
         if complete:
             keys = (*METRICS, "minutes", "minutes_to_99")
-            means = {key: mean(row[key] for row in complete if row[key] is not None) for key in keys}
+            measured = {key: [row[key] for row in complete if row[key] is not None] for key in keys}
+            means = {key: mean(values) if values else None for key, values in measured.items()}
             lines.append(_line(f"**{name}**", f"mean of {len(complete)}", means))
     return "\n".join(lines)
 
 
 def _line(name: str, seed: object, row: dict[str, Any]) -> str:
+    error, reached = row["location_error_px"], row["minutes_to_99"]
     return (
         f"| {name} | {seed} | {row['count_accuracy_0_3']:.2%} | {row['count_accuracy_7']:.2%} "
-        f"| {row['location_error_px']:.2f} px | {row['log_likelihood_bound']:.1f} nats | {row['minutes']:.1f} min "
-        f"| {row['minutes_to_99']:.1f} min |"
+        f"| {'none found' if error is None else f'{error:.2f} px'} | {row['log_likelihood_bound']:.1f} nats "
+        f"| {row['minutes']:.1f} min | {'never' if reached is None else f'{reached:.1f} min'} |"
     )
 
 

@@ -49,8 +49,8 @@ def test_a_model_that_finds_nothing_has_no_location_error(tmp_path):
     [
         ("multi-cats", [], "one of the bundled models"),
         ("multi-dsprites", ["--dataset", "multi-mnist-1k"], "expected frames of shape (batch, height, width, 3)"),
-        ("multi-dsprites", ["--num-scenes", "0"], "at least 1"),
-        ("multi-dsprites", ["--json", "/nowhere/metrics.json"], "/nowhere/metrics.json"),
+        ("multi-dsprites", ["--num-scenes", "0"], "expected --num-scenes of at least 1, got 0"),
+        ("multi-dsprites", ["--json", "/nowhere/metrics.json"], "the folder of /nowhere/metrics.json does not exist"),
     ],
     ids=["unknown model", "other channels", "no scenes", "no folder"],
 )

@@ -6,7 +6,7 @@ import pytest
 import lavae_rl
 
 HEAVY = ("cv2", "stable_baselines3", "torch")
-PUBLIC = ["LAVAE", "LAVAEConfig", "Objects"]
+PUBLIC = ["LAVAE", "LAVAEConfig", "LAVAEObservation", "Objects", "Preprocessing", "VectorLAVAEObservation"]
 
 
 def heavy_modules_after(statement: str) -> list[str]:
@@ -18,6 +18,10 @@ def heavy_modules_after(statement: str) -> list[str]:
 
 def test_importing_the_package_is_light():
     assert heavy_modules_after("import lavae_rl") == []
+
+
+def test_making_scenes_does_not_load_torch():
+    assert heavy_modules_after("import lavae_rl.scenes, lavae_rl.datasets") == ["cv2"]
 
 
 def test_lightness_check_can_fail():

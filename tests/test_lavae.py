@@ -8,6 +8,8 @@ from safetensors.torch import load_file, save_file
 
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.lavae import LAVAE
+from lavae_rl.model.networks import fold_batch_norms
+from lavae_rl.model.objective import elbo_terms
 
 
 @pytest.mark.parametrize(
@@ -75,6 +77,60 @@ def test_frames_without_objects_and_batches_without_frames_work(dotted, dots):
     assert dotted.encode(dots(32, 32)).location.shape == (1, 0, 2)
     assert dotted.encode(dots(32, 32)[:0]).count.shape == (0,)
     assert dotted.decode(dotted.encode(dots(32, 32))).max() == 0
+
+
+def test_batches_without_frames_work_on_a_real_network(untrained, dots):
+    none = dots(32, 32)[:0]
+    assert untrained.encode(none).count.shape == (0,)
+    assert untrained.log_likelihood(none, num_samples=2).shape == (0,)
+    assert untrained.sample(0).shape == (0, 64, 64, 1)
+    assert elbo_terms(untrained, untrained.images(none)).elbo.shape == (0,)
+
+
+def test_a_new_model_encodes_without_the_batch_and_without_changing(dots):
+    model = LAVAE(LAVAEConfig(channels=1))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model.encode(dots(32, 32, (9, 9)))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_encoding_follows_weights_that_change_in_place(untrained, dots):
+    frames = dots(40, 40, (9, 30))
+    assert untrained.encode(frames).count.tolist() == [0]
+    with torch.no_grad():
+        untrained.location_network.head.bias.fill_(50.0)
+    assert untrained.encode(frames).count.sum() > 0
+
+
+def test_folded_batch_norms_change_nothing(untrained):
+    network = untrained.location_network
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.running_mean, -1, 1)  # type: ignore[arg-type]
+            torch.nn.init.uniform_(module.running_var, 0.5, 2)  # type: ignore[arg-type]
+            torch.nn.init.uniform_(module.weight, 0.5, 2)
+    images = torch.rand(2, 1, 40, 56)
+    folded = fold_batch_norms(network)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())
+    torch.testing.assert_close(folded(images), network(images), atol=1e-4, rtol=1e-4)
+
+
+def test_too_many_objects_for_the_slots_are_dropped_counted_and_warned_about_once(dotted, dots):
+    frames = dots(60, 60, (9, 9), (30, 30), (50, 50))
+    with pytest.warns(UserWarning, match="a frame has 3 objects, max_objects=2 keeps the surest"):
+        objects = dotted.encode(frames, max_objects=2)
+    assert objects.count.tolist() == [2]
+    assert objects.dropped.tolist() == [1]
+    dotted.encode(frames, max_objects=2)
+    assert dotted.encode(frames, max_objects=5).mask.tolist() == [[True] * 3 + [False] * 2]
+    with pytest.raises(ValueError, match="max_objects of at least 1"):
+        dotted.encode(frames, max_objects=0)
+
+
+def test_presence_is_a_probability_and_uncertainty_is_positive(dotted, dots):
+    objects = dotted.encode(dots(60, 60, (9, 9)))
+    assert objects.presence[0, 0] == pytest.approx(1 / (1 + np.exp(-5)))
+    assert (objects.appearance_variance > 0).all()
 
 
 def test_encoding_does_not_depend_on_the_batch_or_on_chance(dotted, dots):

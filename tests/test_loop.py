@@ -26,9 +26,13 @@ def _training(recipe=SMOKE, seed=0):
     return Training(LAVAEConfig(latents=4), recipe, seed, CPU)
 
 
-def _run(training, dataset, path, **settings):
+def ignore(*_):
+    pass
+
+
+def _run(training, dataset, path, on_step=ignore, on_evaluation=ignore, **stop):
     with RunFolder(path, resume=path.exists()) as folder:
-        return train(training, dataset, dataset, folder, {}, settings.pop("report", lambda *_: None), **settings)
+        return train(training, dataset, dataset, folder, {}, on_step, on_evaluation, **stop)
 
 
 def _weights(training):
@@ -40,12 +44,18 @@ def _equal(first, second):
 
 
 def test_a_run_reports_every_term_and_leaves_a_model_that_loads(dataset, tmp_path):
-    seen = []
-    complete = _run(_training(), dataset, tmp_path / "run", report=lambda _, values: seen.append(values))
-    assert complete
-    steps = [values for values in seen if set(values) == set(TERMS)]
+    steps, evaluations = [], []
+    assert _run(
+        _training(),
+        dataset,
+        tmp_path / "run",
+        on_step=lambda _, terms: steps.append(terms),
+        on_evaluation=lambda _, measured: evaluations.append(measured),
+    )
     assert len(steps) == SMOKE.steps
-    assert len([values for values in seen if set(values) == set(VALIDATION)]) == 2
+    assert len(evaluations) == 2
+    assert set(steps[-1]) == set(TERMS)
+    assert set(evaluations[-1]) == set(VALIDATION)
     assert all(np.isfinite(list(steps[-1].values())))
     LAVAE.from_pretrained(tmp_path / "run")
     assert len(list((tmp_path / "run" / "figures").glob("*.png"))) == 2
@@ -102,11 +112,27 @@ def test_too_many_non_finite_steps_end_the_run_with_the_last_good_checkpoint(poi
                 training.model.count_logits.fill_(float("nan"))
 
     with pytest.raises(TrainingDivergedError, match=rf"4 steps up to step {poisoned + 4}.*last good checkpoint"):
-        _run(training, dataset, tmp_path / "run", report=poison)
+        _run(training, dataset, tmp_path / "run", on_step=poison)
     resumed = _training()
     resumed.load(RunFolder(tmp_path / "run", resume=True).load_checkpoint(CPU))
     assert resumed.progress.step == 10
     assert torch.isfinite(resumed.model.count_logits).all()
+
+
+def test_a_poisoned_statistic_ends_the_run_rather_than_be_kept(dataset, tmp_path):
+    training = _training()
+
+    def poison(progress, _):
+        if progress.step == 19:
+            norms = [module for module in training.model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+            torch.nn.init.constant_(norms[0].running_var, float("nan"))  # type: ignore[arg-type]
+
+    with pytest.raises(TrainingDivergedError, match="not finite at step 20; the last good"):
+        _run(training, dataset, tmp_path / "run", on_step=poison)
+    state = RunFolder(tmp_path / "run", resume=True).load_checkpoint(CPU)
+    assert state is not None
+    assert state["progress"]["step"] == 10
+    LAVAE.from_pretrained(tmp_path / "run")
 
 
 @pytest.mark.parametrize("state", [{}, {"progress": {"step": 1}, "model": {}}], ids=["foreign", "other model"])
@@ -123,8 +149,10 @@ def test_frames_without_any_object_are_no_reason_to_stop(dataset):
     assert training.progress.skipped == 0
 
 
-def test_it_learns_to_count_and_locate_within_a_minute():
-    recipe = dataclasses.replace(FAST, steps=300, batch_size=32, dreams=24)
+def test_it_learns_to_count_and_locate_in_200_small_steps():
+    recipe = dataclasses.replace(
+        FAST, steps=200, batch_size=32, dreams=20, dreams_from_step=60, locations_from_step=140, kl_warmup_steps=100
+    )
     training = Training(LAVAEConfig(), recipe, 0, CPU)
     dataset = load_dataset("multi-dsprites", "train")
     for _ in range(recipe.steps):

@@ -18,6 +18,10 @@ def test_location_logits_are_one_per_pixel_on_any_canvas(family, channels, canva
     assert network(torch.rand(2, channels, *canvas)).shape == (2, *canvas)
 
 
+def test_no_images_have_no_logits(family):
+    assert family.location(3).eval()(torch.zeros(0, 3, 64, 48)).shape == (0, 64, 48)
+
+
 def test_location_logits_start_near_nowhere(family):
     torch.manual_seed(0)
     logits = family.location(1).eval()(torch.zeros(1, 1, 64, 64))

@@ -73,6 +73,24 @@ def test_damaged_or_foreign_checkpoints_are_refused_and_run_no_code(folder, cont
     assert "code" not in capsys.readouterr().out
 
 
+def test_a_crash_while_saving_leaves_the_last_checkpoint_and_model_whole(folder, untrained, monkeypatch):
+    folder.save_checkpoint({"step": 3})
+    weights = (folder.path / "model.safetensors").read_bytes()
+
+    def crash(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", crash)
+    with pytest.raises(KeyboardInterrupt):
+        folder.save_checkpoint({"step": 4})
+    monkeypatch.setattr("lavae_rl.model.pretrained.save_file", crash)
+    with pytest.raises(KeyboardInterrupt):
+        folder.save_model(untrained, {"seed": 2})
+    assert folder.load_checkpoint(torch.device("cpu")) == {"step": 3}
+    assert (folder.path / "model.safetensors").read_bytes() == weights
+    assert folder.read_config()["seed"] == 1
+
+
 def test_metrics_grow_and_are_forgotten_from_a_step_on(folder):
     for step in (25, 50, 75):
         folder.log(step, {"loss": step / 100, "elbo": float("nan")})

@@ -66,12 +66,17 @@ def test_an_interrupted_run_resumes_to_bit_identical_weights(number, finished, t
         assert process.returncode == 130
         assert "continue with --resume" in output
     assert "metrics" not in json.loads((out / "config.json").read_text())
+    if number == signal.SIGKILL:  # in the middle of writing, too
+        (out / "checkpoint.pt.tmp").write_bytes(b"half")
     resumed = subprocess.run([*command, "--resume"], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert resumed.returncode == 0, resumed.stderr
     assert "resuming" in resumed.stdout
     whole, parts = (load_file(folder / "model.safetensors") for folder in (finished, out))
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
     assert _steps(out) == _steps(finished)
+    config, original = (json.loads((folder / "config.json").read_text()) for folder in (out, finished))
+    assert len(config["resumed"]) == 1
+    assert config["metrics"] == original["metrics"] | {"seconds": config["metrics"]["seconds"]}
 
 
 def _steps(out):
@@ -142,16 +147,35 @@ def test_resuming_with_other_settings_is_refused(argv, message, finished, capsys
     assert message in output
 
 
+def test_resuming_a_complete_run_shows_its_results_and_changes_nothing(finished, capsys):
+    before = (finished / "config.json").read_bytes()
+    program.main(["--resume", "--out", str(finished)])
+    assert "is complete" in capsys.readouterr().out
+    assert (finished / "config.json").read_bytes() == before
+
+
 def test_a_truncated_checkpoint_is_refused(finished, tmp_path, capsys):
-    (tmp_path / "config.json").write_bytes((finished / "config.json").read_bytes())
+    config = json.loads((finished / "config.json").read_text())
+    del config["metrics"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "checkpoint.pt").write_bytes((finished / "checkpoint.pt").read_bytes()[:9999])
     code, output = _fails(["--resume", "--out", str(tmp_path)], capsys)
     assert code == 1
     assert "is truncated or not a checkpoint" in output
 
 
-def test_a_folder_of_something_else_is_not_resumed(tmp_path, capsys):
-    (tmp_path / "config.json").write_text('{"colour": "blue"}')
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ('{"colour": "blue"}', "is not a run of this program"),
+        ('{"recipe": {"depth": 3}}', "is not a run of this program"),
+        ('{"recipe": 3}', "is not a run of this program"),
+        ("[1]", "is damaged"),
+        ('{"recipe": ', "is damaged"),
+    ],
+)
+def test_a_folder_of_something_else_is_not_resumed(config, message, tmp_path, capsys):
+    (tmp_path / "config.json").write_text(config)
     code, output = _fails(["--resume", "--out", str(tmp_path)], capsys)
     assert code == 1
-    assert "is not a run of this program" in output
+    assert message in output

@@ -118,7 +118,7 @@ def test_every_observation_and_final_observation_of_a_vector_is_right(mode, refe
     plain, inner = (SyncVectorEnv(FACTORIES, autoreset_mode=mode) for _ in range(2))
     wrapped = VectorLAVAEObservation(inner, max_objects=SLOTS)
     frames, _ = plain.reset(seed=11)
-    tokens, _ = wrapped.reset(seed=11)
+    tokens: Any = wrapped.reset(seed=11)[0]
     finals = 0
     for _ in range(16):
         for i in range(4):
@@ -127,9 +127,9 @@ def test_every_observation_and_final_observation_of_a_vector_is_right(mode, refe
         tokens, *same, infos_wrapped = wrapped.step(np.zeros(4, int))
         for values, values_wrapped in zip((rewards, terminations, truncations), same, strict=True):
             np.testing.assert_array_equal(values, values_wrapped)
-        for i in np.flatnonzero(infos.get("_final_obs", [])):
+        for k in np.flatnonzero(infos.get("_final_obs", [])):
             finals += 1
-            _assert_same(infos_wrapped["final_obs"][i], reference(infos["final_obs"][i]))
+            _assert_same(infos_wrapped["final_obs"][k], reference(infos["final_obs"][k]))
         done = terminations | truncations
         if mode == AutoresetMode.DISABLED and done.any():
             frames, _ = plain.reset(options={"reset_mask": done})
@@ -142,7 +142,8 @@ def test_every_observation_and_terminal_observation_of_a_vec_env_is_right(venv_c
     plain, wrapped = DummyVecEnv(FACTORIES), VecLAVAEObservation(venv_class(FACTORIES), max_objects=SLOTS)
     plain.seed(5)
     wrapped.seed(5)
-    frames, tokens = plain.reset(), wrapped.reset()
+    frames: Any = plain.reset()
+    tokens: Any = wrapped.reset()
     finals = 0
     for _ in range(10):
         for i in range(4):
@@ -151,10 +152,10 @@ def test_every_observation_and_terminal_observation_of_a_vec_env_is_right(venv_c
         tokens, rewards_wrapped, dones_wrapped, infos_wrapped = wrapped.step(np.zeros(4, int))
         np.testing.assert_array_equal(rewards, rewards_wrapped)
         np.testing.assert_array_equal(dones, dones_wrapped)
-        for i in np.flatnonzero(dones):
+        for k in np.flatnonzero(dones):
             finals += 1
-            _assert_same(infos_wrapped[i]["terminal_observation"], reference(infos[i]["terminal_observation"]))
-            assert infos_wrapped[i]["TimeLimit.truncated"] == infos[i]["TimeLimit.truncated"]
+            _assert_same(infos_wrapped[k]["terminal_observation"], reference(infos[k]["terminal_observation"]))
+            assert infos_wrapped[k]["TimeLimit.truncated"] == infos[k]["TimeLimit.truncated"]
     wrapped.close()
     assert finals == 3 + 2 + 2 + 1
 

@@ -78,12 +78,13 @@ class LAVAE(nn.Module):
             # PyTorch takes neither read-only nor reversed arrays (frames[..., ::-1]); only these are copied.
             frames = torch.from_numpy(np.require(frames, requirements=["C", "W"]))
         frames = frames.to(self.device)
-        if not ((frames == 0) | (frames == 255)).all():
+        # In uint8, 255 + 1 is 0.
+        if frames.numel() and (frames + 1).max() > 1:
             raise ValueError(
                 f"expected pixel values 0 and 255 only, got {int(frames[(frames > 0) & (frames < 255)][0])}; "
                 "binarise the frames first, for instance (frames > 127) * np.uint8(255)"
             )
-        return frames.permute(0, 3, 1, 2).float() / 255
+        return frames.permute(0, 3, 1, 2).float().div_(255)
 
     @torch.inference_mode()
     def detect(self, images: Images) -> Detections:

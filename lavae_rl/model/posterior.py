@@ -48,10 +48,13 @@ def find_peaks(logits: LogitMaps) -> Detections:
 
     Among equal logits the first in reading order is the peak, so a plateau counts once.
     """
-    height, width = logits.shape[1:]
-    _, best = F.max_pool2d(logits[:, None], PEAK_WINDOW, stride=1, padding=PEAK_WINDOW // 2, return_indices=True)
-    own = torch.arange(height * width, device=logits.device).view(height, width)
-    image_index, row, column = ((best[:, 0] == own) & (logits > THRESHOLD)).nonzero(as_tuple=True)
+    half = PEAK_WINDOW // 2
+    image_index, row, column = (logits > THRESHOLD).nonzero(as_tuple=True)
+    # Only the few pixels above the threshold are compared with their windows, not every pixel.
+    padded = F.pad(logits, (half, half, half, half), value=-math.inf)
+    windows = padded.unfold(1, PEAK_WINDOW, 1).unfold(2, PEAK_WINDOW, 1)[image_index, row, column]
+    peak = windows.flatten(1).argmax(dim=1) == PEAK_WINDOW**2 // 2  # argmax is the first of equals
+    image_index, row, column = image_index[peak], row[peak], column[peak]
     # Two stable sorts make one lexicographic order.
     order = logits[image_index, row, column].argsort(descending=True, stable=True)
     order = order[image_index[order].argsort(stable=True)]

@@ -107,7 +107,7 @@ class FrameEncoder:
             ValueError: frames that are not binary, with the option that mends it.
         """
         frames = cast("Preprocessing", self.config.preprocessing)(frames)
-        if not ((frames == 0) | (frames == 255)).all():
+        if frames.size and (frames + np.uint8(1)).max() > 1:  # in uint8, 255 + 1 is 0
             raise ValueError(
                 f"the model reads pixel values 0 and 255 only, got values up to {frames.max()}: "
                 "Preprocessing(threshold=127) or Preprocessing(palette=[...]) makes frames binary"

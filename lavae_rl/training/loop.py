@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lavae_rl.datasets import SceneDataset
-from lavae_rl.evaluation.figures import reconstruction_figure, save_png
+from lavae_rl.evaluation.figures import reconstruction_figure
 from lavae_rl.evaluation.metrics import measure_agreement
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.lavae import LAVAE
@@ -22,7 +22,7 @@ from lavae_rl.model.shapes import Images, Sprites
 from lavae_rl.training.dreams import SpriteMemory, centre_loss, cut_out, dream, location_loss
 from lavae_rl.training.proposals import propose_by_surprise
 from lavae_rl.training.recipes import Recipe
-from lavae_rl.training.run_folder import FIGURES_FOLDER, RunFolder
+from lavae_rl.training.run_folder import RunFolder
 
 LOG_EVERY = 25
 """Steps between rows of metrics.csv."""
@@ -235,7 +235,7 @@ def validate(training: Training, validation: SceneDataset, folder: RunFolder) ->
     generator = torch.Generator(training.device).manual_seed(training.seed)
     terms = elbo_terms(model, model.images(validation[:_ELBO_SCENES]), generator)
     picture = reconstruction_figure(model, validation[:8])
-    save_png(folder.path / FIGURES_FOLDER / f"reconstructions-{step:06d}.png", picture)
+    folder.save_figure(f"reconstructions-{step:06d}", picture)
     return {
         "count_accuracy": found.count_accuracy,
         "location_error_px": found.location_error,

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
+from lavae_rl.evaluation.figures import Picture, save_png
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.pretrained import CONFIG_FILE
 
@@ -70,8 +71,13 @@ class RunFolder:
 
     def save_model(self, model: LAVAE, facts: Mapping[str, Any]) -> None:
         """Writes ``config.json`` and ``model.safetensors``; the first time, this makes the folder."""
-        (self.path / FIGURES_FOLDER).mkdir(parents=True, exist_ok=True)
         model.save_pretrained(self.path, facts)
+
+    def save_figure(self, name: str, picture: Picture) -> None:
+        """Writes ``figures/NAME.png``."""
+        folder = self.path / FIGURES_FOLDER
+        folder.mkdir(parents=True, exist_ok=True)
+        save_png(folder / f"{name}.png", picture)
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Writes the checkpoint; a crash in the middle leaves the previous one whole."""
