@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lavae_rl.model.posterior import Detections
-from lavae_rl.training.dreams import SpriteMemory, centre_loss, cut_out, dream, location_loss
+from lavae_rl.training.dreams import SpriteMemory, centre_loss, cut_out, dream, location_loss, recentre, thicken
 
 SIZE = 21
 
@@ -77,10 +77,32 @@ def test_a_cut_out_leaves_the_neighbour_behind_and_is_recentred():
     found = Detections(torch.tensor([0]), torch.tensor([[30, 32]]), torch.tensor([1]))
     decoded = torch.zeros(1, 1, SIZE, SIZE)
     decoded[..., 8:15, 5:12] = 0.9  # the model's idea of the object, in the window around (30, 32)
-    sprite = cut_out(image, found, decoded)
+    sprite = recentre(cut_out(image, found, decoded))
     expected = torch.zeros(SIZE, SIZE, dtype=torch.bool)
     expected[7:14, 7:14] = True
     assert torch.equal(sprite[0, 0], expected)
+
+
+@pytest.mark.parametrize(("row", "column"), [(10, 10), (3, 5), (14, 12)])
+@pytest.mark.parametrize("side", [4, 5])
+def test_recentring_depends_on_the_sprite_alone(side, row, column):
+    sprite = torch.zeros(1, 1, SIZE, SIZE, dtype=torch.bool)
+    sprite[..., row : row + side, column : column + side] = True
+    expected = torch.zeros(SIZE, SIZE, dtype=torch.bool)
+    first = 10 - side // 2
+    expected[first : first + side, first : first + side] = True
+    assert torch.equal(recentre(sprite)[0, 0], expected)
+
+
+def test_thickening_adds_a_pixel_below_or_to_the_right_of_some():
+    sprite = torch.zeros(400, 1, SIZE, SIZE, dtype=torch.bool)
+    sprite[..., 8:12, 8:12] = True
+    thick = thicken(sprite, _generator())
+    assert (thick & sprite).sum() == sprite.sum()
+    areas = torch.bincount(thick.sum((1, 2, 3)))
+    # untouched, one way, both ways
+    assert areas.nonzero().flatten().tolist() == [16, 20, 25]
+    assert areas[[16, 20, 25]].tolist() == pytest.approx([100, 200, 100], abs=40)
 
 
 def test_nothing_to_cut_out():

@@ -23,13 +23,14 @@ def test_peaks_are_ordered_by_logit_and_located_by_row_and_column():
     ("peaks", "count"),
     [
         ({}, 0),
-        ({(5, 5): -0.1}, 0),
+        ({(5, 5): -0.7}, 0),
+        ({(5, 5): -0.5}, 1),
         ({(5, 5): 2.0, (5, 7): 1.0}, 1),
         ({(5, 5): 2.0, (5, 8): 1.0}, 2),
         ({(5, 5): 2.0, (5, 6): 2.0}, 1),
         ({(0, 0): 1.0, (9, 9): 1.0}, 2),
     ],
-    ids=["nothing", "below the threshold", "too near", "apart", "a plateau", "corners"],
+    ids=["nothing", "below the threshold", "above it", "too near", "apart", "a plateau", "corners"],
 )
 def test_counting_local_maxima(peaks, count):
     assert find_peaks(_logits(10, 10, peaks)).count.tolist() == [count]

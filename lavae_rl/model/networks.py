@@ -51,7 +51,7 @@ class _Residual(nn.Module):
 class FastLocationNetwork(nn.Module):
     """A small U-net: half resolution for where exactly, quarter resolution for what belongs together."""
 
-    def __init__(self, channels: int, stem: int = 16, trunk: int = 40, blocks: int = 2) -> None:
+    def __init__(self, channels: int, stem: int = 8, trunk: int = 32, blocks: int = 2) -> None:
         super().__init__()
         self.stem = nn.Sequential(nn.PixelUnshuffle(2), _conv(4 * channels, stem))
         self.trunk = nn.Sequential(_conv(stem, trunk, stride=2), *(_Residual(trunk) for _ in range(blocks)))

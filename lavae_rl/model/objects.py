@@ -25,7 +25,7 @@ class Objects:
         location: (batch, slots, 2) integers, (row, column) of each centre in pixels.
         appearance: (batch, slots, latents) float32, posterior means.
         appearance_variance: (batch, slots, latents) float32, posterior variances.
-        presence: (batch, slots) float32, probability in (0.5, 1] that there is an object.
+        presence: (batch, slots) float32, probability above ``posterior.MIN_PRESENCE`` that an object is there.
         mask: (batch, slots) bool, True where a slot holds an object; everything else is 0 in unused slots.
         dropped: (batch,) integers, objects found beyond ``max_objects`` and left out.
         canvas_size: (height, width) in pixels of the frames they are in.

@@ -14,7 +14,6 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 from torch import Tensor, nn
 
 from lavae_rl.model.lavae import LAVAE
-from lavae_rl.model.posterior import find_peaks
 from lavae_rl.perception.encoder import EncoderConfig, FrameEncoder
 from lavae_rl.perception.tokens import APPEARANCE_RANGE
 from lavae_rl.perception.wrappers import ObservationPort, encode_with_finals
@@ -229,7 +228,7 @@ class LAVAEFeaturesExtractor(BaseFeaturesExtractor):
         """Flat tokens of normalised frames (values 0 to 1)."""
         images = observations if self._channels_first else observations.permute(0, 3, 1, 2)
         with torch.no_grad():
-            found = find_peaks(self.lavae.location_network(images)).keep_first(self._slots)
+            found = self.lavae.detect(images).keep_first(self._slots)
         mean, _ = self.lavae.appearance_network(images, found.image_index, found.location)
         extent = torch.tensor(images.shape[2:], device=images.device) - 1
         xy = (found.location / extent * 2 - 1).flip(1)

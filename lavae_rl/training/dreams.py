@@ -46,14 +46,14 @@ class SpriteMemory(nn.Module):
 
 
 def cut_out(images: Images, found: Detections, sprites: Sprites) -> Bool[Tensor, "objects channels size size"]:
-    """The image's own pixels that a decoded sprite explains: inside its mask, grown by one pixel, and recentred."""
+    """The image's own pixels that a decoded sprite explains: inside its mask, grown by one pixel."""
     windows = crop_windows(images, found.image_index, found.location, sprites.shape[-1])
     brightness = sprites.amax(1)
     mask = brightness > MASK_LEVEL * brightness.amax((1, 2), keepdim=True)
-    return _recentre((windows > 0.5) & _grow(mask)[:, None])
+    return (windows > 0.5) & _grow(mask)[:, None]
 
 
-def _recentre(sprites: Bool[Tensor, "objects channels size size"]) -> Bool[Tensor, "objects channels size size"]:
+def recentre(sprites: Bool[Tensor, "objects channels size size"]) -> Bool[Tensor, "objects channels size size"]:
     """Shifts each sprite by whole pixels, so that its centre of mass is the centre of its window.
 
     Where the centre of a sprite is cannot be observed: location network and decoder could agree on any point, and,
@@ -72,6 +72,22 @@ def _recentre(sprites: Bool[Tensor, "objects channels size size"]) -> Bool[Tenso
 
 def _grow(mask: Bool[Tensor, "objects size size"]) -> Bool[Tensor, "objects size size"]:
     return F.max_pool2d(mask[:, None].float(), 3, stride=1, padding=1)[:, 0] > 0.5
+
+
+def thicken(
+    sprites: Bool[Tensor, "num channels size size"], generator: torch.Generator
+) -> Bool[Tensor, "num channels size size"]:
+    """Thickens a random half of the sprites by one pixel down and a random half by one pixel to the right.
+
+    Other renderers draw the same shapes a pixel larger, or centred on a pixel rather than between two. A network that
+    has only ever seen one drawing of a shape is unsure of the others.
+    """
+    for axis in (2, 3):
+        chosen = torch.rand(len(sprites), generator=generator, device=sprites.device) < 0.5
+        moved = sprites.roll(1, axis)
+        moved.select(axis, 0).zero_()
+        sprites = sprites | (moved & chosen[:, None, None, None])
+    return sprites
 
 
 def dream(

@@ -19,7 +19,7 @@ from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.objective import elbo_terms, kl_count, reconstruct
 from lavae_rl.model.posterior import Detections, location_log_probs
 from lavae_rl.model.shapes import Images, Sprites
-from lavae_rl.training.dreams import SpriteMemory, centre_loss, cut_out, dream, location_loss
+from lavae_rl.training.dreams import SpriteMemory, centre_loss, cut_out, dream, location_loss, recentre, thicken
 from lavae_rl.training.proposals import propose_by_surprise
 from lavae_rl.training.recipes import Recipe
 from lavae_rl.training.run_folder import RunFolder
@@ -83,7 +83,7 @@ class Training:
         self.model.train()
         loss, sprites, terms = self._wake(images, found)
         if step >= recipe.dreams_from_step:
-            self.memory.write(cut_out(images, found, sprites.detach()))
+            self.memory.write(recentre(thicken(cut_out(images, found, sprites.detach()), self.generator)))
             if len(self.memory):  # stays empty while all frames are
                 dreaming, dream_terms = self._dream(frames.shape[1:3])
                 loss, terms = loss + dreaming, terms | dream_terms
