@@ -26,7 +26,7 @@ from lavae_rl.scenes import render_scenes, sample_scenes
 FRONTS = ("wrapper", "features extractor", "pixels")
 
 
-class RandomScenes(gym.Env[np.ndarray, int]):
+class RandomScenes(gym.Env[np.ndarray, np.int64]):
     """Each step shows one of a thousand scenes of three dSprites; episodes last 100 steps."""
 
     observation_space = gym.spaces.Box(0, 255, (64, 64, 3), np.uint8)
@@ -43,12 +43,13 @@ class RandomScenes(gym.Env[np.ndarray, int]):
         self._clock = 0
         return self._frame(), {}
 
-    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+    def step(self, action: np.int64) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         self._clock += 1
         return self._frame(), 0.0, False, self._clock == 100, {}
 
     def _frame(self) -> np.ndarray:
-        return self._frames[self.np_random.integers(len(self._frames))].copy()
+        frame: np.ndarray = self._frames[self.np_random.integers(len(self._frames))].copy()
+        return frame
 
 
 def steps_per_second(front: str, num_envs: int, epochs: int, steps: int) -> float:

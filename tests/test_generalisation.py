@@ -27,7 +27,8 @@ def _shape(rng, height, width, row, column):
 
 
 def _scene(rng, height, width, num_objects):
-    frame, centres = np.zeros((height, width, 3), np.uint8), []
+    frame = np.zeros((height, width, 3), np.uint8)
+    centres: list[tuple[float, float]] = []
     taken = np.zeros((height, width), bool)
     for _ in range(10_000):
         if len(centres) == num_objects:

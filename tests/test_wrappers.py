@@ -196,7 +196,7 @@ def test_all_fronts_give_the_same_tokens():
 
 
 @pytest.mark.parametrize("flatten", [False, True])
-@pytest.mark.filterwarnings("default::UserWarning:gymnasium")
+@pytest.mark.filterwarnings("ignore:.*is different from the unwrapped version:UserWarning")
 def test_environment_checkers_are_content(flatten):
     entry_point: Any = lambda render_mode=None: make_env()  # noqa: E731
     gym.register("test/Scene-v0", entry_point=entry_point)
