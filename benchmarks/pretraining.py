@@ -17,18 +17,11 @@ from statistics import mean
 from typing import Any
 
 from lavae_rl.datasets import POOLS
+from lavae_rl.evaluation.metrics import METRICS
 
 PROGRAM = "pretrain/train_lavae.py"
-METRICS = (
-    "count_accuracy_0_3",
-    "count_accuracy_7",
-    "location_error_px",
-    "miss_rate",
-    "false_rate",
-    "elbo",
-    "log_likelihood_bound",
-)
-COLUMNS = ("dataset", "seed", *METRICS, "minutes", "minutes_to_99", "skipped_steps", "peak_mib", "commit")
+MEASURED = METRICS[:-1]  # all but how long measuring took
+COLUMNS = ("dataset", "seed", *MEASURED, "minutes", "minutes_to_99", "skipped_steps", "peak_mib", "commit")
 
 
 def train(name: str, seed: int, out: Path) -> None:
@@ -54,7 +47,7 @@ def result(name: str, seed: int, out: Path) -> dict[str, Any]:
         reached = [float(r["seconds"]) for r in csv.DictReader(stream) if float(r["validation_count_accuracy"]) >= 0.99]
     return (
         row
-        | {key: config["metrics"][key] for key in METRICS}
+        | {key: config["metrics"][key] for key in MEASURED}
         | {
             "minutes": config["training_seconds"] / 60,
             "minutes_to_99": min(reached) / 60 if reached else None,
@@ -77,7 +70,7 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
         for row in group:
             lines.append(_line(name, row["seed"], row) if "minutes" in row else f"| {name} | {row['seed']} | FAILED |")
         if complete:
-            keys = (*METRICS, "minutes", "minutes_to_99")
+            keys = (*MEASURED, "minutes", "minutes_to_99")
             measured = {key: [row[key] for row in complete if row[key] is not None] for key in keys}
             means = {key: mean(values) if values else None for key, values in measured.items()}
             lines.append(_line(f"**{name}**", f"mean of {len(complete)}", means))

@@ -9,7 +9,8 @@ LEAVES = ("agents", "envs", "pretrain")
 PACKAGES = ("lavae_rl", *LEAVES)
 MAY_SEED_TORCH = ("pretrain/", "lavae_rl/training/loop.py")
 NUMPY_GENERATORS = ("BitGenerator", "Generator", "PCG64", "SeedSequence", "default_rng")
-MAX_FILE_LINES, MAX_FUNCTION_LINES = 350, 60
+MAX_FILE_LINES, MAX_FUNCTION_LINES = 350, 45
+FLAT_LOOPS = {("lavae_rl/training/loop.py", "train"): 80}  # the order of events is the order of lines
 
 Rule = Callable[[str, str], Iterator[str]]
 
@@ -47,7 +48,7 @@ def length(path: str, source: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             lines = (node.end_lineno or 0) - node.lineno + 1
-            if lines > MAX_FUNCTION_LINES:
+            if lines > FLAT_LOOPS.get((path, node.name), MAX_FUNCTION_LINES):
                 yield f"{path}: {node.name} has {lines} lines"
 
 

@@ -15,6 +15,18 @@ from lavae_rl.model.objective import elbo_terms
 MATCH_RADIUS = 9.0
 """Farthest a predicted centre may be from the true one and still match it: half a patch, in pixels."""
 
+METRICS = (
+    "count_accuracy_0_3",
+    "count_accuracy_7",
+    "location_error_px",
+    "miss_rate",
+    "false_rate",
+    "elbo",
+    "log_likelihood_bound",
+    "seconds",
+)
+"""What ``evaluate`` measures."""
+
 _BATCH = 250
 
 
