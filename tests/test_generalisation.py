@@ -9,7 +9,9 @@ import math
 import numpy as np
 import pytest
 
+from lavae_rl.evaluation.metrics import match_locations
 from lavae_rl.model.lavae import LAVAE
+from lavae_rl.perception.tokens import TokenLayout
 
 
 def _shape(rng, height, width, row, column):
@@ -54,6 +56,16 @@ def test_counts_and_places_are_right_on_scenes_of_another_generator(height, widt
     right = [objects.count[i] == len(centres) for i, (_, centres) in enumerate(scenes)]
     assert np.mean(right) >= 0.95
     for i, (_, centres) in enumerate(scenes):
-        if right[i] and len(centres):
-            distance = np.linalg.norm(objects.location[i, : len(centres), None] - centres[None], axis=2)
-            assert (distance.min(axis=1) < 2).all()
+        if right[i]:
+            found, true = match_locations(objects.location[i, : len(centres)], np.rint(centres).astype(int), radius=3)
+            assert len(found) == len(true) == len(centres)
+
+
+def test_tokens_say_where_objects_are_on_a_canvas_that_is_not_square():
+    rng = np.random.default_rng(3)
+    frame, centres = _scene(rng, 70, 140, 5)
+    model = LAVAE.from_pretrained("multi-dsprites")
+    tokens = TokenLayout(8, model.config.latents).tokens(model.encode(frame[None], 8))
+    assert tokens["mask"][0].tolist() == [1] * 5 + [0] * 3
+    expected = sorted((column / 139 * 2 - 1, row / 69 * 2 - 1) for row, column in centres)
+    np.testing.assert_allclose(np.array(sorted(tokens["tokens"][0, :5, :2].tolist())), np.array(expected), atol=0.06)

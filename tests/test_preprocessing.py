@@ -1,3 +1,6 @@
+import dataclasses
+import json
+
 import numpy as np
 import pytest
 
@@ -10,7 +13,11 @@ from lavae_rl.perception.preprocessing import Preprocessing
         ({"layout": "whc"}, "expected layout"),
         ({"threshold": 255}, "threshold of 0 to 254"),
         ({"resize": (0, 64)}, "at least 1 pixel"),
-        ({"layout": "hw", "palette": [((1, 2, 3), (255, 0, 0))]}, "needs colours"),
+        ({"resize": (64,)}, r"resize to \(height, width\)"),
+        ({"channels": 4}, "channels 1 or 3"),
+        ({"layout": "hw", "palette": [((1, 2, 3), (255, 0, 0))]}, "frames with colours"),
+        ({"palette": [((1, 2, 3), (128, 0, 0))]}, "values 0 and 255"),
+        ({"palette": [((1, 2), (255, 0))]}, "expected palette as pairs"),
     ],
     ids=str,
 )
@@ -63,12 +70,33 @@ def test_shrinking_averages_and_a_threshold_makes_it_binary():
     assert result[0, :, :, 0].tolist() == [[255, 0], [0, 0]]
 
 
-def test_grey_takes_rgb():
+def test_colours_turn_grey_and_grey_turns_rgb():
     frames = np.zeros((1, 1, 2, 3), np.uint8)
     frames[0, 0, 0] = 255
-    assert Preprocessing(grey=True)(frames).tolist() == [[[[255], [0]]]]
-    with pytest.raises(ValueError, match="expected RGB frames"):
-        Preprocessing(grey=True)(frames[..., :1])
+    grey = Preprocessing(channels=1)(frames)
+    assert grey.tolist() == [[[[255], [0]]]]
+    np.testing.assert_array_equal(Preprocessing(channels=3)(grey), frames)
+    np.testing.assert_array_equal(Preprocessing(channels=3)(frames), frames)
+    with pytest.raises(ValueError, match="grey or RGB frames to convert, got 4"):
+        Preprocessing(channels=3)(np.zeros((1, 2, 2, 4), np.uint8))
+    with pytest.raises(ValueError, match="expected RGB frames for a palette"):
+        Preprocessing(palette=[((1, 2, 3), (255, 0, 0))])(grey)
+
+
+def test_a_palette_is_applied_before_colours_blend():
+    frames = np.zeros((1, 4, 4, 3), np.uint8)
+    frames[0, :2, :3] = (10, 20, 30)
+    result = Preprocessing(palette=[((10, 20, 30), (255, 255, 0))], resize=(2, 2), threshold=100)(frames)
+    assert result[0, 0].tolist() == [[255, 255, 0], [255, 255, 0]]  # the second was half covered
+
+
+def test_settings_survive_json():
+    settings = Preprocessing(resize=(8, 9), palette=[((1, 2, 3), (255, 0, 0))])
+    stored = json.loads(json.dumps(dataclasses.asdict(settings)))
+    again = Preprocessing(**stored)
+    assert again.resize == (8, 9)
+    frames = np.full((1, 16, 18, 3), (1, 2, 3), np.uint8)
+    np.testing.assert_array_equal(settings(frames), again(frames))
 
 
 @pytest.mark.parametrize(

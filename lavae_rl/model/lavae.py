@@ -35,9 +35,9 @@ class LAVAE(nn.Module):
         self.appearance_network = family.appearance(*shape)
         self.sprite_decoder = family.decoder(*shape)
         self.count_logits = nn.Parameter(torch.zeros(config.max_objects + 1))
-        # Starts at "log-odds are logits": sharpness * log(L) = 1 on the paper's canvas of 64 x 64.
         self._folded: tuple[object, nn.Module] | None = None
         self._warned = False
+        # Starts at "log-odds are logits": sharpness * log(L) = 1 on the paper's canvas of 64 x 64.
         self.log_sharpness = nn.Parameter(torch.tensor(-float(np.log(np.log(64 * 64)))))
         self.eval()  # encoding must never depend on the batch; training asks for train() itself
 
@@ -82,7 +82,8 @@ class LAVAE(nn.Module):
         if frames.numel() and (frames + 1).max() > 1:
             raise ValueError(
                 f"expected pixel values 0 and 255 only, got {int(frames[(frames > 0) & (frames < 255)][0])}; "
-                "binarise the frames first, for instance (frames > 127) * np.uint8(255)"
+                "binarise the frames first: (frames > 127) * np.uint8(255), "
+                "or in a wrapper preprocessing=Preprocessing(threshold=127) or Preprocessing(palette=[...])"
             )
         return frames.permute(0, 3, 1, 2).float().div_(255)
 
@@ -270,6 +271,7 @@ class LAVAE(nn.Module):
             ValueError: files that are damaged, do not fit each other, or hold NaN or infinite weights.
         """
         folder = pretrained.find(name)
-        model = cls(pretrained.read_config(folder))
-        pretrained.load_weights(model, folder)
-        return model.to(device).eval()
+        with torch.inference_mode(False):  # weights made inside inference mode could not be told when they change
+            model = cls(pretrained.read_config(folder))
+            pretrained.load_weights(model, folder)
+            return model.to(device)

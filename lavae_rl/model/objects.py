@@ -18,7 +18,9 @@ Array = Any
 
 @dataclass(frozen=True)
 class Objects:
-    """The objects of a batch of frames in padded slots, the surest object first; all NumPy or all torch.
+    """The objects of a batch of frames in padded slots; all NumPy or all torch.
+
+    As encoded, the surest object comes first; tracked objects stand in slots of their own.
 
     Attributes:
         count: (batch,) integers.

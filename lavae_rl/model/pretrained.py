@@ -1,5 +1,6 @@
 """Models on disk: folders with config.json and model.safetensors, bundled, the user's or from the Hub."""
 
+import importlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields
@@ -24,36 +25,40 @@ def find(name: str | Path) -> Path:
         FileNotFoundError: neither; or a folder without config.json or model.safetensors.
         ImportError: a repository of the Hub, and huggingface_hub is not installed.
     """
-    bundled = sorted(path.name for path in BUNDLED.iterdir())
+    bundled = sorted(path.parent.name for path in BUNDLED.glob(f"*/{CONFIG_FILE}"))
     if str(name) in bundled:
-        return BUNDLED / name
-    if not Path(name).is_dir():
-        if isinstance(name, str) and name.count("/") == 1 and not name.startswith(("/", ".")):
-            return _download(name)
+        folder = BUNDLED / name
+    elif Path(name).is_dir():
+        folder = Path(name)
+    elif isinstance(name, str) and name.count("/") == 1 and not name.startswith(("/", ".")):
+        patterns = [CONFIG_FILE, WEIGHTS_FILE]
+        folder = Path(_hub(name).snapshot_download(name, allow_patterns=patterns))
+    else:
         raise FileNotFoundError(f"expected a folder or one of the bundled models {bundled}, got {str(name)!r}")
     for file in (CONFIG_FILE, WEIGHTS_FILE):
-        if not (Path(name) / file).is_file():
-            raise FileNotFoundError(f"expected {CONFIG_FILE} and {WEIGHTS_FILE} in {name}, {file} is missing")
-    return Path(name)
-
-
-def _download(repository: str) -> Path:
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError as error:
-        raise ImportError(
-            f"{repository!r} is no folder here; to load it from the Hugging Face Hub: pip install 'lavae-rl[hub]'"
-        ) from error
-    return Path(snapshot_download(repository, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE]))
+        if not (folder / file).is_file():
+            raise FileNotFoundError(f"expected {CONFIG_FILE} and {WEIGHTS_FILE} in {folder}, {file} is missing")
+    return folder
 
 
 def push(folder: str | Path, repository: str) -> None:
-    """Uploads a model's folder to the Hugging Face Hub, as ``"user/repository"``; needs the extra ``lavae-rl[hub]``."""
-    from huggingface_hub import HfApi
+    """Uploads a model's folder to the Hugging Face Hub, as ``"user/repository"``; needs the extra ``lavae-rl[hub]``.
 
-    api = HfApi()
+    Raises:
+        FileNotFoundError, ImportError: see ``find``.
+    """
+    api = _hub(repository).HfApi()
     api.create_repo(repository, exist_ok=True)
     api.upload_folder(repo_id=repository, folder_path=find(folder), allow_patterns=[CONFIG_FILE, WEIGHTS_FILE])
+
+
+def _hub(repository: str) -> Any:
+    try:
+        return importlib.import_module("huggingface_hub")
+    except ImportError as error:
+        raise ImportError(
+            f"{repository!r} is no folder here; for the Hugging Face Hub: pip install 'lavae-rl[hub]'"
+        ) from error
 
 
 def read_config(folder: Path) -> LAVAEConfig:

@@ -39,13 +39,16 @@ class EncoderConfig:
     """Where the model runs."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.tracking, str) and self.tracking != "hungarian":
-            raise ValueError(f'expected tracking None, "hungarian" or a TrackingConfig, got {self.tracking!r}')
+        object.__setattr__(self, "model", str(self.model))
         if self.tracking == "hungarian" or isinstance(self.tracking, Mapping):
             fields = self.tracking if isinstance(self.tracking, Mapping) else {}
             object.__setattr__(self, "tracking", TrackingConfig(**fields))
         if isinstance(self.preprocessing, Mapping):
             object.__setattr__(self, "preprocessing", Preprocessing(**self.preprocessing))
+        if not isinstance(self.tracking, TrackingConfig | None):
+            raise ValueError(f'expected tracking None, "hungarian" or a TrackingConfig, got {self.tracking!r}')
+        if not isinstance(self.preprocessing, Preprocessing):
+            raise ValueError(f"expected preprocessing as Preprocessing(...), got {self.preprocessing!r}")
         if self.velocity and self.tracking is None:
             raise ValueError('velocity needs to know which object is which: add tracking="hungarian"')
 
@@ -55,7 +58,9 @@ class FrameEncoder:
 
     def __init__(self, config: EncoderConfig, frame_space: "spaces.Space[Any]", num_envs: int = 1) -> None:
         self.config = config
-        model = pretrained.read_config(pretrained.find(config.model))
+        self._folder = pretrained.find(config.model)
+        self.prepare = cast("Preprocessing", config.preprocessing)
+        model = pretrained.read_config(self._folder)
         self.layout = TokenLayout(config.max_objects, model.latents, config.presence, config.velocity, config.flatten)
         self.canvas_size = self._check(frame_space, model.channels, model.sprite_size)
         tracking = cast("TrackingConfig | None", config.tracking)
@@ -69,7 +74,7 @@ class FrameEncoder:
     def model(self) -> LAVAE:
         """The model, loaded when it is first used."""
         if self._model is None:
-            self._model = LAVAE.from_pretrained(self.config.model, self.config.device)
+            self._model = LAVAE.from_pretrained(self._folder, self.config.device)
         return self._model
 
     def _check(self, frame_space: "spaces.Space[Any]", channels: int, sprite_size: int) -> tuple[int, int]:
@@ -79,19 +84,15 @@ class FrameEncoder:
                 f"expected frames as a uint8 Box, got {frame_space}; for dictionary observations name the frame's "
                 "key with frame_key, for state observations add gymnasium.wrappers.AddRenderObservation first"
             )
-        prepare = cast("Preprocessing", self.config.preprocessing)
-        size = prepare.canvas_size(frame_space.shape)
-        given = {"hwc": frame_space.shape[-1], "chw": frame_space.shape[0], "hw": 1}[prepare.layout]
-        given = 1 if prepare.grey else given
+        size = self.prepare.canvas_size(frame_space.shape)
+        given = self.prepare.channels_of(frame_space.shape)
         if given != channels:
-            remedy = (
-                "Preprocessing(grey=True) turns RGB into grey"
-                if (given, channels) == (3, 1)
-                else 'channel-first frames need Preprocessing(layout="chw"), or choose another model'
-            )
+            remedy = f"Preprocessing(channels={channels}) turns grey into RGB and back"
+            if self.prepare.layout == "hwc" and frame_space.shape[0] == channels:
+                remedy = 'channel-first frames need Preprocessing(layout="chw")'
             raise ValueError(
                 f"model {self.config.model!r} reads {channels} channels, frames of shape {frame_space.shape} in layout "
-                f'"{prepare.layout}" have {given}: {remedy}'
+                f'"{self.prepare.layout}" have {given}: {remedy}'
             )
         if min(size) < sprite_size:
             raise ValueError(
@@ -104,15 +105,9 @@ class FrameEncoder:
         """Objects of a batch of frames of the environment, NumPy, in ``max_objects`` slots.
 
         Raises:
-            ValueError: frames that are not binary, with the option that mends it.
+            ValueError: frames that are not binary.
         """
-        frames = cast("Preprocessing", self.config.preprocessing)(frames)
-        if frames.size and (frames + np.uint8(1)).max() > 1:  # in uint8, 255 + 1 is 0
-            raise ValueError(
-                f"the model reads pixel values 0 and 255 only, got values up to {frames.max()}: "
-                "Preprocessing(threshold=127) or Preprocessing(palette=[...]) makes frames binary"
-            )
-        return self.model.encode(frames, self.config.max_objects)
+        return self.model.encode(self.prepare(frames), self.config.max_objects)
 
     def reset(self, envs: np.ndarray) -> None:
         """Begins a new episode in the given environments: their tracks are forgotten."""
@@ -120,9 +115,14 @@ class FrameEncoder:
             for index in envs:
                 self._trackers[index].reset()
 
-    def observe(self, objects: Objects, owners: np.ndarray) -> Observations:
-        """Observations of a batch of frames; with tracking, each is the next frame of its environment."""
-        velocity = np.zeros((*objects.mask.shape, 2))
+    def observe(self, objects: Objects, owners: np.ndarray) -> tuple[Objects, Observations]:
+        """Observations of a batch of frames, and the objects in their slots; with tracking, in the slots they keep.
+
+        Args:
+            objects: as ``find`` gives them; each is the next frame of its environment.
+            owners: (batch,), the environment of each frame.
+        """
+        velocity = None
         if self._trackers is not None:
-            track(objects, self._trackers, owners, velocity)
-        return self.layout.tokens(objects, velocity if self.config.velocity else None)
+            objects, velocity = track(objects, self._trackers, owners)
+        return objects, self.layout.tokens(objects, velocity)

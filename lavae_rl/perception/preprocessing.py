@@ -9,7 +9,8 @@ from jaxtyping import UInt8
 
 from lavae_rl.shapes import Frames
 
-Color = tuple[int, int, int]
+Color = Sequence[int]
+"""Red, green and blue, 0 to 255."""
 
 
 @dataclass(frozen=True)
@@ -22,24 +23,35 @@ class Preprocessing:
 
     layout: str = "hwc"
     """Order of the axes of a frame: "hwc" (height, width, channels), "chw", or "hw" (grey without a channel axis)."""
-    resize: tuple[int, int] | None = None
-    """(height, width) in pixels to scale to: whole-number enlargement by nearest pixel, otherwise by area."""
-    palette: Sequence[tuple[Color, Color]] | None = None
+    palette: Sequence[Sequence[Color]] | None = None
     """Pairs of an RGB colour of objects and what it becomes, each value 0 or 255; all other colours turn black."""
-    grey: bool = False
-    """Turn RGB into grey, by OpenCV's weights, for models of one channel."""
+    channels: int | None = None
+    """1 turns RGB into grey by OpenCV's weights (pure red becomes 76, green 150, blue 29); 3 repeats grey."""
+    resize: Sequence[int] | None = None
+    """(height, width) in pixels to scale to: whole-number enlargement by nearest pixel, otherwise by area."""
     threshold: int | None = None
-    """0 to 254: channels above it become 255, the others 0."""
+    """0 to 254: values above it become 255, the others 0."""
 
     def __post_init__(self) -> None:
         if self.layout not in ("hwc", "chw", "hw"):
             raise ValueError(f'expected layout "hwc", "chw" or "hw", got {self.layout!r}')
         if self.threshold is not None and not 0 <= self.threshold <= 254:
             raise ValueError(f"expected threshold of 0 to 254, got {self.threshold}")
-        if self.resize is not None and min(self.resize) < 1:
-            raise ValueError(f"expected resize to (height, width) of at least 1 pixel, got {self.resize}")
-        if self.palette is not None and self.layout == "hw":
-            raise ValueError('a palette needs colours: layout "hw" has none')
+        if self.channels not in (None, 1, 3):
+            raise ValueError(f"expected channels 1 or 3, got {self.channels}")
+        if self.resize is not None:
+            size = tuple(self.resize)
+            if len(size) != 2 or min(size) < 1:
+                raise ValueError(f"expected resize to (height, width) of at least 1 pixel, got {self.resize}")
+            object.__setattr__(self, "resize", size)
+        if self.palette is not None:
+            pairs = [(color, becomes) for color, becomes in self.palette if len(color) == len(becomes) == 3]
+            binary = all(value in (0, 255) for _, becomes in pairs for value in becomes)
+            if len(pairs) != len(self.palette) or not binary or self.layout == "hw":
+                raise ValueError(
+                    "expected palette as pairs ((r, g, b), (r, g, b)), the second of values 0 and 255, for frames with "
+                    f'colours; got {self.palette} for layout "{self.layout}"'
+                )
 
     def canvas_size(self, shape: tuple[int, ...]) -> tuple[int, int]:
         """(height, width) that frames of this shape come out with."""
@@ -47,8 +59,14 @@ class Preprocessing:
         if len(shape) != rank:
             raise ValueError(f'expected frames of {rank} axes for layout "{self.layout}", got shape {shape}')
         if self.resize is not None:
-            return self.resize
+            return (self.resize[0], self.resize[1])
         return (shape[1], shape[2]) if self.layout == "chw" else (shape[0], shape[1])
+
+    def channels_of(self, shape: tuple[int, ...]) -> int:
+        """Number of channels that frames of this shape come out with."""
+        if self.channels is not None:
+            return self.channels
+        return {"hwc": shape[-1], "chw": shape[0], "hw": 1}[self.layout]
 
     def __call__(self, frames: np.ndarray) -> Frames:
         """Prepares a batch of frames, uint8 (batch, *shape of a frame).
@@ -59,22 +77,29 @@ class Preprocessing:
         """
         if frames.dtype != np.uint8:
             raise TypeError(f"expected frames as uint8 with values 0 to 255, got {frames.dtype}")
-        self.canvas_size(frames.shape[1:])
+        size = self.canvas_size(frames.shape[1:])
         if self.layout == "chw":
             frames = frames.transpose(0, 2, 3, 1)
         elif self.layout == "hw":
             frames = frames[..., None]
-        if (self.palette is not None or self.grey) and frames.shape[3] != 3:
-            raise ValueError(f"expected RGB frames for palette and grey, got {frames.shape[3]} channels")
-        if self.resize is not None and frames.shape[1:3] != self.resize:
-            frames = _resize(frames, self.resize)
         if self.palette is not None:
             frames = _apply_palette(frames, self.palette)
-        if self.grey:
-            frames = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames])[..., None]
+        if self.channels is not None and frames.shape[3] != self.channels:
+            frames = _convert(frames, self.channels)
+        # After the colours: a blend of two colours is in no palette, and the threshold should see it.
+        if frames.shape[1:3] != size:
+            frames = _resize(frames, size)
         if self.threshold is not None:
             frames = np.where(frames > self.threshold, np.uint8(255), np.uint8(0))
         return np.ascontiguousarray(frames)
+
+
+def _convert(frames: Frames, channels: int) -> UInt8[np.ndarray, "batch height width converted"]:
+    if (frames.shape[3], channels) == (1, 3):
+        return frames.repeat(3, axis=3)
+    if frames.shape[3] != 3:
+        raise ValueError(f"expected grey or RGB frames to convert, got {frames.shape[3]} channels")
+    return np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in np.ascontiguousarray(frames)])[..., None]
 
 
 def _resize(frames: Frames, size: tuple[int, int]) -> UInt8[np.ndarray, "batch rows columns channels"]:
@@ -87,7 +112,9 @@ def _resize(frames: Frames, size: tuple[int, int]) -> UInt8[np.ndarray, "batch r
     return np.stack(resized).reshape(len(frames), height, width, frames.shape[3])
 
 
-def _apply_palette(frames: Frames, palette: Sequence[tuple[Color, Color]]) -> Frames:
+def _apply_palette(frames: Frames, palette: Sequence[Sequence[Color]]) -> Frames:
+    if frames.shape[3] != 3:
+        raise ValueError(f"expected RGB frames for a palette, got {frames.shape[3]} channels")
     result = np.zeros_like(frames)
     for color, becomes in palette:
         result[(frames == np.array(color, np.uint8)).all(axis=3)] = becomes

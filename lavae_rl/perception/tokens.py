@@ -22,8 +22,9 @@ class TokenLayout:
     """What a token is made of: x, y, appearance, then what was asked for.
 
     x and y are in [-1, 1], x to the right, y down, (-1, -1) the centre of the top left pixel; appearances in
-    [-5, 5]; presence, a probability, in [0, 1]; velocity (x, y) in [-2, 2], the change since the last frame.
-    Unused slots are 0. Objects stand in the order of presence, the surest first, or with tracking, each in its slot.
+    [-5, 5]; presence, a probability, in [0, 1]; velocity (x, y) in [-2, 2], the change per frame since the
+    object was last seen. Unused slots are 0. Objects stand in the order of
+    presence, the surest first, or with tracking, each in its slot.
     """
 
     max_objects: int

@@ -1,6 +1,8 @@
 """Tracking: the same object in the same slot from frame to frame."""
 
+import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -80,29 +82,33 @@ class SlotTracker:
             taken[slot[i]] = True
 
 
-def rearrange(objects: Objects, index: int, slot: np.ndarray) -> None:
-    """Moves the objects of one frame of the batch to their slots, in place."""
-    found = slice(len(slot))
-    for values in (objects.location, objects.appearance, objects.appearance_variance, objects.presence, objects.mask):
-        kept = values[index, found].copy()
-        values[index] = 0
-        values[index, slot] = kept
-
-
 def track(
-    objects: Objects, trackers: list[SlotTracker], owners: np.ndarray, velocity: Float[np.ndarray, "batch slots 2"]
-) -> None:
-    """Moves the objects of each frame to the slots that its tracker says, and fills in velocities, in place.
+    objects: Objects, trackers: list[SlotTracker], owners: np.ndarray
+) -> tuple[Objects, Float[np.ndarray, "batch slots 2"]]:
+    """Puts the objects of each frame into the slots that its tracker says.
 
     Args:
         objects: NumPy, one frame after the other.
         trackers: one per environment.
         owners: (batch,), the environment of each frame.
-        velocity: zeros, to fill in.
+
+    Returns:
+        New objects, whose used slots need not come first, and the velocity of each slot.
     """
-    xy = normalised_xy(objects)
+    xy, velocity = normalised_xy(objects), np.zeros((*objects.mask.shape, 2))
+    slots: list[np.ndarray] = []
     for i, owner in enumerate(owners):
         count = objects.count[i]
         slot, speed = trackers[owner].update(xy[i, :count], objects.appearance[i, :count])
         velocity[i, slot] = speed
-        rearrange(objects, i, slot)
+        slots.append(slot)
+
+    def scatter(values: np.ndarray) -> np.ndarray:
+        moved = np.zeros_like(values)
+        for i, slot in enumerate(slots):
+            moved[i, slot] = values[i, : len(slot)]
+        return moved
+
+    names = ("location", "appearance", "appearance_variance", "presence", "mask")
+    moved: dict[str, Any] = {name: scatter(getattr(objects, name)) for name in names}
+    return dataclasses.replace(objects, **moved), velocity

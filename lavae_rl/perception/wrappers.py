@@ -56,11 +56,14 @@ def take(tokens: Any, index: int | slice) -> Any:
     return np.array(tokens[index])
 
 
-def put(tokens: Any, index: np.ndarray, new: Any) -> Any:
-    """A copy of a batch of observations with some of them replaced."""
+def replace(tokens: Any, index: np.ndarray, new: Any) -> Any:
+    """A copy of a batch of observations with those at ``index`` replaced."""
     result = take(tokens, slice(None))
-    for key in new if isinstance(new, Mapping) else [...]:
-        (result[key] if isinstance(new, Mapping) else result)[index] = new[key]
+    if isinstance(result, Mapping):
+        for key, value in new.items():
+            result[key][index] = value
+    else:
+        result[index] = new
     return result
 
 
@@ -111,8 +114,7 @@ class LAVAEObservation(gym.ObservationWrapper, RecordConstructorArgs):
     def observation(self, observation: Any) -> Any:
         """Tokens of a frame."""
         objects = self.frame_encoder.find(self._port.frames(observation)[None])
-        tokens = self.frame_encoder.observe(objects, np.array([0]))
-        self._objects = objects
+        self._objects, tokens = self.frame_encoder.observe(objects, np.array([0]))
         return self._port.observation(observation, take(tokens, 0))
 
     def render(self) -> Any:
@@ -152,8 +154,9 @@ class VectorLAVAEObservation(VectorWrapper):
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Resets all environments, or, with ``options={"reset_mask": ...}``, those that it names."""
-        observations, infos = self.env.reset(seed=seed, options=options)
-        mask = (options or {}).get("reset_mask")
+        mask = None if options is None else options.get("reset_mask")
+        # Gymnasium takes the mask out of the dictionary it is given.
+        observations, infos = self.env.reset(seed=seed, options=None if options is None else dict(options))
         started = self._everyone if mask is None else np.flatnonzero(mask)
         self.frame_encoder.reset(started)
         self._resetting[started] = False
@@ -161,8 +164,8 @@ class VectorLAVAEObservation(VectorWrapper):
             return self._encode(observations), infos
         # The others have not moved: their tokens stand, and their tracks must not see the same frame twice.
         objects = self.frame_encoder.find(self._port.frames(observations)[started])
-        tokens = self.frame_encoder.observe(objects, started)
-        return self._port.observation(observations, self._remember(put(self._latest, started, tokens))), infos
+        _, tokens = self.frame_encoder.observe(objects, started)
+        return self._port.observation(observations, self._remember(replace(self._latest, started, tokens))), infos
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Steps all environments; new and final observations are encoded together."""
@@ -178,11 +181,14 @@ class VectorLAVAEObservation(VectorWrapper):
 
     def _encode(self, observations: Any) -> Any:
         objects = self.frame_encoder.find(self._port.frames(observations))
-        return self._port.observation(observations, self._remember(self.frame_encoder.observe(objects, self._everyone)))
+        _, tokens = self.frame_encoder.observe(objects, self._everyone)
+        return self._port.observation(observations, self._remember(tokens))
 
     def _remember(self, tokens: Any) -> Any:
-        self._latest = tokens
-        return take(tokens, slice(None))
+        """Keeps a copy for a partial reset, which only this mode has."""
+        if self._mode == AutoresetMode.DISABLED:
+            self._latest = take(tokens, slice(None))
+        return tokens
 
     def _encode_final(self, observations: Any, done: np.ndarray, infos: dict[str, Any]) -> Any:
         """Final observations belong to the old episode, and the others of a done environment to the new one."""
@@ -208,7 +214,7 @@ def encode_with_finals(
     """
     objects = encoder.find(np.concatenate([np.stack(finals), frames]) if finals else frames)
     split = len(finals)
-    last = encoder.observe(objects[:split], envs)
+    _, last = encoder.observe(objects[:split], envs)
     encoder.reset(envs)
-    new = encoder.observe(objects[split:], np.arange(len(frames)))
+    _, new = encoder.observe(objects[split:], np.arange(len(frames)))
     return new, [take(last, i) for i in range(split)]

@@ -1,0 +1,160 @@
+"""Any Gymnasium vector environment as a VecEnv of Stable-Baselines3."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
+
+Infos = dict[str, Any]
+
+
+class GymVectorToSB3(VecEnv):
+    """Any Gymnasium vector environment as a VecEnv of Stable-Baselines3.
+
+    Args:
+        env: with autoreset mode SAME_STEP or DISABLED. In NEXT_STEP, Gymnasium's default, the first observation of an
+            episode is not known when the last one ends, and Stable-Baselines3 needs both at once.
+
+    Raises:
+        ValueError: autoreset mode NEXT_STEP.
+    """
+
+    def __init__(self, env: VectorEnv) -> None:
+        mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
+        if mode == AutoresetMode.NEXT_STEP:
+            raise ValueError(
+                "expected a vector environment with autoreset mode SAME_STEP or DISABLED, got NEXT_STEP; make it with "
+                "vector_kwargs=dict(autoreset_mode=gymnasium.vector.AutoresetMode.SAME_STEP)"
+            )
+        self.env, self._mode = env, mode
+        super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
+        self._actions: Any = None
+
+    def reset(self) -> Any:
+        """Resets all environments, with the seed and the options set before."""
+        if any(options != self._options[0] for options in self._options):
+            raise ValueError("a Gymnasium vector environment takes the same options for all, got different ones")
+        # Stable-Baselines3 seeds with seed, seed + 1, ...; so does Gymnasium, given the first.
+        observations, infos = self.env.reset(seed=self._seeds[0], options=self._options[0] or None)
+        self.reset_infos = split_infos(infos, self.num_envs)
+        self._reset_seeds()
+        self._reset_options()
+        return _copy(observations)
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Keeps the actions for ``step_wait``."""
+        self._actions = actions
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Steps, and resets what is done; its last observation goes to ``infos[i]["terminal_observation"]``."""
+        observations, rewards, terminations, truncations, vector_infos = self.env.step(self._actions)
+        dones = np.logical_or(terminations, truncations)
+        infos = split_infos(vector_infos, self.num_envs)
+        if dones.any():
+            end = self._end_same_step if self._mode == AutoresetMode.SAME_STEP else self._end_disabled
+            observations = end(observations, np.flatnonzero(dones), infos)
+        for i in range(self.num_envs):
+            infos[i]["TimeLimit.truncated"] = bool(truncations[i] and not terminations[i])
+        return _copy(observations), rewards.astype(np.float32), dones, infos
+
+    def _end_same_step(self, observations: Any, ended: np.ndarray, infos: list[Infos]) -> Any:
+        """The environment has reset what is done: observation and infos are those of the new episode."""
+        for i in ended:
+            if "final_obs" not in infos[i]:
+                raise ValueError("a SAME_STEP environment must give infos['final_obs'] when an episode ends, got none")
+            final, last = infos[i].pop("final_obs"), infos[i].pop("final_info", {})
+            # Statistics that a vector wrapper counted stand outside, but are the old episode's.
+            last |= {"episode": infos[i].pop("episode")} if "episode" in infos[i] else {}
+            self.reset_infos[i], infos[i] = infos[i], last | {"terminal_observation": final}
+        return observations
+
+    def _end_disabled(self, observations: Any, ended: np.ndarray, infos: list[Infos]) -> Any:
+        """Nobody has reset what is done: do it."""
+        for i in ended:
+            infos[i]["terminal_observation"] = _pick(observations, i)
+        mask = np.isin(np.arange(self.num_envs), ended)
+        observations, vector_infos = self.env.reset(options={"reset_mask": mask})
+        reset_infos = split_infos(vector_infos, self.num_envs)
+        for i in ended:
+            self.reset_infos[i] = reset_infos[i]
+        return observations
+
+    def close(self) -> None:
+        """Closes the vector environment."""
+        self.env.close()
+
+    def get_images(self) -> Sequence[np.ndarray | None]:
+        """One rendered frame per environment."""
+        frames: Any = self.env.render()
+        return [None] * self.num_envs if frames is None else list(frames)
+
+    def _base(self, method: str) -> Any:
+        base: Any = self.env.unwrapped
+        if not hasattr(base, method):
+            raise NotImplementedError(f"{type(base).__name__} has no separate environments to reach: it lacks {method}")
+        return base
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """Attribute of each environment."""
+        base: Any = self.env.unwrapped
+        values = base.get_attr(attr_name) if hasattr(base, "get_attr") else [getattr(base, attr_name)] * self.num_envs
+        return [values[i] for i in self._get_indices(indices)]
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Sets an attribute of some environments."""
+        chosen = set(self._get_indices(indices))
+        old = [None] * self.num_envs if len(chosen) == self.num_envs else self.get_attr(attr_name)
+        self._base("set_attr").set_attr(attr_name, [value if i in chosen else old[i] for i in range(self.num_envs)])
+
+    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
+        """Calls a method of every environment, and gives the results of some."""
+        results = self._base("call").call(method_name, *args, **kwargs)
+        return [results[i] for i in self._get_indices(indices)]
+
+    def env_is_wrapped(self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: Any = None) -> list[bool]:
+        """Whether each environment is wrapped in a class; only known where the environments are in this process."""
+        envs: Iterable[Any] = getattr(self.env.unwrapped, "envs", [None] * self.num_envs)
+        wrapped = [_is_wrapped(env, wrapper_class) for env in envs]
+        return [wrapped[i] for i in self._get_indices(indices)]
+
+
+def split_infos(infos: Infos, num_envs: int, outer_mask: np.ndarray | None = None) -> list[Infos]:
+    """Gymnasium's dictionary of arrays, each with a mask ``_key`` beside it, as one dictionary per environment.
+
+    What has no mask of its own takes that of the dictionary around it, or belongs to every environment.
+    """
+    result: list[Infos] = [{} for _ in range(num_envs)]
+    everyone = np.ones(num_envs, bool) if outer_mask is None else outer_mask
+    for key, values in infos.items():
+        if key.startswith("_") and key[1:] in infos:
+            continue
+        mask = infos.get(f"_{key}", everyone)
+        rows = split_infos(values, num_envs, mask) if isinstance(values, dict) else values
+        if len(rows) == num_envs:
+            for i in np.flatnonzero(mask):
+                result[i][key] = rows[i]
+    return result
+
+
+def _pick(observations: Any, index: int) -> Any:
+    if isinstance(observations, dict):
+        return {key: value[index].copy() for key, value in observations.items()}
+    return observations[index].copy()
+
+
+def _copy(observations: Any) -> Any:
+    if isinstance(observations, dict):
+        return {key: value.copy() for key, value in observations.items()}
+    return observations.copy()
+
+
+def _is_wrapped(env: Any, wrapper_class: type) -> bool:
+    while isinstance(env, gym.Wrapper):
+        if isinstance(env, wrapper_class):
+            return True
+        env = env.env
+    return False
