@@ -38,6 +38,10 @@ def test_flat_tokens_have_the_mask_before_each_token():
     np.testing.assert_allclose(flat[0, :5], np.array([1, 1, -1, 0.5, 5]))
 
 
+def test_no_frames_have_no_tokens():
+    assert TokenLayout(3, 2, flatten=True).tokens(_objects()[:0]).shape == (0, 15)
+
+
 @pytest.mark.parametrize("flatten", [False, True])
 @pytest.mark.parametrize("presence", [False, True])
 def test_observations_are_in_their_space(presence, flatten):

@@ -75,7 +75,7 @@ class GymVectorToSB3(VecEnv):
     def _end_disabled(self, observations: Any, ended: np.ndarray, infos: list[Infos]) -> Any:
         """Nobody has reset what is done: do it."""
         for i in ended:
-            infos[i]["terminal_observation"] = _pick(observations, i)
+            infos[i]["terminal_observation"] = _pick(observations, int(i))
         mask = np.isin(np.arange(self.num_envs), ended)
         observations, vector_infos = self.env.reset(options={"reset_mask": mask})
         reset_infos = split_infos(vector_infos, self.num_envs)

@@ -1,7 +1,7 @@
 """The core of all fronts: a batch of frames to a batch of observations, with one forward pass."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -31,7 +31,7 @@ class EncoderConfig:
     """Append velocity to each token; needs tracking."""
     tracking: str | TrackingConfig | Mapping[str, Any] | None = None
     """None, "hungarian", or a ``TrackingConfig`` (or its fields, as a dictionary that JSON can hold)."""
-    preprocessing: Preprocessing | Mapping[str, Any] = field(default_factory=Preprocessing)
+    preprocessing: Preprocessing | Mapping[str, Any] | None = None
     """How frames become what the model reads (or its fields, as a dictionary that JSON can hold)."""
     frame_key: str | None = None
     """Key of the frame in dictionary observations; the other keys are kept."""
@@ -43,12 +43,10 @@ class EncoderConfig:
         if self.tracking == "hungarian" or isinstance(self.tracking, Mapping):
             fields = self.tracking if isinstance(self.tracking, Mapping) else {}
             object.__setattr__(self, "tracking", TrackingConfig(**fields))
-        if isinstance(self.preprocessing, Mapping):
-            object.__setattr__(self, "preprocessing", Preprocessing(**self.preprocessing))
+        if not isinstance(self.preprocessing, Preprocessing):
+            object.__setattr__(self, "preprocessing", Preprocessing(**(self.preprocessing or {})))
         if not isinstance(self.tracking, TrackingConfig | None):
             raise ValueError(f'expected tracking None, "hungarian" or a TrackingConfig, got {self.tracking!r}')
-        if not isinstance(self.preprocessing, Preprocessing):
-            raise ValueError(f"expected preprocessing as Preprocessing(...), got {self.preprocessing!r}")
         if self.velocity and self.tracking is None:
             raise ValueError('velocity needs to know which object is which: add tracking="hungarian"')
 

@@ -80,7 +80,11 @@ class TokenLayout:
         mask = objects.mask
         tokens = np.where(mask[..., None], np.concatenate(parts, axis=2), 0).astype(np.float32)
         if self.flatten:
-            return np.concatenate([mask[..., None], tokens], axis=2).astype(np.float32).reshape(len(tokens), -1)
+            return (
+                np.concatenate([mask[..., None], tokens], axis=2)
+                .astype(np.float32)
+                .reshape(len(tokens), self.max_objects * (1 + self.width))
+            )
         return {"tokens": tokens, "mask": mask.astype(np.int8)}
 
 
