@@ -57,7 +57,7 @@ def test_counts_and_places_are_right_on_scenes_of_another_generator(height, widt
     assert np.mean(right) >= 0.95
     for i, (_, centres) in enumerate(scenes):
         if right[i]:
-            found, true = match_locations(objects.location[i, : len(centres)], np.rint(centres).astype(int), radius=3)
+            found, true = match_locations(objects.location[i, : len(centres)], np.rint(centres).astype(int), radius=3.0)
             assert len(found) == len(true) == len(centres)
 
 

@@ -188,8 +188,11 @@ def _statistics(mode, inside):
     return GymVectorToSB3(env if inside else VectorEpisodeStatistics(env))
 
 
-@pytest.mark.parametrize("inside", [True, False], ids=["statistics of each", "statistics of the vector"])
-@pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.DISABLED])
+# Not DISABLED with statistics of the vector: at a partial reset, Gymnasium's wrapper forgets the counts of all itself.
+@pytest.mark.parametrize(
+    ("mode", "inside"),
+    [(AutoresetMode.SAME_STEP, True), (AutoresetMode.SAME_STEP, False), (AutoresetMode.DISABLED, True)],
+)
 def test_episode_statistics_reach_the_infos_of_the_last_step(mode, inside):
     adapted = _statistics(mode, inside)
     adapted.reset()
@@ -205,7 +208,7 @@ def test_ppo_learns_on_tokens_of_an_adapted_vector():
     adapted = _statistics(AutoresetMode.SAME_STEP, inside=True)
     agent = PPO("MlpPolicy", VecLAVAEObservation(adapted, max_objects=SLOTS, flatten=True), n_steps=8, batch_size=8)
     agent.learn(32)
-    assert len(agent.ep_info_buffer or []) == 5
+    assert len(agent.ep_info_buffer or []) == 6  # 8 steps: 2 + 2 + 1 + 1
 
 
 def test_an_adapted_vector_reaches_its_environments():
