@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lavae_rl.datasets import POOLS, load_dataset
+from lavae_rl.datasets import POOLS, SceneDataset, load_dataset
 from lavae_rl.evaluation.metrics import evaluate
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.training.loop import Progress, Training, TrainingDivergedError, train
@@ -32,6 +32,7 @@ from lavae_rl.training.run_folder import RunFolder
 
 BOUND_SAMPLES = 100
 """Importance samples of the log-likelihood bound (paper)."""
+DATA_SPLITS = ("train", "validation")
 EXIT_FAILED, EXIT_STOPPED = 1, 130
 RESUMABLE = "what is in the run folder can be continued with --resume"
 
@@ -85,9 +86,12 @@ def run(args: argparse.Namespace, console: Console) -> bool:
         if args.resume and (state := folder.load_checkpoint(training.device)) is not None:
             training.load(state)
             console.print(f"resuming {escape(str(out))} at step {training.progress.step}")
+        dataset, validation = (
+            load_dataset(facts["dataset"], split, mnist_dir=facts["mnist_dir"]) for split in DATA_SPLITS
+        )
         folder.forget_after(training.progress.step)
         folder.save_model(training.average, facts)
-        if not watch(training, folder, facts, console):
+        if not watch(training, dataset, validation, folder, facts, console):
             console.print(f"stopped at step {training.progress.step}; continue with --resume --out {escape(str(out))}")
             return False
         console.print("measuring on the test splits ...")
@@ -158,11 +162,15 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def watch(training: Training, folder: RunFolder, facts: dict[str, Any], console: Console) -> bool:
+def watch(
+    training: Training,
+    dataset: SceneDataset,
+    validation: SceneDataset,
+    folder: RunFolder,
+    facts: dict[str, Any],
+    console: Console,
+) -> bool:
     """Trains under a progress bar. SIGINT and SIGTERM stop it after the current step, checkpoint written."""
-    dataset, validation = (
-        load_dataset(facts["dataset"], split, mnist_dir=facts["mnist_dir"]) for split in ("train", "validation")
-    )
     steps = training.recipe.steps
     console.print(f"{facts['dataset']}: {len(dataset):,} scenes, {steps:,} steps on {training.device}")
     if steps <= training.recipe.dreams_from_step:

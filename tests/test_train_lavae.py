@@ -104,7 +104,7 @@ def test_unusable_arguments_are_errors(argv, message, capsys):
     ("argv", "message"),
     [
         (["--steps", "0"], "expected steps of at least 1, got 0"),
-        (["--seed", "-1"], "expected --seed of at least 0"),
+        (["--seed", "-1"], "expected --seed of 0 to 2^63 - 1, got -1"),
         (["--mnist-dir", "/nowhere"], "leave mnist_dir out"),
         (["--dataset", "multi-mnist-1k", "--mnist-dir", "/nowhere"], "is it the folder of MNIST's IDX files?"),
     ],
