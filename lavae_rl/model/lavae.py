@@ -243,7 +243,7 @@ class LAVAE(nn.Module):
             num_samples: importance samples per frame (100 in the paper).
             generator: source of randomness, on the model's device.
         """
-        from lavae_rl.model.objective import importance_weighted_bound
+        from lavae_rl.model.objective import importance_weighted_bound  # objective imports this module
 
         return importance_weighted_bound(self, self.images(frames), num_samples, generator)
 

@@ -9,6 +9,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
+from lavae_rl.perception.wrappers import take
+
 Infos = dict[str, Any]
 
 
@@ -43,7 +45,7 @@ class GymVectorToSB3(VecEnv):
         self.reset_infos = split_infos(infos, self.num_envs)
         self._reset_seeds()
         self._reset_options()
-        return _copy(observations)
+        return take(observations, slice(None))
 
     def step_async(self, actions: np.ndarray) -> None:
         """Keeps the actions for ``step_wait``."""
@@ -59,7 +61,7 @@ class GymVectorToSB3(VecEnv):
             observations = end(observations, np.flatnonzero(dones), infos)
         for i in range(self.num_envs):
             infos[i]["TimeLimit.truncated"] = bool(truncations[i] and not terminations[i])
-        return _copy(observations), rewards.astype(np.float32), dones, infos
+        return take(observations, slice(None)), rewards.astype(np.float32), dones, infos
 
     def _end_same_step(self, observations: Any, ended: np.ndarray, infos: list[Infos]) -> Any:
         """The environment has reset what is done: observation and infos are those of the new episode."""
@@ -75,7 +77,7 @@ class GymVectorToSB3(VecEnv):
     def _end_disabled(self, observations: Any, ended: np.ndarray, infos: list[Infos]) -> Any:
         """Nobody has reset what is done: do it."""
         for i in ended:
-            infos[i]["terminal_observation"] = _pick(observations, int(i))
+            infos[i]["terminal_observation"] = take(observations, int(i))
         mask = np.isin(np.arange(self.num_envs), ended)
         observations, vector_infos = self.env.reset(options={"reset_mask": mask})
         reset_infos = split_infos(vector_infos, self.num_envs)
@@ -138,18 +140,6 @@ def split_infos(infos: Infos, num_envs: int, outer_mask: np.ndarray | None = Non
             for i in np.flatnonzero(mask):
                 result[i][key] = rows[i]
     return result
-
-
-def _pick(observations: Any, index: int) -> Any:
-    if isinstance(observations, dict):
-        return {key: value[index].copy() for key, value in observations.items()}
-    return observations[index].copy()
-
-
-def _copy(observations: Any) -> Any:
-    if isinstance(observations, dict):
-        return {key: value.copy() for key, value in observations.items()}
-    return observations.copy()
 
 
 def _is_wrapped(env: Any, wrapper_class: type) -> bool:

@@ -60,7 +60,7 @@ class FrameEncoder:
         self.prepare = cast("Preprocessing", config.preprocessing)
         model = pretrained.read_config(self._folder)
         self.layout = TokenLayout(config.max_objects, model.latents, config.presence, config.velocity, config.flatten)
-        self.canvas_size = self._check(frame_space, model.channels, model.sprite_size)
+        self._check(frame_space, model.channels, model.sprite_size)
         tracking = cast("TrackingConfig | None", config.tracking)
         self._trackers = [SlotTracker(config.max_objects, tracking) for _ in range(num_envs)] if tracking else None
         self._model: LAVAE | None = None
@@ -75,7 +75,7 @@ class FrameEncoder:
             self._model = LAVAE.from_pretrained(self._folder, self.config.device)
         return self._model
 
-    def _check(self, frame_space: "spaces.Space[Any]", channels: int, sprite_size: int) -> tuple[int, int]:
+    def _check(self, frame_space: "spaces.Space[Any]", channels: int, sprite_size: int) -> None:
         """Refuses environments whose frames cannot fit the model, with the option that mends it."""
         if not isinstance(frame_space, spaces.Box) or frame_space.dtype != np.uint8:
             raise TypeError(
@@ -97,7 +97,6 @@ class FrameEncoder:
                 f"model {self.config.model!r} needs frames of at least {sprite_size} px a side, got {size}: "
                 "Preprocessing(resize=(height, width)) enlarges them"
             )
-        return size
 
     def find(self, frames: np.ndarray) -> Objects:
         """Objects of a batch of frames of the environment, NumPy, in ``max_objects`` slots.
