@@ -29,7 +29,7 @@ test: $(INSTALLED) ## run the tests and the examples in the docstrings
 check: $(INSTALLED) ## look for faults of format, style, types and spelling
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
-	$(BIN)/mypy lavae_rl pretrain tests benchmarks
+	$(BIN)/mypy lavae_rl envs agents pretrain tests benchmarks
 	$(BIN)/codespell
 
 format: $(INSTALLED) ## format the code and mend what can be mended without thought

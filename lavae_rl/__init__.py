@@ -1,10 +1,13 @@
 """LAVAE: unsupervised counting, location and appearance of sprites, for reinforcement learning.
 
-Public names are loaded when they are first used, so that importing the package does not import PyTorch.
+Importing the package registers the environments (``LAVAE/...-v0``). Public names are loaded when they are first used, so
+that it does not import PyTorch.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from lavae_rl.registration import register_envs
 
 if TYPE_CHECKING:
     from lavae_rl.model.config import LAVAEConfig
@@ -33,3 +36,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+register_envs()

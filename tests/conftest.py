@@ -1,9 +1,21 @@
+import sys
+from typing import Any
+
+import cloudpickle
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.lavae import LAVAE
+from lavae_rl.perception.tokens import TokenLayout
+from lavae_rl.perception.tracking import SlotTracker, TrackingConfig, track
+
+SLOTS = 6
+
+# Workers must not import this file, which imports torch.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
 @pytest.fixture
@@ -40,3 +52,133 @@ def dots():
         return frame
 
     return make
+
+
+def make_env(length=5, end="truncated", dictionary=False):
+    """An environment whose frames are random scenes. Its class is local, so that it pickles by value."""
+
+    class SceneEnv(gym.Env):
+        metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
+
+        def __init__(self, render_mode=None):
+            from lavae_rl.datasets import load_bank
+
+            self.render_mode = render_mode
+            self.bank = load_bank("multi-dsprites")
+            frame = gym.spaces.Box(0, 255, (64, 64, 3), np.uint8)
+            self.observation_space = (
+                gym.spaces.Dict({"frame": frame, "clock": gym.spaces.Box(0, 100, (1,), np.float32)})
+                if dictionary
+                else frame
+            )
+            self.action_space = gym.spaces.Discrete(2)
+
+        def _observation(self):
+            from lavae_rl.scenes import render_scenes, sample_scenes
+
+            self.frame = render_scenes(sample_scenes(self.np_random, self.bank, 1, (0, 5)), self.bank)[0]
+            clock = np.array([self.clock], np.float32)
+            return {"frame": self.frame.copy(), "clock": clock} if dictionary else self.frame.copy()
+
+        def reset(self, *, seed=None, options=None):
+            super().reset(seed=seed)
+            self.clock = 0
+            return self._observation(), {"torch": "torch" in sys.modules}
+
+        def step(self, action):
+            self.clock += 1
+            over = self.clock == length
+            ended = {"terminated": False, "truncated": False}
+            ended[end] = over
+            return (
+                self._observation(),
+                float(self.clock),
+                ended["terminated"],
+                ended["truncated"],
+                {"clock": self.clock},
+            )
+
+        def render(self):
+            return self.frame.repeat(4, axis=0).repeat(4, axis=1)
+
+    return SceneEnv()
+
+
+FACTORIES = [
+    lambda: make_env(3, "terminated"),
+    lambda: make_env(4, "truncated"),
+    lambda: make_env(5, "terminated"),
+    lambda: make_env(7, "truncated"),
+]
+
+
+# Test files cannot import this one, so fixtures hand out what is above.
+@pytest.fixture(name="make_env")
+def _make_env():
+    """The function ``make_env`` above."""
+    return make_env
+
+
+@pytest.fixture
+def factories():
+    """Four functions that make an environment; lengths and ends of their episodes differ."""
+    return FACTORIES
+
+
+@pytest.fixture
+def slots():
+    """Number of slots of the references."""
+    return SLOTS
+
+
+@pytest.fixture(scope="module")
+def reference():
+    """Tokens of one frame, straight from the model."""
+    model = LAVAE.from_pretrained("multi-dsprites")
+    layout = TokenLayout(SLOTS, model.config.latents)
+
+    def encode(frame):
+        return {key: value[0] for key, value in layout.tokens(model.encode(frame[None], SLOTS)).items()}
+
+    return encode
+
+
+class Reference:
+    """Tracked tokens with velocity of one environment, frame by frame, from the model and a tracker of its own."""
+
+    def __init__(self):
+        self.model = LAVAE.from_pretrained("multi-dsprites")
+        self.layout = TokenLayout(SLOTS, self.model.config.latents, velocity=True)
+        self.tracker = SlotTracker(SLOTS, TrackingConfig())
+
+    def start(self, frame):
+        self.tracker.reset()
+        return self(frame)
+
+    def __call__(self, frame):
+        objects, velocity = track(self.model.encode(frame[None], SLOTS), [self.tracker], np.array([0]))
+        return {key: value[0] for key, value in self.layout.tokens(objects, velocity).items()}
+
+
+@pytest.fixture
+def references():
+    """One ``Reference`` for each of the four environments."""
+    return [Reference() for _ in range(4)]
+
+
+@pytest.fixture
+def tracked() -> dict[str, Any]:
+    """Options with which the fronts do what a ``Reference`` does."""
+    return {"max_objects": SLOTS, "tracking": "hungarian", "velocity": True}
+
+
+@pytest.fixture
+def assert_same():
+    """Compares an observation with that of a reference."""
+
+    def check(tokens, expected):
+        assert set(tokens) == set(expected)
+        np.testing.assert_array_equal(tokens["mask"], expected["mask"])
+        np.testing.assert_allclose(tokens["tokens"], expected["tokens"], atol=1e-5)
+
+    return check

@@ -1,0 +1,1 @@
+"""Programs that train, evaluate and compare agents."""

@@ -1,0 +1,115 @@
+"""Push: bring the green square to the top left corner."""
+
+import numpy as np
+from jaxtyping import Int
+
+from .object_goal import ObjectGoal
+from .sprite_env import SpriteEnv, SpriteVectorEnv
+from .task import MOVES, Batch, Ended, Sprites
+from .world import RIGHT, World
+
+GOAL = 12
+"""Side of the goal in pixels: where the centre of the target has to be."""
+
+_FREE = 14
+"""Pixels that the target starts away from the right and bottom edges of its reach: room to get behind it."""
+
+
+class Push(ObjectGoal):
+    """Rules of ``PushEnv``."""
+
+    default_objects = 2
+
+    def place(
+        self, rng: np.random.Generator, sprites: Sprites, roles: Sprites, canvas_size: tuple[int, int]
+    ) -> Int[np.ndarray, "slots 2"]:
+        """Locations such that the target is outside the goal, and nowhere that it cannot be pushed away from."""
+        half = self.bank.size // 2
+        last = np.array(canvas_size) - self.bank.size + half - _FREE
+        if (last <= half + GOAL).any():
+            raise ValueError(f"expected a canvas of at least {self.bank.size + GOAL + _FREE + 1} px a side, got {canvas_size}")
+        while True:
+            location = super().place(rng, sprites, roles, canvas_size)
+            target = location[roles == RIGHT][0]
+            if (target <= last).all() and (target > half + GOAL).any():
+                return location
+
+    def step(self, world: World, actions: np.ndarray) -> tuple[Batch, Ended, Ended]:
+        """Moves the agents, and what they push; nothing is ever failed."""
+        low, high = world.reach
+        moves = MOVES[actions]
+        location = world.scenes.location
+        proposed = location[:, 0] + moves
+        inside = ((proposed >= low) & (proposed <= high)).all(axis=1)
+        blocked = world.blockers(0, proposed)
+        slot = blocked.argmax(axis=1)
+        pushed = np.flatnonzero(inside & (blocked.sum(axis=1) == 1))
+        everyone = np.arange(len(location))
+        ahead = location[everyone, slot] + moves
+        in_the_way = world.blockers(slot, ahead)
+        in_the_way[:, 0] = False  # the agent comes behind
+        room = ((ahead >= low) & (ahead <= high)).all(axis=1) & ~in_the_way.any(axis=1)
+        pushed = pushed[room[pushed]]
+        location[pushed, slot[pushed]] = ahead[pushed]
+        moved = inside & ~blocked.any(axis=1)
+        moved[pushed] = True
+        location[moved, 0] = proposed[moved]
+        world.hand[:] = location[:, 0]
+        success = (self._target(world) <= low + GOAL).all(axis=1)
+        return success.astype(np.float64), success, np.zeros_like(success)
+
+    def potential(self, world: World) -> Batch:
+        """From -1 to 0: half for the target's way to the corner, half for the agent's way to the target."""
+        low, _ = world.reach
+        away = np.linalg.norm(self._target(world) - low, axis=1) / np.hypot(*world.scenes.canvas_size)
+        return -(away + world.distance(world.right)) / 2
+
+    def chance(self, num_objects: int) -> float:
+        """Nobody pushes an object into the corner without meaning to: see the docstring of the environment."""
+        return 0.0
+
+    def _target(self, world: World) -> Int[np.ndarray, "batch 2"]:
+        target: Int[np.ndarray, "batch 2"] = world.scenes.location[np.arange(len(world.role)), world.right.argmax(axis=1)]
+        return target
+
+
+class PushEnv(SpriteEnv):
+    """Push the green square to the top left corner.
+
+    ## Description
+    The agent, a small white square, pushes what it walks into, one object at a time; an object moves only where there
+    is room. Success is when the centre of the green square is less than 12 pixels, in rows and in columns, from the last
+    place in the top left corner that it can be at. Nothing fails, but an object pushed to the right or bottom edge may be
+    lost.
+
+    ## Action space
+    `Discrete(5)`: stay, up, down, left, right, 4 pixels at a time.
+
+    ## Observation space
+    Pixels, `Box(0, 255, (64, 64, 3), uint8)`, or the true state as tokens; see `SpriteEnv`. The goal is not drawn.
+
+    ## Rewards
+    1 for success, otherwise 0. With `reward="shaped"`, added to that, half the decrease of the distance from the green
+    square to the corner, and half that of the distance from the agent to the green square, in canvas diagonals.
+
+    ## Starting state
+    2 objects (`num_objects`), anywhere without overlap, the green square outside the goal and away from the other edges.
+
+    ## Held out
+    With `mode="test"`, all objects but the green square have looks (shape and colour) that training never shows:
+    `lavae_rl.envs.task.HELD_OUT`.
+
+    ## Episode end
+    Termination at success, truncation after 100 steps.
+
+    ## Chance
+    Given as 0; random actions succeed in some percent of the episodes, by nudging a square that starts near the goal.
+    """
+
+    task_class = Push
+
+
+class PushVectorEnv(SpriteVectorEnv):
+    """Many ``PushEnv`` in one."""
+
+    task_class = Push

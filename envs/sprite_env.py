@@ -1,0 +1,256 @@
+"""Gymnasium's side of the tasks: a single environment and a vector environment over one simulation."""
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import cv2
+import gymnasium as gym
+import numpy as np
+from gymnasium.utils import seeding
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from jaxtyping import UInt8
+
+from lavae_rl.shapes import Frames
+
+from .simulation import Simulation
+from .task import Task
+
+RENDER_SIZE = 384
+"""Frames are enlarged for people by a whole number, to at most this many pixels a side."""
+
+Options = dict[str, Any]
+
+
+class SpriteEnv(gym.Env[Any, Any]):
+    """One environment: a task, and how it is seen. The tasks are its subclasses.
+
+    Args:
+        num_objects: number of objects beside the agent or cue, or an inclusive range (low, high), from which each episode
+            draws; None is the task's own.
+        mode: "train", or "test" for what training never shows; each task says what that is.
+        reward: "sparse", or "shaped": with the change of a potential (Ng et al. 1999) added, without a discount.
+        canvas_size: (height, width) in pixels.
+        observation: "pixels" are frames, uint8 (height, width, channels), each value 0 or 255; "oracle" is
+            ``{"tokens": (K, 2 + D) float32, "mask": (K,) int8}``, see ``OracleTokens``; "both" has the frame beside
+            them, under "frame".
+        max_objects: number K of slots for tokens of the true state.
+        render_mode: None, "rgb_array" or "human" (a window).
+        task_options: what the task itself offers, such as ``variant``.
+
+    Raises:
+        ValueError: an option out of range; the message says what was expected.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["human", "rgb_array"], "render_fps": 10}  # noqa: RUF012
+    task_class: ClassVar[type[Task]]
+
+    def __init__(
+        self,
+        num_objects: int | Sequence[int] | None = None,
+        mode: str = "train",
+        reward: str = "sparse",
+        canvas_size: Sequence[int] = (64, 64),
+        observation: str = "pixels",
+        max_objects: int = 8,
+        render_mode: str | None = None,
+        **task_options: Any,
+    ) -> None:
+        _check_render_mode(render_mode)
+        task = self.task_class(mode, **task_options)
+        self.simulation = Simulation(task, 1, num_objects, reward, canvas_size, observation, max_objects)
+        self.observation_space = self.simulation.space()
+        self.action_space = type(task).action_space
+        self.render_mode = render_mode
+
+    @property
+    def chance(self) -> float:
+        """Success rate of going to objects at random."""
+        return self.simulation.chance()
+
+    def reset(self, *, seed: int | None = None, options: Options | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begins an episode with a new scene."""
+        super().reset(seed=seed)
+        self.simulation.begin(0, self.np_random)
+        self._show()
+        return _single(self.simulation.observe(), 0), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Acts; ``info["is_success"]`` says whether the task is solved."""
+        rewards, over, success = self.simulation.step(np.asarray(action)[None])
+        self._show()
+        info = {"is_success": bool(success[0])}
+        return _single(self.simulation.observe(), 0), float(rewards[0]), bool(over[0]), False, info
+
+    def render(self) -> UInt8[np.ndarray, "height width 3"] | None:
+        """The frame, enlarged, as RGB; in mode "human", nothing: the window shows it at every step."""
+        return enlarge(self.simulation.frames())[0] if self.render_mode == "rgb_array" else None
+
+    def _show(self) -> None:
+        if self.render_mode == "human":
+            show(str(self.spec.id if self.spec else type(self).__name__), enlarge(self.simulation.frames())[0])
+
+    def close(self) -> None:
+        """Closes the window."""
+        if self.render_mode == "human" and has_screen():
+            cv2.destroyAllWindows()
+
+
+class SpriteVectorEnv(VectorEnv):
+    """Many environments as one batch, step for step what as many ``SpriteEnv`` with the same seeds would do.
+
+    Args:
+        num_envs: number of environments.
+        max_episode_steps: steps after which an episode is truncated; None is never.
+        autoreset_mode: ``gymnasium.vector.AutoresetMode``, or its value.
+        num_objects: this and all others, see ``SpriteEnv``.
+
+    Raises:
+        ValueError: see ``SpriteEnv``.
+    """
+
+    task_class: ClassVar[type[Task]]
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        max_episode_steps: int | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        num_objects: int | Sequence[int] | None = None,
+        mode: str = "train",
+        reward: str = "sparse",
+        canvas_size: Sequence[int] = (64, 64),
+        observation: str = "pixels",
+        max_objects: int = 8,
+        render_mode: str | None = None,
+        **task_options: Any,
+    ) -> None:
+        if num_envs < 1:
+            raise ValueError(f"expected num_envs of at least 1, got {num_envs}")
+        if render_mode == "human":
+            raise ValueError('a vector environment renders "rgb_array"; for a window make a single environment')
+        _check_render_mode(render_mode)
+        task = self.task_class(mode, **task_options)
+        self.num_envs, self.render_mode = num_envs, render_mode
+        self.simulation = Simulation(task, num_envs, num_objects, reward, canvas_size, observation, max_objects)
+        self.single_observation_space, self.single_action_space = self.simulation.space(), type(task).action_space
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._mode = AutoresetMode(autoreset_mode)
+        self.metadata = {**SpriteEnv.metadata, "autoreset_mode": self._mode}
+        self._limit = np.inf if max_episode_steps is None else max_episode_steps
+        self._steps = np.zeros(num_envs, np.int64)
+        self._done = np.zeros(num_envs, bool)
+        self._rngs = [seeding.np_random(None)[0] for _ in range(num_envs)]
+
+    @property
+    def chance(self) -> float:
+        """Success rate of going to objects at random."""
+        return self.simulation.chance()
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: Options | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begins new episodes: in all environments, or in those of ``options["reset_mask"]``.
+
+        Args:
+            seed: one per environment, or the first of seed, seed + 1, ...
+            options: may hold ``reset_mask``, bool (num_envs,).
+        """
+        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed or [None] * self.num_envs
+        if len(seeds) != self.num_envs:
+            raise ValueError(f"expected one seed per environment, {self.num_envs}, got {len(seeds)}")
+        mask = (options or {}).get("reset_mask", np.ones(self.num_envs, bool))
+        if not isinstance(mask, np.ndarray) or mask.dtype != bool or mask.shape != (self.num_envs,) or not mask.any():
+            raise ValueError(f"expected reset_mask as a bool array ({self.num_envs},), not all False, got {mask}")
+        for i in np.flatnonzero(mask):
+            if seeds[i] is not None:
+                self._rngs[i] = seeding.np_random(seeds[i])[0]
+        self._begin(np.flatnonzero(mask))
+        return self.simulation.observe(), {}
+
+    def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Steps all environments; what is done begins anew as the autoreset mode says."""
+        ended = self._done
+        if self._mode == AutoresetMode.DISABLED and ended.any():
+            raise ValueError(f"environments {np.flatnonzero(ended).tolist()} are done: reset them with reset_mask first")
+        rewards, terminations, success = self.simulation.step(np.asarray(actions))
+        self._steps += 1
+        truncations = self._steps >= self._limit
+        infos: dict[str, Any] = {"is_success": success}
+        if self._mode == AutoresetMode.NEXT_STEP and ended.any():
+            # The step of an environment that was done is the beginning of its next episode.
+            self._begin(np.flatnonzero(ended))
+            for values in (rewards, terminations, truncations, success):
+                values[ended] = 0
+        self._done = terminations | truncations
+        shown = ~ended
+        if self._mode == AutoresetMode.SAME_STEP and self._done.any():
+            infos, shown = self._end(success), ~self._done
+        if shown.any():
+            infos |= {"is_success": np.where(shown, success, False), "_is_success": shown}
+        else:
+            infos.pop("is_success", None)
+        return self.simulation.observe(), rewards, terminations, truncations, infos
+
+    def _end(self, success: np.ndarray) -> dict[str, Any]:
+        """Begins new episodes where one is done, and says how those ended."""
+        done = self._done.copy()
+        rows = np.flatnonzero(done)
+        last = self.simulation.observe(rows)
+        final = np.full(self.num_envs, None, dtype=object)
+        for k, i in enumerate(rows):
+            final[i] = _single(last, k)
+        final_info = {"is_success": success & done, "_is_success": done.copy()}
+        self._begin(rows)
+        return {"final_obs": final, "_final_obs": done, "final_info": final_info, "_final_info": done.copy()}
+
+    def _begin(self, envs: np.ndarray) -> None:
+        for i in envs.tolist():
+            self.simulation.begin(i, self._rngs[i])
+        self._steps[envs] = 0
+        self._done[envs] = False
+
+    def render(self) -> tuple[np.ndarray, ...] | None:
+        """Enlarged frames of all environments, as RGB."""
+        return tuple(enlarge(self.simulation.frames())) if self.render_mode == "rgb_array" else None
+
+
+def _check_render_mode(render_mode: str | None) -> None:
+    modes = SpriteEnv.metadata["render_modes"]
+    if render_mode is not None and render_mode not in modes:
+        raise ValueError(f"expected render_mode None or one of {', '.join(modes)}, got {render_mode!r}")
+
+
+def _single(observations: Any, index: int) -> Any:
+    if isinstance(observations, dict):
+        return {key: value[index].copy() for key, value in observations.items()}
+    return observations[index].copy()
+
+
+def enlarge(frames: Frames) -> UInt8[np.ndarray, "batch rows columns 3"]:
+    """Frames as RGB, each pixel a block."""
+    block = max(1, RENDER_SIZE // max(frames.shape[1:3]))
+    rgb = np.broadcast_to(frames, (*frames.shape[:3], 3))
+    return rgb.repeat(block, axis=1).repeat(block, axis=2)
+
+
+def has_screen() -> bool:
+    """Whether there is a screen: without one, OpenCV ends the whole process when it is asked for a window."""
+    return not sys.platform.startswith("linux") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def show(title: str, picture: UInt8[np.ndarray, "height width 3"]) -> None:
+    """Shows a picture in a window; without a screen, says once that there is none."""
+    if has_screen():
+        cv2.imshow(title, picture[..., ::-1])
+        cv2.waitKey(1)
+    elif not _told:
+        _told.append(title)
+        logging.getLogger(__name__).warning('no screen (DISPLAY is not set): render_mode "human" shows nothing')
+
+
+_told: list[str] = []

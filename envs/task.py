@@ -1,0 +1,197 @@
+"""What tasks have in common: how sprites are chosen, how to act, and what touching an object means.
+
+A task is stateless: everything that changes is in the ``World``. It is written for a batch; a single environment is a
+batch of one.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+from gymnasium import spaces
+from jaxtyping import Bool, Float, Int
+
+from lavae_rl.scenes import apart, grown_boxes, place_sprites
+from lavae_rl.shapes import Mask
+from lavae_rl.sprites import ANGLES, COLORS, SCALES, SHAPES, SpriteBank
+
+from .world import NEUTRAL, RIGHT, WRONG, Sprites, World, shared_bank
+
+Batch = Float[np.ndarray, " batch"]
+Ended = Bool[np.ndarray, " batch"]
+
+STEP = 4
+"""Pixels that the agent moves at a time."""
+
+MOVES = np.array([[0, 0], [-STEP, 0], [STEP, 0], [0, -STEP], [0, STEP]])
+"""Stay, up, down, left, right: (row, column) in pixels."""
+
+_LAYOUTS = 200
+
+
+class Task(ABC):
+    """The rules of one task. Right objects vanish when they are touched; a wrong one ends the episode.
+
+    Args:
+        mode: "train", or "test" for what training never shows; each task says what that is.
+    """
+
+    data_set: ClassVar[str]
+    default_objects: ClassVar[int] = 4
+    fewest_objects: ClassVar[int] = 1
+    most_objects: ClassVar[int | None] = None
+    first_location: ClassVar[tuple[int, int] | None] = None
+    action_space: ClassVar["spaces.Space[Any]"]
+
+    def __init__(self, mode: str = "train") -> None:
+        if mode not in ("train", "test"):
+            raise ValueError(f'expected mode "train" or "test", got {mode!r}')
+        self.mode = mode
+        self.bank: SpriteBank = shared_bank(self.data_set)
+
+    @abstractmethod
+    def draw(self, rng: np.random.Generator, num_objects: int) -> tuple[Sprites, Sprites]:
+        """Sprites of a new scene, and their roles; first of all the agent or the cue, where there is one."""
+
+    @abstractmethod
+    def chance(self, num_objects: int) -> float:
+        """Success rate of touching one random object after another."""
+
+    @abstractmethod
+    def touch(self, world: World, actions: np.ndarray) -> Mask:
+        """Acts, and says which objects are touched."""
+
+    def wanted(self, world: World) -> Mask:
+        """The right objects to touch now."""
+        return world.right
+
+    def place(
+        self, rng: np.random.Generator, sprites: Sprites, roles: Sprites, canvas_size: tuple[int, int]
+    ) -> Int[np.ndarray, "slots 2"]:
+        """Locations for the sprites of a new scene."""
+        anchors = None if self.first_location is None else np.array([[self.first_location]], np.int16)
+        count = np.array([len(sprites)])
+        location: Int[np.ndarray, "slots 2"] = place_sprites(rng, self.bank, sprites[None], count, canvas_size, anchors)[0]
+        return location
+
+    def step(self, world: World, actions: np.ndarray) -> tuple[Batch, Ended, Ended]:
+        """One step of all environments.
+
+        Returns:
+            Sparse reward, success, failure.
+        """
+        touched = self.touch(world, actions)
+        if not touched.any():
+            return np.zeros(len(touched)), np.zeros(len(touched), bool), np.zeros(len(touched), bool)
+        wanted = self.wanted(world)
+        failed = (touched & ~wanted).any(axis=1)
+        taken = touched & wanted & ~failed[:, None]
+        world.remove(taken)
+        return taken.sum(axis=1) / world.total, taken.any(axis=1) & ~world.right.any(axis=1), failed
+
+    def potential(self, world: World) -> Batch:
+        """What shaped rewards are differences of: from -1 far from all right objects to 0 when none is left."""
+        left = world.right.sum(axis=1)
+        return -np.where(left > 0, left - 1 + world.distance(self.wanted(world)), 0) / world.total
+
+
+class PointerTask(Task):
+    """Acts by pointing: (x, y) in [-1, 1], x to the right, y down, as in tokens."""
+
+    action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
+
+    def touch(self, world: World, actions: np.ndarray) -> Mask:
+        """The object whose box, grown by a pixel, holds the point; pointing anywhere else does nothing."""
+        extent = np.array(world.scenes.canvas_size) - 1
+        world.hand[:] = (np.clip(actions[:, ::-1], -1, 1) + 1) / 2 * extent
+        point = np.rint(world.hand).astype(np.int64)
+        boxes = world.boxes() + np.array([-1, -1, -1, -1])
+        inside = (boxes[..., :2] <= point[:, None]) & (point[:, None] < boxes[..., 2:])
+        return inside.all(axis=2) & (world.role > NEUTRAL)
+
+
+class AgentTask(Task):
+    """Acts by moving the agent, a small white square, 4 pixels at a time. White is never the colour of an object.
+
+    Sprites keep a gap of two pixels, as in the data sets: a move that would close it touches, and is not made. Nor is
+    a move out of the canvas. A scene in which a right object cannot be reached without touching a wrong one is laid out
+    again.
+    """
+
+    data_set = "multi-dsprites"
+    action_space = spaces.Discrete(len(MOVES))
+    scales: ClassVar[tuple[int, ...]] = (1, 2, 3)
+
+    @property
+    def agent(self) -> int:
+        """Index of the agent's sprite."""
+        return sprite(0, 0, 5, WHITE)
+
+    def touch(self, world: World, actions: np.ndarray) -> Mask:
+        """Moves the agents whose way is free, and says whose is not."""
+        low, high = world.reach
+        proposed = world.scenes.location[:, 0] + MOVES[actions]
+        blocked = world.blockers(0, proposed)
+        free = ~blocked.any(axis=1) & ((proposed >= low) & (proposed <= high)).all(axis=1)
+        world.scenes.location[free, 0] = proposed[free]
+        world.hand[:] = world.scenes.location[:, 0]
+        return blocked
+
+    def place(
+        self, rng: np.random.Generator, sprites: Sprites, roles: Sprites, canvas_size: tuple[int, int]
+    ) -> Int[np.ndarray, "slots 2"]:
+        """Locations such that every right object can be reached."""
+        for _ in range(_LAYOUTS):
+            location = super().place(rng, sprites, roles, canvas_size)
+            if self._solvable(sprites, roles, location, canvas_size):
+                return location
+        raise ValueError(
+            f"found no layout of {len(sprites) - 1} objects on a canvas of {canvas_size[0]} x {canvas_size[1]} pixels in "
+            "which the agent can reach what it should; ask for fewer objects or a larger canvas"
+        )
+
+    def _solvable(
+        self, sprites: Sprites, roles: Sprites, location: Int[np.ndarray, "slots 2"], canvas_size: tuple[int, int]
+    ) -> bool:
+        """Whether the agent has a way to each right object. Right objects vanish, so only wrong ones are in the way."""
+        half = self.bank.size // 2
+        # All places the agent can ever be at: its own lattice of STEP pixels.
+        rows, columns = (
+            np.arange(half + (start - half) % STEP, size - self.bank.size + half + 1, STEP)
+            for start, size in zip(location[0], canvas_size, strict=True)
+        )
+        places = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=2)
+        boxes = grown_boxes(self.bank, sprites) + np.tile(location, 2)
+        own = grown_boxes(self.bank, sprites[0]) + np.tile(places, 2)
+        near = ~apart(own[:, :, None].astype(np.int64), boxes)
+        free = ~near[..., roles == WRONG].any(axis=2)
+        regions = cv2.connectedComponents(free.astype(np.uint8), connectivity=4)[1]
+        home = regions[(location[0, 0] - rows[0]) // STEP, (location[0, 1] - columns[0]) // STEP]
+        return bool(near[regions == home][:, roles == RIGHT].any(axis=0).all())
+
+
+WHITE = len(COLORS) - 1
+
+
+def sprite(shape: int, scale: int, angle: int, color: int) -> int:
+    """Index in the bank of dSprites of indices into ``SHAPES``, ``SCALES``, ``ANGLES`` and ``COLORS``."""
+    return ((shape * len(SCALES) + scale) * len(ANGLES) + angle) * len(COLORS) + color
+
+
+LOOKS = np.array([(shape, color) for shape in range(len(SHAPES)) for color in range(WHITE)])
+"""What objects may look like: each shape in each colour but white."""
+
+HELD_OUT = LOOKS[:, 1] % len(SHAPES) == LOOKS[:, 0]
+"""Looks kept for testing: two colours of each shape, each colour of one shape."""
+
+
+def looks(mode: str) -> Int[np.ndarray, "looks 2"]:
+    """The (shape, colour) pairs of a mode."""
+    return LOOKS[HELD_OUT if mode == "test" else ~HELD_OUT]
+
+
+def roles_of(right: Bool[np.ndarray, " objects"], neutral_first: bool) -> Sprites:
+    """Roles of objects, after that of an agent or cue if there is one."""
+    roles = np.where(right, RIGHT, WRONG)
+    return np.concatenate([[NEUTRAL], roles]) if neutral_first else roles
