@@ -9,7 +9,6 @@ from .sprite_env import SpriteEnv, SpriteVectorEnv
 from .task import HELD_OUT, LOOKS, AgentTask, Sprites, roles_of, sprite
 
 _LOOK_IS_HELD_OUT = {(int(shape), int(color)): bool(held) for (shape, color), held in zip(LOOKS, HELD_OUT, strict=True)}
-_SHAPE, _COLOR = 0, 1
 
 
 class OddOneOut(AgentTask):

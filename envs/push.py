@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Int
 
 from .object_goal import ObjectGoal
+from .layout import Location
 from .sprite_env import SpriteEnv, SpriteVectorEnv
 from .task import MOVES, Batch, Ended, Sprites
 from .world import RIGHT, World
@@ -22,21 +23,23 @@ class Push(ObjectGoal):
 
     def place(
         self, rng: np.random.Generator, sprites: Sprites, roles: Sprites, canvas_size: tuple[int, int]
-    ) -> Int[np.ndarray, "slots 2"]:
+    ) -> list[Location]:
         """Locations such that the target is outside the goal, and nowhere that it cannot be pushed away from."""
-        half = self.bank.size // 2
-        last = np.array(canvas_size) - self.bank.size + half - _FREE
-        if (last <= half + GOAL).any():
-            raise ValueError(f"expected a canvas of at least {self.bank.size + GOAL + _FREE + 1} px a side, got {canvas_size}")
+        low, high = self.reach(canvas_size)
+        if min(high) - _FREE <= low[0] + GOAL:
+            raise ValueError(
+                f"expected a canvas of at least {self.bank.size + GOAL + _FREE + 1} px a side, got {canvas_size}"
+            )
+        target = int((roles == RIGHT).argmax())
         while True:
-            location = super().place(rng, sprites, roles, canvas_size)
-            target = location[roles == RIGHT][0]
-            if (target <= last).all() and (target > half + GOAL).any():
-                return location
+            locations = super().place(rng, sprites, roles, canvas_size)
+            row, column = locations[target]
+            if row <= high[0] - _FREE and column <= high[1] - _FREE and max(row, column) > low[0] + GOAL:
+                return locations
 
     def step(self, world: World, actions: np.ndarray) -> tuple[Batch, Ended, Ended]:
         """Moves the agents, and what they push; nothing is ever failed."""
-        low, high = world.reach
+        low, high = self.reach(world.scenes.canvas_size)
         moves = MOVES[actions]
         location = world.scenes.location
         proposed = location[:, 0] + moves
@@ -55,13 +58,13 @@ class Push(ObjectGoal):
         moved[pushed] = True
         location[moved, 0] = proposed[moved]
         world.hand[:] = location[:, 0]
-        success = (self._target(world) <= low + GOAL).all(axis=1)
+        success = (self._target(world) <= low[0] + GOAL).all(axis=1)
         return success.astype(np.float64), success, np.zeros_like(success)
 
     def potential(self, world: World) -> Batch:
         """From -1 to 0: half for the target's way to the corner, half for the agent's way to the target."""
-        low, _ = world.reach
-        away = np.linalg.norm(self._target(world) - low, axis=1) / np.hypot(*world.scenes.canvas_size)
+        low, _ = self.reach(world.scenes.canvas_size)
+        away = np.linalg.norm(self._target(world) - low[0], axis=1) / np.hypot(*world.scenes.canvas_size)
         return -(away + world.distance(world.right)) / 2
 
     def chance(self, num_objects: int) -> float:

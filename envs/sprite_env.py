@@ -174,26 +174,25 @@ class SpriteVectorEnv(VectorEnv):
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Steps all environments; what is done begins anew as the autoreset mode says."""
-        ended = self._done
+        ended = self._done.copy()
         if self._mode == AutoresetMode.DISABLED and ended.any():
             raise ValueError(f"environments {np.flatnonzero(ended).tolist()} are done: reset them with reset_mask first")
         rewards, terminations, success = self.simulation.step(np.asarray(actions))
         self._steps += 1
         truncations = self._steps >= self._limit
-        infos: dict[str, Any] = {"is_success": success}
         if self._mode == AutoresetMode.NEXT_STEP and ended.any():
             # The step of an environment that was done is the beginning of its next episode.
             self._begin(np.flatnonzero(ended))
             for values in (rewards, terminations, truncations, success):
                 values[ended] = 0
         self._done = terminations | truncations
-        shown = ~ended
+        infos: dict[str, Any] = {}
+        stepped = ~ended  # the others, and those that SAME_STEP resets, have no info: they have only begun
         if self._mode == AutoresetMode.SAME_STEP and self._done.any():
-            infos, shown = self._end(success), ~self._done
-        if shown.any():
-            infos |= {"is_success": np.where(shown, success, False), "_is_success": shown}
-        else:
-            infos.pop("is_success", None)
+            stepped = ~self._done
+            infos = self._end(success)
+        if stepped.any():
+            infos |= {"is_success": success & stepped, "_is_success": stepped}
         return self.simulation.observe(), rewards, terminations, truncations, infos
 
     def _end(self, success: np.ndarray) -> dict[str, Any]:

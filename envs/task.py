@@ -7,15 +7,15 @@ batch of one.
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
-import cv2
 import numpy as np
 from gymnasium import spaces
 from jaxtyping import Bool, Float, Int
 
-from lavae_rl.scenes import apart, grown_boxes, place_sprites
+from lavae_rl.scenes import grown_boxes
 from lavae_rl.shapes import Mask
 from lavae_rl.sprites import ANGLES, COLORS, SCALES, SHAPES, SpriteBank
 
+from .layout import Lattice, Location, place
 from .world import NEUTRAL, RIGHT, WRONG, Sprites, World, shared_bank
 
 Batch = Float[np.ndarray, " batch"]
@@ -68,12 +68,15 @@ class Task(ABC):
 
     def place(
         self, rng: np.random.Generator, sprites: Sprites, roles: Sprites, canvas_size: tuple[int, int]
-    ) -> Int[np.ndarray, "slots 2"]:
+    ) -> list[Location]:
         """Locations for the sprites of a new scene."""
-        anchors = None if self.first_location is None else np.array([[self.first_location]], np.int16)
-        count = np.array([len(sprites)])
-        location: Int[np.ndarray, "slots 2"] = place_sprites(rng, self.bank, sprites[None], count, canvas_size, anchors)[0]
-        return location
+        low, high = self.reach(canvas_size)
+        return place(rng, grown_boxes(self.bank, sprites).tolist(), low, high, self.first_location)
+
+    def reach(self, canvas_size: tuple[int, int]) -> tuple[Location, Location]:
+        """Smallest and largest (row, column) at which a whole patch is inside the canvas."""
+        size, half = self.bank.size, self.bank.size // 2
+        return (half, half), (canvas_size[0] - size + half, canvas_size[1] - size + half)
 
     def step(self, world: World, actions: np.ndarray) -> tuple[Batch, Ended, Ended]:
         """One step of all environments.
@@ -130,7 +133,7 @@ class AgentTask(Task):
 
     def touch(self, world: World, actions: np.ndarray) -> Mask:
         """Moves the agents whose way is free, and says whose is not."""
-        low, high = world.reach
+        low, high = self.reach(world.scenes.canvas_size)
         proposed = world.scenes.location[:, 0] + MOVES[actions]
         blocked = world.blockers(0, proposed)
         free = ~blocked.any(axis=1) & ((proposed >= low) & (proposed <= high)).all(axis=1)
@@ -140,35 +143,26 @@ class AgentTask(Task):
 
     def place(
         self, rng: np.random.Generator, sprites: Sprites, roles: Sprites, canvas_size: tuple[int, int]
-    ) -> Int[np.ndarray, "slots 2"]:
+    ) -> list[Location]:
         """Locations such that every right object can be reached."""
         for _ in range(_LAYOUTS):
-            location = super().place(rng, sprites, roles, canvas_size)
-            if self._solvable(sprites, roles, location, canvas_size):
-                return location
+            locations = super().place(rng, sprites, roles, canvas_size)
+            if self._solvable(sprites, roles, locations, canvas_size):
+                return locations
         raise ValueError(
             f"found no layout of {len(sprites) - 1} objects on a canvas of {canvas_size[0]} x {canvas_size[1]} pixels in "
             "which the agent can reach what it should; ask for fewer objects or a larger canvas"
         )
 
     def _solvable(
-        self, sprites: Sprites, roles: Sprites, location: Int[np.ndarray, "slots 2"], canvas_size: tuple[int, int]
+        self, sprites: Sprites, roles: Sprites, locations: list[Location], canvas_size: tuple[int, int]
     ) -> bool:
         """Whether the agent has a way to each right object. Right objects vanish, so only wrong ones are in the way."""
-        half = self.bank.size // 2
-        # All places the agent can ever be at: its own lattice of STEP pixels.
-        rows, columns = (
-            np.arange(half + (start - half) % STEP, size - self.bank.size + half + 1, STEP)
-            for start, size in zip(location[0], canvas_size, strict=True)
-        )
-        places = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=2)
-        boxes = grown_boxes(self.bank, sprites) + np.tile(location, 2)
-        own = grown_boxes(self.bank, sprites[0]) + np.tile(places, 2)
-        near = ~apart(own[:, :, None].astype(np.int64), boxes)
-        free = ~near[..., roles == WRONG].any(axis=2)
-        regions = cv2.connectedComponents(free.astype(np.uint8), connectivity=4)[1]
-        home = regions[(location[0, 0] - rows[0]) // STEP, (location[0, 1] - columns[0]) // STEP]
-        return bool(near[regions == home][:, roles == RIGHT].any(axis=0).all())
+        boxes = grown_boxes(self.bank, sprites).tolist()
+        lattice = Lattice(locations[0], boxes[0], *self.reach(canvas_size), STEP)
+        objects = list(zip(locations, boxes, roles.tolist(), strict=True))
+        reachable = lattice.reachable([(location, box) for location, box, role in objects if role == WRONG])
+        return all(reachable[lattice.near(location, box)].any() for location, box, role in objects if role == RIGHT)
 
 
 WHITE = len(COLORS) - 1

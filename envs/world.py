@@ -1,7 +1,7 @@
 """The state of a batch of environments: a scene each, and what every object in it means to the task."""
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -47,12 +47,6 @@ class World:
         """Objects that the task asks for and that are still there."""
         return self.role == RIGHT
 
-    @cached_property
-    def reach(self) -> tuple[Int[np.ndarray, " 2"], Int[np.ndarray, " 2"]]:
-        """Smallest and largest (row, column) at which a whole patch is inside the canvas."""
-        half = self.bank.size // 2
-        return np.array([half, half]), np.array(self.scenes.canvas_size) - self.bank.size + half
-
     def boxes(self) -> Int[np.ndarray, "batch slots 4"]:
         """Boxes of all sprites on the canvas, to be kept ``apart``."""
         return self.box + np.concatenate([self.scenes.location] * 2, axis=2)
@@ -66,10 +60,10 @@ class World:
         close[everyone, slot] = False
         return close
 
-    def begin(self, env: int, sprites: Sprites, roles: Sprites, location: Int[np.ndarray, "used 2"]) -> None:
+    def begin(self, env: int, sprites: Sprites, roles: Sprites, locations: list[tuple[int, int]]) -> None:
         """Puts a new scene into one environment."""
         used, scenes = len(sprites), self.scenes
-        scenes.sprite_index[env, :used], scenes.location[env, :used], scenes.count[env] = sprites, location, used
+        scenes.sprite_index[env, :used], scenes.location[env, :used], scenes.count[env] = sprites, locations, used
         self.role[env], self.role[env, :used] = ABSENT, roles
         self.box[env, :used] = grown_boxes(self.bank, sprites)
         self.total[env] = (roles == RIGHT).sum()

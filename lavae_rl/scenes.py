@@ -85,44 +85,16 @@ def sample_scenes(
     slots = int(count.max(initial=0))
     mask = np.arange(slots) < count[:, None]
     sprite_index = np.where(mask, rng.integers(len(bank), size=(num_scenes, slots), dtype=np.int32), 0)
-    return Scenes(sprite_index, place_sprites(rng, bank, sprite_index, count, canvas_size), count, canvas_size)
-
-
-def place_sprites(
-    rng: np.random.Generator,
-    bank: SpriteBank,
-    sprite_index: SlotIndices,
-    count: Counts,
-    canvas_size: tuple[int, int] = (64, 64),
-    anchors: Locations | None = None,
-) -> Locations:
-    """Locations for given sprites, by the rule of ``sample_scenes``.
-
-    Args:
-        rng: source of all randomness.
-        bank: the sprites.
-        sprite_index: (scenes, slots), which sprites to place.
-        count: (scenes,), the slots in use; those past it get location (0, 0).
-        canvas_size: (height, width) in pixels.
-        anchors: (scenes, anchored, 2), locations at which the first sprites of every scene stand already.
-
-    Raises:
-        ValueError: scenes that cannot be packed.
-    """
-    location = np.zeros((*sprite_index.shape, 2), np.int16)
-    anchored = 0 if anchors is None else anchors.shape[1]
-    waiting = np.arange(len(count))
+    location = np.zeros((num_scenes, slots, 2), np.int16)
+    waiting = np.arange(num_scenes)
     for tries in _TRIES_PER_SCENE:
         tried = np.repeat(waiting, tries)
-        start = np.zeros((len(tried), *location.shape[1:]), np.int16)
-        if anchors is not None:
-            start[:, :anchored] = anchors[tried]
-        found, placed = _try_to_place(rng, bank, sprite_index[tried], count[tried], canvas_size, start, anchored)
+        found, placed = _try_to_place(rng, bank, sprite_index[tried], count[tried], canvas_size)
         done, first = np.unique(tried[placed], return_index=True)
         location[done] = found[placed][first]
         waiting = np.setdiff1d(waiting, done, assume_unique=True)
         if not len(waiting):
-            return location
+            return Scenes(sprite_index, location, count, canvas_size)
     raise ValueError(
         f"could not pack {count[waiting[0]]} objects without overlap on a canvas of {canvas_size[0]} x "
         f"{canvas_size[1]} pixels in {sum(_TRIES_PER_SCENE)} tries; ask for fewer objects or a larger canvas"
@@ -144,25 +116,20 @@ def _sample_counts(
 
 
 def _try_to_place(
-    rng: np.random.Generator,
-    bank: SpriteBank,
-    sprite_index: SlotIndices,
-    count: Counts,
-    canvas_size: tuple[int, int],
-    location: Locations,
-    anchored: int,
+    rng: np.random.Generator, bank: SpriteBank, sprite_index: SlotIndices, count: Counts, canvas_size: tuple[int, int]
 ) -> tuple[Locations, Bool[np.ndarray, " batch"]]:
-    """One try per scene, all scenes together. Fills ``location`` and returns it, and which scenes did not get stuck."""
+    """One try per scene, all scenes together. Returns locations, and which scenes did not get stuck."""
     half = bank.size // 2
     span = np.array(canvas_size) - bank.size + 1
-    boxes = grown_boxes(bank, sprite_index)
+    boxes = grown_boxes(bank, sprite_index).astype(np.int16)
+    location = np.zeros((*sprite_index.shape, 2), np.int16)
     placed = np.ones(len(count), bool)
-    for slot in range(anchored, sprite_index.shape[1]):
+    for slot in range(sprite_index.shape[1]):
         pending = np.flatnonzero(placed & (count > slot))
-        earlier = boxes[:, None, :slot] + np.concatenate([location[:, None, :slot]] * 2, axis=3)
+        earlier = boxes[:, None, :slot] + np.tile(location[:, None, :slot], 2)
         for tries in _TRIES_PER_OBJECT:
             drawn = half + rng.integers(span, size=(len(pending), tries, 2), dtype=np.int16)
-            own = boxes[pending, None, slot] + np.concatenate([drawn] * 2, axis=2)
+            own = boxes[pending, None, slot] + np.tile(drawn, 2)
             clear = np.logical_and.reduce(apart(own[:, :, None], earlier[pending]), axis=2)
             first = clear.argmax(axis=1)
             found = clear[np.arange(len(pending)), first]
@@ -180,8 +147,7 @@ def grown_boxes(bank: SpriteBank, sprite_index: Int[np.ndarray, "*axes"]) -> Int
     They are grown on the far side only: two boxes grown by GAP on every side intersect just when boxes grown by
     2 * GAP on one side do.
     """
-    far = 2 * GAP - bank.size // 2
-    return (bank.boxes[sprite_index] + np.array([-(bank.size // 2)] * 2 + [far] * 2)).astype(np.int16)
+    return bank.boxes[sprite_index] - bank.size // 2 + np.array([0, 0, 2 * GAP, 2 * GAP])
 
 
 def apart(one: Int[np.ndarray, "*#axes 4"], other: Int[np.ndarray, "*#axes 4"]) -> Bool[np.ndarray, "*axes"]:
@@ -207,8 +173,6 @@ def render_scenes(scenes: Scenes, bank: SpriteBank) -> Frames:
     placed = corner[mask]
     if (placed < 0).any() or (placed > np.array([height, width]) - size).any():
         raise ValueError(f"expected every {size} px sprite inside the {height} x {width} canvas, got one outside")
-    if not len(placed):
-        return frames
     if len(placed) <= _FEW:
         for scene, slot in np.argwhere(mask).tolist():
             row, column = corner[scene, slot].tolist()

@@ -17,7 +17,9 @@ SLOTS, WIDTH = 8, 12
 
 
 def token_space(slots=SLOTS, **others):
-    return spaces.Dict({**TokenLayout(slots, WIDTH - 2).space().spaces, **others})
+    space = TokenLayout(slots, WIDTH - 2).space()
+    assert isinstance(space, spaces.Dict)
+    return spaces.Dict({**space.spaces, **others})
 
 
 def make_extractor(arch, slots=SLOTS, **options):

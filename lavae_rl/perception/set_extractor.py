@@ -53,11 +53,11 @@ class SetFeaturesExtractor(BaseFeaturesExtractor):
     def __init__(
         self, observation_space: "spaces.Space[Any]", arch: str = "relation", features_dim: int = 64, width: int = 64
     ) -> None:
-        space = _as_dictionary(observation_space)
-        slots, token_width = _token_shape(space)
-        others = _others(space)
+        entries = _entries(observation_space)
+        slots, token_width = _token_shape(entries)
+        others = _others(entries)
         network = _make_network(arch, slots, token_width, width, features_dim)
-        super().__init__(space, features_dim + sum(others.values()))
+        super().__init__(observation_space, features_dim + sum(others.values()))
         self.network = network
         self._others = tuple(others)
 
@@ -72,23 +72,24 @@ class SetFeaturesExtractor(BaseFeaturesExtractor):
         return torch.cat([features, *(observations[key] for key in self._others)], dim=1)
 
 
-def _as_dictionary(space: "spaces.Space[Any]") -> spaces.Dict:
+def _entries(space: "spaces.Space[Any]") -> dict[str, Any]:
+    """The spaces of a dictionary."""
     if not isinstance(space, spaces.Dict):
         raise TypeError(
             f'expected a dictionary observation with "tokens" and "mask", got {space}: flat tokens need no features '
             'extractor, use "MlpPolicy" without it, or observe tokens with flatten=False'
         )
-    return space
+    return dict(space.spaces)
 
 
-def _token_shape(space: spaces.Dict) -> tuple[int, int]:
+def _token_shape(entries: dict[str, Any]) -> tuple[int, int]:
     """Number of slots, and of numbers per token."""
-    if missing := sorted({"tokens", "mask"} - space.keys()):
+    if missing := sorted({"tokens", "mask"} - entries.keys()):
         raise ValueError(
-            f'expected observations with "tokens" and "mask", got {sorted(space)} without {missing}: '
+            f'expected observations with "tokens" and "mask", got {sorted(entries)} without {missing}: '
             "wrap the environment in LAVAEObservation, or rename the entries"
         )
-    tokens, mask = space["tokens"], space["mask"]
+    tokens, mask = entries["tokens"], entries["mask"]
     if not isinstance(tokens, spaces.Box) or not isinstance(mask, spaces.MultiBinary):
         raise TypeError(f'expected "tokens" as a Box (K, D) and "mask" as MultiBinary(K), got {tokens} and {mask}')
     if len(tokens.shape) != 2 or min(tokens.shape) < 1 or mask.shape != tokens.shape[:1]:
@@ -100,10 +101,10 @@ def _token_shape(space: spaces.Dict) -> tuple[int, int]:
     return slots, token_width
 
 
-def _others(space: spaces.Dict) -> dict[str, int]:
+def _others(entries: dict[str, Any]) -> dict[str, int]:
     """Length of each further entry."""
     lengths = {}
-    for key, entry in space.items():
+    for key, entry in entries.items():
         if key in ("tokens", "mask"):
             continue
         if not isinstance(entry, spaces.Box) or len(entry.shape) != 1:

@@ -5,6 +5,7 @@ more objects than in training. Unused slots contribute exact zeros, so that the 
 with finite gradients.
 """
 
+import itertools
 import math
 
 import torch
@@ -130,7 +131,7 @@ class FlatNetwork(nn.Module):
 
 def _mlp(*widths: int) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(widths, widths[1:], strict=False):
+    for inputs, outputs in itertools.pairwise(widths):
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
     return nn.Sequential(*layers)
 
