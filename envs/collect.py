@@ -6,8 +6,10 @@ import numpy as np
 
 from lavae_rl.sprites import ANGLES
 
+from .looks import AGENT, looks, sprite
 from .sprite_env import SpriteEnv, SpriteVectorEnv
-from .task import AgentTask, Sprites, looks, roles_of, sprite
+from .task import AgentTask, roles_of
+from .world import Sprites
 
 SQUARE = 0
 
@@ -31,9 +33,9 @@ class Collect(AgentTask):
             allowed[square][rng.integers(square.sum(), size=num_objects)],
             allowed[~square][rng.integers((~square).sum(), size=num_objects)],
         )
-        scale = rng.choice(self.scales, num_objects)
+        scale = rng.integers(*self.scales, size=num_objects)
         sprites = sprite(look[:, 0], scale, rng.integers(len(ANGLES), size=num_objects), look[:, 1])
-        return np.concatenate([[self.agent], sprites]), roles_of(right, neutral_first=True)
+        return np.concatenate([[AGENT], sprites]), roles_of(right, neutral_first=True)
 
     def chance(self, num_objects: int) -> float:
         """All squares come first in a random order of the objects."""
@@ -44,8 +46,8 @@ class CollectEnv(SpriteEnv):
     """Collect all squares and touch nothing else.
 
     ## Description
-    The agent, a small white square, moves among squares, ellipses and triangles. A square that is touched vanishes; when
-    none is left, that is success. To touch an ellipse or a triangle is failure. Both end the episode.
+    The agent, a small white square, moves among squares, ellipses and triangles. A square that is touched vanishes;
+    when none is left, that is success. To touch an ellipse or a triangle is failure. Both end the episode.
 
     ## Action space
     `Discrete(5)`: stay, up, down, left, right, 4 pixels at a time.
@@ -62,7 +64,7 @@ class CollectEnv(SpriteEnv):
 
     ## Held out
     With `mode="test"`, all objects have looks (shape and colour) that training never shows:
-    `lavae_rl.envs.task.HELD_OUT`.
+    `lavae_rl.envs.looks.HELD_OUT`.
 
     ## Episode end
     Termination when no square is left or at the first wrong touch, truncation after 100 steps.

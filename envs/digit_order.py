@@ -8,8 +8,8 @@ from lavae_rl.shapes import Mask
 
 from .digits import DigitTask
 from .sprite_env import SpriteEnv, SpriteVectorEnv
-from .task import Sprites, roles_of
-from .world import World
+from .task import roles_of
+from .world import Sprites, World
 
 
 class DigitOrder(DigitTask):
@@ -36,21 +36,21 @@ class DigitOrderEnv(SpriteEnv):
     """Point at the digits from small to large.
 
     ## Description
-    Digits of different classes stand anywhere. The smallest vanishes when it is pointed at, and then the next one is to be
-    pointed at; when none is left, that is success. To point at another digit is failure. Both end the episode. Pointing at
-    nothing does nothing.
+    Digits of different classes stand anywhere. The smallest vanishes when it is pointed at, and then the next one is
+    to be pointed at; when none is left, that is success. To point at another digit is failure. Both end the episode.
+    Pointing at nothing does nothing.
 
     ## Action space
-    `Box(-1, 1, (2,), float32)`: the place pointed at, (x, y), x to the right, y down. It is on a digit when it is in the
-    digit's box, grown by a pixel.
+    `Box(-1, 1, (2,), float32)`: the place pointed at, (x, y), x to the right, y down. It is on a digit when it is in
+    the digit's box, grown by a pixel.
 
     ## Observation space
     Pixels, `Box(0, 255, (64, 64, 1), uint8)`, or the true state as tokens; see `SpriteEnv`.
 
     ## Rewards
     1 / (number of digits at the start) for each digit. With `reward="shaped"`, added to that, the increase of
-    -(digits left - 1 + distance to the next one, in canvas diagonals) / (number of digits at the start), counted from the
-    centre of the canvas to the place pointed at.
+    -(digits left - 1 + distance to the next one, in canvas diagonals) / (number of digits at the start), counted from
+    the centre of the canvas to the place pointed at.
 
     ## Starting state
     3 digits (`num_objects`, at most 10), anywhere without overlap.

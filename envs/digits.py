@@ -4,7 +4,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from .task import PointerTask, Sprites
+from .task import PointerTask
+from .world import Sprites
 
 
 class DigitTask(PointerTask):
@@ -21,4 +22,5 @@ class DigitTask(PointerTask):
 
     def images(self, rng: np.random.Generator, classes: Sprites) -> Sprites:
         """A random image of each class."""
-        return np.array([rng.choice(self._images[label]) for label in classes])
+        pools = [self._images[label] for label in classes]
+        return np.array([pool[rng.integers(len(pool))] for pool in pools])

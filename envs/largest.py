@@ -4,8 +4,10 @@ import numpy as np
 
 from lavae_rl.sprites import ANGLES, SCALES, SHAPES
 
+from .looks import AGENT, looks, sprite
 from .sprite_env import SpriteEnv, SpriteVectorEnv
-from .task import AgentTask, Sprites, looks, roles_of, sprite
+from .task import AgentTask, roles_of
+from .world import Sprites
 
 
 class Largest(AgentTask):
@@ -20,8 +22,8 @@ class Largest(AgentTask):
         right = np.arange(num_objects) == rng.integers(num_objects)
         scale = np.where(right, largest, rng.integers(largest, size=num_objects))
         angle = rng.integers(len(ANGLES), size=num_objects)
-        sprites = sprite(shape, scale, angle, rng.choice(colors, num_objects))
-        return np.concatenate([[self.agent], sprites]), roles_of(right, neutral_first=True)
+        sprites = sprite(shape, scale, angle, colors[rng.integers(len(colors), size=num_objects)])
+        return np.concatenate([[AGENT], sprites]), roles_of(right, neutral_first=True)
 
     def chance(self, num_objects: int) -> float:
         """One of the objects is right."""
@@ -51,7 +53,7 @@ class LargestEnv(SpriteEnv):
 
     ## Held out
     With `mode="test"`, all objects have looks (shape and colour) that training never shows:
-    `lavae_rl.envs.task.HELD_OUT`.
+    `lavae_rl.envs.looks.HELD_OUT`.
 
     ## Episode end
     Termination at the first touch, truncation after 100 steps.

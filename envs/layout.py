@@ -47,8 +47,8 @@ def place(
             if all(_apart(row, column, box, *there, other) for there, other in zip(placed, boxes, strict=False)):
                 placed.append((row, column))
     raise ValueError(
-        f"could not place {len(boxes)} sprites without overlap between {low} and {high} in {_TRIES_PER_SCENE} tries; ask "
-        "for fewer objects or a larger canvas"
+        f"could not place {len(boxes)} sprites without overlap between {low} and {high} in {_TRIES_PER_SCENE} tries; "
+        "ask for fewer objects or a larger canvas"
     )
 
 

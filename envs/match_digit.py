@@ -4,7 +4,8 @@ import numpy as np
 
 from .digits import DigitTask
 from .sprite_env import SpriteEnv, SpriteVectorEnv
-from .task import Sprites, roles_of
+from .task import roles_of
+from .world import Sprites
 
 
 class MatchDigit(DigitTask):
@@ -31,20 +32,20 @@ class MatchDigitEnv(SpriteEnv):
     """Point at the digit of the same class as the cue.
 
     ## Description
-    Digits of different classes stand anywhere, and in the top left corner a cue: another image of the class of one of them.
-    To point at that one is success, to point at another digit is failure, and both end the episode. Pointing at the cue or
-    at nothing does nothing.
+    Digits of different classes stand anywhere, and in the top left corner a cue: another image of the class of one of
+    them. To point at that one is success, to point at another digit is failure, and both end the episode. Pointing at
+    the cue or at nothing does nothing.
 
     ## Action space
-    `Box(-1, 1, (2,), float32)`: the place pointed at, (x, y), x to the right, y down. It is on a digit when it is in the
-    digit's box, grown by a pixel.
+    `Box(-1, 1, (2,), float32)`: the place pointed at, (x, y), x to the right, y down. It is on a digit when it is in
+    the digit's box, grown by a pixel.
 
     ## Observation space
     Pixels, `Box(0, 255, (64, 64, 1), uint8)`, or the true state as tokens; see `SpriteEnv`.
 
     ## Rewards
-    1 for the right digit, otherwise 0. With `reward="shaped"`, added to that, how much nearer to the right digit the place
-    pointed at is than the centre of the canvas, in canvas diagonals.
+    1 for the right digit, otherwise 0. With `reward="shaped"`, added to that, how much nearer to the right digit the
+    place pointed at is than the centre of the canvas, in canvas diagonals.
 
     ## Starting state
     4 digits (`num_objects`, at most 10) beside the cue, anywhere without overlap.

@@ -4,8 +4,10 @@ import numpy as np
 
 from lavae_rl.sprites import ANGLES
 
+from .looks import AGENT, looks, sprite
 from .sprite_env import SpriteEnv, SpriteVectorEnv
-from .task import AgentTask, Sprites, looks, roles_of, sprite
+from .task import AgentTask, roles_of
+from .world import Sprites
 
 TARGET = np.array([0, 1])
 """The look of the target: a green square, in training and in testing."""
@@ -21,9 +23,9 @@ class ObjectGoal(AgentTask):
         look = others[rng.integers(len(others), size=num_objects)]
         right = np.arange(num_objects) == rng.integers(num_objects)
         look[right] = TARGET
-        scale = rng.choice(self.scales, num_objects)
+        scale = rng.integers(*self.scales, size=num_objects)
         sprites = sprite(look[:, 0], scale, rng.integers(len(ANGLES), size=num_objects), look[:, 1])
-        return np.concatenate([[self.agent], sprites]), roles_of(right, neutral_first=True)
+        return np.concatenate([[AGENT], sprites]), roles_of(right, neutral_first=True)
 
     def chance(self, num_objects: int) -> float:
         """One of the objects is right."""
@@ -52,7 +54,7 @@ class ObjectGoalEnv(SpriteEnv):
 
     ## Held out
     With `mode="test"`, all objects but the green square have looks (shape and colour) that training never shows:
-    `lavae_rl.envs.task.HELD_OUT`.
+    `lavae_rl.envs.looks.HELD_OUT`.
 
     ## Episode end
     Termination at the first touch, truncation after 100 steps.

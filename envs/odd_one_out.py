@@ -5,8 +5,10 @@ from jaxtyping import Int
 
 from lavae_rl.sprites import ANGLES
 
+from .looks import AGENT, HELD_OUT, LOOKS, sprite
 from .sprite_env import SpriteEnv, SpriteVectorEnv
-from .task import HELD_OUT, LOOKS, AgentTask, Sprites, roles_of, sprite
+from .task import AgentTask, roles_of
+from .world import Sprites
 
 _LOOK_IS_HELD_OUT = {(int(shape), int(color)): bool(held) for (shape, color), held in zip(LOOKS, HELD_OUT, strict=True)}
 
@@ -35,8 +37,8 @@ class OddOneOut(AgentTask):
             look = choose(rng, num_objects)
         order = rng.permutation(num_objects)  # the odd one was first
         angle = rng.integers(len(ANGLES), size=num_objects)
-        sprites = sprite(look[order, 0], rng.choice(self.scales), angle, look[order, 1])
-        return np.concatenate([[self.agent], sprites]), roles_of(order == 0, neutral_first=True)
+        sprites = sprite(look[order, 0], int(rng.integers(*self.scales)), angle, look[order, 1])
+        return np.concatenate([[AGENT], sprites]), roles_of(order == 0, neutral_first=True)
 
     def _allowed(self, look: Int[np.ndarray, "objects 2"]) -> bool:
         """In training, no look is held out; in testing, that of the odd one is."""
@@ -102,7 +104,7 @@ class OddOneOutEnv(SpriteEnv):
     4 objects (`num_objects`, at least 3), anywhere without overlap, the odd one within reach.
 
     ## Held out
-    In training, no object has one of the looks (shape and colour) of `lavae_rl.envs.task.HELD_OUT`; with `mode="test"`
+    In training, no object has one of the looks (shape and colour) of `lavae_rl.envs.looks.HELD_OUT`; with `mode="test"`
     the odd one has.
 
     ## Episode end

@@ -13,10 +13,10 @@ from lavae_rl.sprites import COLORS, SHAPES, SpriteBank
 class OracleTokens:
     """Tokens of true locations and attributes.
 
-    A token is x and y in [-1, 1] (x to the right, y down, (-1, -1) the centre of the top left pixel), then for shapes:
-    square, ellipse, triangle (one is 1), scale, sine and cosine of the angle, red, green, blue; for digits: 0 to 9 (one
-    is 1). Unused slots are 0. Objects stand from top to bottom, so that their order says nothing of their role; the agent
-    and the cue are among them.
+    A token is x and y in [-1, 1] (x to the right, y down, (-1, -1) the centre of the top left pixel), then for
+    shapes: square, ellipse, triangle (one is 1), scale, sine and cosine of the angle, red, green, blue; for digits: 0
+    to 9 (one is 1). Unused slots are 0. Objects stand from top to bottom, so that their order says nothing of their
+    role; the agent and the cue are among them.
 
     Args:
         bank: the sprites.

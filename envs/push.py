@@ -3,11 +3,11 @@
 import numpy as np
 from jaxtyping import Int
 
-from .object_goal import ObjectGoal
 from .layout import Location
+from .object_goal import ObjectGoal
 from .sprite_env import SpriteEnv, SpriteVectorEnv
-from .task import MOVES, Batch, Ended, Sprites
-from .world import RIGHT, World
+from .task import MOVES, Batch, Ended
+from .world import RIGHT, Sprites, World
 
 GOAL = 12
 """Side of the goal in pixels: where the centre of the target has to be."""
@@ -59,7 +59,7 @@ class Push(ObjectGoal):
         location[moved, 0] = proposed[moved]
         world.hand[:] = location[:, 0]
         success = (self._target(world) <= low[0] + GOAL).all(axis=1)
-        return success.astype(np.float64), success, np.zeros_like(success)
+        return np.where(success, 1.0, 0.0), success, np.zeros(len(success), bool)
 
     def potential(self, world: World) -> Batch:
         """From -1 to 0: half for the target's way to the corner, half for the agent's way to the target."""
@@ -72,7 +72,9 @@ class Push(ObjectGoal):
         return 0.0
 
     def _target(self, world: World) -> Int[np.ndarray, "batch 2"]:
-        target: Int[np.ndarray, "batch 2"] = world.scenes.location[np.arange(len(world.role)), world.right.argmax(axis=1)]
+        target: Int[np.ndarray, "batch 2"] = world.scenes.location[
+            np.arange(len(world.role)), world.right.argmax(axis=1)
+        ]
         return target
 
 
@@ -81,9 +83,9 @@ class PushEnv(SpriteEnv):
 
     ## Description
     The agent, a small white square, pushes what it walks into, one object at a time; an object moves only where there
-    is room. Success is when the centre of the green square is less than 12 pixels, in rows and in columns, from the last
-    place in the top left corner that it can be at. Nothing fails, but an object pushed to the right or bottom edge may be
-    lost.
+    is room. Success is when the centre of the green square is less than 12 pixels, in rows and in columns, from the
+    last place in the top left corner that it can be at. Nothing fails, but an object pushed to the right or bottom
+    edge may be lost.
 
     ## Action space
     `Discrete(5)`: stay, up, down, left, right, 4 pixels at a time.
@@ -96,11 +98,12 @@ class PushEnv(SpriteEnv):
     square to the corner, and half that of the distance from the agent to the green square, in canvas diagonals.
 
     ## Starting state
-    2 objects (`num_objects`), anywhere without overlap, the green square outside the goal and away from the other edges.
+    2 objects (`num_objects`), anywhere without overlap, the green square outside the goal and away from the other
+    edges.
 
     ## Held out
     With `mode="test"`, all objects but the green square have looks (shape and colour) that training never shows:
-    `lavae_rl.envs.task.HELD_OUT`.
+    `lavae_rl.envs.looks.HELD_OUT`.
 
     ## Episode end
     Termination at success, truncation after 100 steps.

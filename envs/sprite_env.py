@@ -29,7 +29,8 @@ class SpriteEnv(gym.Env[Any, Any]):
     """One environment: a task, and how it is seen. The tasks are its subclasses.
 
     Args:
-        num_objects: number of objects beside the agent or cue, or an inclusive range (low, high), from which each episode
+        num_objects: number of objects beside the agent or cue, or an inclusive range (low, high), from which each
+        episode
             draws; None is the task's own.
         mode: "train", or "test" for what training never shows; each task says what that is.
         reward: "sparse", or "shaped": with the change of a potential (Ng et al. 1999) added, without a discount.
@@ -166,7 +167,7 @@ class SpriteVectorEnv(VectorEnv):
         mask = (options or {}).get("reset_mask", np.ones(self.num_envs, bool))
         if not isinstance(mask, np.ndarray) or mask.dtype != bool or mask.shape != (self.num_envs,) or not mask.any():
             raise ValueError(f"expected reset_mask as a bool array ({self.num_envs},), not all False, got {mask}")
-        for i in np.flatnonzero(mask):
+        for i in np.flatnonzero(mask).tolist():
             if seeds[i] is not None:
                 self._rngs[i] = seeding.np_random(seeds[i])[0]
         self._begin(np.flatnonzero(mask))
@@ -176,7 +177,9 @@ class SpriteVectorEnv(VectorEnv):
         """Steps all environments; what is done begins anew as the autoreset mode says."""
         ended = self._done.copy()
         if self._mode == AutoresetMode.DISABLED and ended.any():
-            raise ValueError(f"environments {np.flatnonzero(ended).tolist()} are done: reset them with reset_mask first")
+            raise ValueError(
+                f"environments {np.flatnonzero(ended).tolist()} are done: reset them with reset_mask first"
+            )
         rewards, terminations, success = self.simulation.step(np.asarray(actions))
         self._steps += 1
         truncations = self._steps >= self._limit

@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 from gymnasium import spaces
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from lavae_rl.scenes import grown_boxes
 from lavae_rl.shapes import Mask
-from lavae_rl.sprites import ANGLES, COLORS, SCALES, SHAPES, SpriteBank
+from lavae_rl.sprites import SpriteBank
 
 from .layout import Lattice, Location, place
 from .world import NEUTRAL, RIGHT, WRONG, Sprites, World, shared_bank
@@ -124,12 +124,8 @@ class AgentTask(Task):
 
     data_set = "multi-dsprites"
     action_space = spaces.Discrete(len(MOVES))
-    scales: ClassVar[tuple[int, ...]] = (1, 2, 3)
-
-    @property
-    def agent(self) -> int:
-        """Index of the agent's sprite."""
-        return sprite(0, 0, 5, WHITE)
+    scales: ClassVar[tuple[int, int]] = (1, 4)
+    """Sizes of objects, a range of indices into ``SCALES``: small enough to leave the agent room."""
 
     def touch(self, world: World, actions: np.ndarray) -> Mask:
         """Moves the agents whose way is free, and says whose is not."""
@@ -150,8 +146,8 @@ class AgentTask(Task):
             if self._solvable(sprites, roles, locations, canvas_size):
                 return locations
         raise ValueError(
-            f"found no layout of {len(sprites) - 1} objects on a canvas of {canvas_size[0]} x {canvas_size[1]} pixels in "
-            "which the agent can reach what it should; ask for fewer objects or a larger canvas"
+            f"found no layout of {len(sprites) - 1} objects on a canvas of {canvas_size[0]} x {canvas_size[1]} pixels "
+            "in which the agent can reach what it should; ask for fewer objects or a larger canvas"
         )
 
     def _solvable(
@@ -163,26 +159,6 @@ class AgentTask(Task):
         objects = list(zip(locations, boxes, roles.tolist(), strict=True))
         reachable = lattice.reachable([(location, box) for location, box, role in objects if role == WRONG])
         return all(reachable[lattice.near(location, box)].any() for location, box, role in objects if role == RIGHT)
-
-
-WHITE = len(COLORS) - 1
-
-
-def sprite(shape: int, scale: int, angle: int, color: int) -> int:
-    """Index in the bank of dSprites of indices into ``SHAPES``, ``SCALES``, ``ANGLES`` and ``COLORS``."""
-    return ((shape * len(SCALES) + scale) * len(ANGLES) + angle) * len(COLORS) + color
-
-
-LOOKS = np.array([(shape, color) for shape in range(len(SHAPES)) for color in range(WHITE)])
-"""What objects may look like: each shape in each colour but white."""
-
-HELD_OUT = LOOKS[:, 1] % len(SHAPES) == LOOKS[:, 0]
-"""Looks kept for testing: two colours of each shape, each colour of one shape."""
-
-
-def looks(mode: str) -> Int[np.ndarray, "looks 2"]:
-    """The (shape, colour) pairs of a mode."""
-    return LOOKS[HELD_OUT if mode == "test" else ~HELD_OUT]
 
 
 def roles_of(right: Bool[np.ndarray, " objects"], neutral_first: bool) -> Sprites:

@@ -1,7 +1,7 @@
 """LAVAE: unsupervised counting, location and appearance of sprites, for reinforcement learning.
 
-Importing the package registers the environments (``LAVAE/...-v0``). Public names are loaded when they are first used, so
-that it does not import PyTorch.
+Importing the package registers the environments (``LAVAE/...-v0``). Public names are loaded when they are first used,
+so that it does not import PyTorch.
 """
 
 from importlib import import_module

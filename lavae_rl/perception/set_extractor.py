@@ -76,10 +76,14 @@ def _entries(space: "spaces.Space[Any]") -> dict[str, Any]:
     """The spaces of a dictionary."""
     if not isinstance(space, spaces.Dict):
         raise TypeError(
-            f'expected a dictionary observation with "tokens" and "mask", got {space}: flat tokens need no features '
-            'extractor, use "MlpPolicy" without it, or observe tokens with flatten=False'
+            f'expected a dictionary observation with "tokens" and "mask", got a {_kind(space)}: flat tokens need no '
+            'features extractor, use "MlpPolicy" without it, or observe tokens with flatten=False'
         )
     return dict(space.spaces)
+
+
+def _kind(space: "spaces.Space[Any]") -> str:
+    return f"{type(space).__name__} of shape {space.shape}"
 
 
 def _token_shape(entries: dict[str, Any]) -> tuple[int, int]:
@@ -91,7 +95,9 @@ def _token_shape(entries: dict[str, Any]) -> tuple[int, int]:
         )
     tokens, mask = entries["tokens"], entries["mask"]
     if not isinstance(tokens, spaces.Box) or not isinstance(mask, spaces.MultiBinary):
-        raise TypeError(f'expected "tokens" as a Box (K, D) and "mask" as MultiBinary(K), got {tokens} and {mask}')
+        raise TypeError(
+            f'expected "tokens" as a Box (K, D) and "mask" as MultiBinary(K), got {_kind(tokens)} and {_kind(mask)}'
+        )
     if len(tokens.shape) != 2 or min(tokens.shape) < 1 or mask.shape != tokens.shape[:1]:
         raise ValueError(
             f'expected "tokens" of shape (K, D) and "mask" of shape (K,), got {tokens.shape} and {mask.shape}: '
@@ -109,7 +115,7 @@ def _others(entries: dict[str, Any]) -> dict[str, int]:
             continue
         if not isinstance(entry, spaces.Box) or len(entry.shape) != 1:
             raise TypeError(
-                f"expected entries beside the tokens as one-dimensional Boxes, got {key!r}: {entry}; "
+                f"expected entries beside the tokens as one-dimensional Boxes, got {key!r}, a {_kind(entry)}: "
                 "flatten it, or leave it out with gymnasium.wrappers.FilterObservation"
             )
         lengths[key] = entry.shape[0]

@@ -49,7 +49,9 @@ class RelationNetwork(nn.Module):
         """Features of each set of the batch."""
         tokens = _without_padding(tokens, mask)
         different = ~torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
-        pairs = F.relu(self.pair(F.relu(self.first(tokens)[:, :, None] + self.second(tokens)[:, None])))
+        # In place, for these are the large arrays: relu_ needs no input for its gradient, and neither does "+".
+        pairs = F.relu_(self.first(tokens)[:, :, None] + self.second(tokens)[:, None])
+        pairs = F.relu_(self.pair(pairs))
         compared = _mean_and_max(pairs, mask[:, :, None] & mask[:, None, :] & different)
         nodes = self.node(torch.cat([tokens, compared], dim=2))
         scores = self.scores(nodes)

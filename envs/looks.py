@@ -1,0 +1,31 @@
+"""What shapes may look like in the tasks, and which looks are kept for testing."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from lavae_rl.sprites import ANGLES, COLORS, SCALES, SHAPES
+
+WHITE = len(COLORS) - 1
+"""The agent's colour, and no object's."""
+
+
+def sprite(shape: Any, scale: Any, angle: Any, color: Any) -> Any:
+    """Index in the bank of dSprites of indices, or arrays of indices, into SHAPES, SCALES, ANGLES and COLORS."""
+    return ((shape * len(SCALES) + scale) * len(ANGLES) + angle) * len(COLORS) + color
+
+
+AGENT: int = sprite(SHAPES.index("square"), 0, len(ANGLES) // 8, WHITE)
+"""The agent: the smallest square, upright."""
+
+LOOKS = np.array([(shape, color) for shape in range(len(SHAPES)) for color in range(WHITE)])
+"""What objects may look like: each shape in each colour but white."""
+
+HELD_OUT = LOOKS[:, 1] % len(SHAPES) == LOOKS[:, 0]
+"""Looks kept for testing: two colours of each shape, each colour of one shape."""
+
+
+def looks(mode: str) -> Int[np.ndarray, "looks 2"]:
+    """The (shape, colour) pairs of a mode."""
+    return LOOKS[HELD_OUT if mode == "test" else ~HELD_OUT]
