@@ -44,7 +44,7 @@ def place(
             if len(placed) == len(boxes):
                 return placed
             box = boxes[len(placed)]
-            if all(_apart(row, column, box, *there, other) for there, other in zip(placed, boxes, strict=False)):
+            if all(apart((row, column), box, there, other) for there, other in zip(placed, boxes, strict=False)):
                 placed.append((row, column))
     raise ValueError(
         f"could not place {len(boxes)} sprites without overlap between {low} and {high} in {_TRIES_PER_SCENE} tries; "
@@ -52,7 +52,9 @@ def place(
     )
 
 
-def _apart(row: int, column: int, box: Box, other_row: int, other_column: int, other: Box) -> bool:
+def apart(location: Location, box: Box, other_location: Location, other: Box) -> bool:
+    """Whether two sprites keep their distance."""
+    (row, column), (other_row, other_column) = location, other_location
     return (
         row + box[0] >= other_row + other[2]
         or row + box[2] <= other_row + other[0]

@@ -6,7 +6,7 @@ from jaxtyping import Int
 from .layout import Location
 from .object_goal import ObjectGoal
 from .sprite_env import SpriteEnv, SpriteVectorEnv
-from .task import MOVES, Batch, Ended
+from .task import MOVES, Batch, Ended, check_moves
 from .world import RIGHT, Sprites, World
 
 GOAL = 12
@@ -40,6 +40,7 @@ class Push(ObjectGoal):
     def step(self, world: World, actions: np.ndarray) -> tuple[Batch, Ended, Ended]:
         """Moves the agents, and what they push; nothing is ever failed."""
         low, high = self.reach(world.scenes.canvas_size)
+        check_moves(actions)
         moves = MOVES[actions]
         location = world.scenes.location
         proposed = location[:, 0] + moves
@@ -58,8 +59,8 @@ class Push(ObjectGoal):
         moved[pushed] = True
         location[moved, 0] = proposed[moved]
         world.hand[:] = location[:, 0]
-        success = (self._target(world) <= low[0] + GOAL).all(axis=1)
-        return np.where(success, 1.0, 0.0), success, np.zeros(len(success), bool)
+        success = np.logical_and.reduce(self._target(world) <= low[0] + GOAL, axis=1)
+        return success.astype(np.float64), success, np.zeros(len(success), bool)
 
     def potential(self, world: World) -> Batch:
         """From -1 to 0: half for the target's way to the corner, half for the agent's way to the target."""

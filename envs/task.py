@@ -105,7 +105,13 @@ class PointerTask(Task):
     action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
 
     def touch(self, world: World, actions: np.ndarray) -> Mask:
-        """The object whose box, grown by a pixel, holds the point; pointing anywhere else does nothing."""
+        """The object whose box, grown by a pixel, holds the point; pointing anywhere else does nothing.
+
+        Raises:
+            ValueError: an action that is no place.
+        """
+        if not np.isfinite(actions).all():
+            raise ValueError(f"expected finite places (x, y), got {actions.tolist()}")
         extent = np.array(world.scenes.canvas_size) - 1
         world.hand[:] = (np.clip(actions[:, ::-1], -1, 1) + 1) / 2 * extent
         point = np.rint(world.hand).astype(np.int64)
@@ -128,7 +134,12 @@ class AgentTask(Task):
     """Sizes of objects, a range of indices into ``SCALES``: small enough to leave the agent room."""
 
     def touch(self, world: World, actions: np.ndarray) -> Mask:
-        """Moves the agents whose way is free, and says whose is not."""
+        """Moves the agents whose way is free, and says what stops the others.
+
+        Raises:
+            ValueError: an action that is none.
+        """
+        check_moves(actions)
         low, high = self.reach(world.scenes.canvas_size)
         proposed = world.scenes.location[:, 0] + MOVES[actions]
         blocked = world.blockers(0, proposed)
@@ -159,6 +170,12 @@ class AgentTask(Task):
         objects = list(zip(locations, boxes, roles.tolist(), strict=True))
         reachable = lattice.reachable([(location, box) for location, box, role in objects if role == WRONG])
         return all(reachable[lattice.near(location, box)].any() for location, box, role in objects if role == RIGHT)
+
+
+def check_moves(actions: np.ndarray) -> None:
+    """Refuses numbers that are not those of a move: NumPy takes negative ones without a word."""
+    if (actions < 0).any() or (actions >= len(MOVES)).any():
+        raise ValueError(f"expected actions of 0 to {len(MOVES) - 1}, got {actions.tolist()}")
 
 
 def roles_of(right: Bool[np.ndarray, " objects"], neutral_first: bool) -> Sprites:

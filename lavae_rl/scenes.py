@@ -174,9 +174,9 @@ def render_scenes(scenes: Scenes, bank: SpriteBank) -> Frames:
     if (placed < 0).any() or (placed > np.array([height, width]) - size).any():
         raise ValueError(f"expected every {size} px sprite inside the {height} x {width} canvas, got one outside")
     if len(placed) <= _FEW:
-        for scene, slot in np.argwhere(mask).tolist():
-            row, column = corner[scene, slot].tolist()
-            frames[scene, row : row + size, column : column + size] |= bank.patches[scenes.sprite_index[scene, slot]]
+        for place, (row, column) in zip(np.argwhere(mask).tolist(), placed.tolist(), strict=True):
+            patch = bank.patches[scenes.sprite_index[tuple(place)]]
+            frames[place[0], row : row + size, column : column + size] |= patch
         return frames
     # Every size x size window of every frame, as a view: one indexed assignment pastes a slot of the whole batch.
     windows = np.lib.stride_tricks.sliding_window_view(frames, (size, size), axis=(1, 2), writeable=True)

@@ -123,9 +123,9 @@ def test_networks_are_small(arch):
     assert sum(parameter.numel() for parameter in make_extractor(arch).parameters()) < 60_000
 
 
-@pytest.mark.parametrize("arch", INVARIANT)
-@pytest.mark.parametrize("initialise", [orthogonal, lambda module: None])
-def test_the_odd_one_out_is_located(arch, initialise):
+@pytest.mark.parametrize(("arch", "unexplained"), [("relation", 0.5), ("attention", 0.6), ("deepsets", 0.8)])
+@pytest.mark.parametrize("initialise", [orthogonal, lambda module: None], ids=["orthogonal", "own"])
+def test_the_odd_one_out_is_located(arch, unexplained, initialise):
     extractor = make_extractor(arch)
     extractor.apply(initialise)
     head = nn.Sequential(nn.Tanh(), nn.Linear(64, 2))
@@ -133,17 +133,17 @@ def test_the_odd_one_out_is_located(arch, initialise):
     generator = torch.Generator().manual_seed(3)
     losses = []
     for _ in range(150):
-        appearance = torch.randn(64, 1, WIDTH - 2, generator=generator).repeat(1, SLOTS, 1)
-        appearance[:, 0] = torch.randn(64, WIDTH - 2, generator=generator)
-        xy = torch.rand(64, SLOTS, 2, generator=generator) * 2 - 1
-        mask = (torch.arange(SLOTS) < torch.randint(3, 6, (64, 1), generator=generator)).float()
+        appearance = torch.randn(32, 1, WIDTH - 2, generator=generator).repeat(1, SLOTS, 1)
+        appearance[:, 0] = torch.randn(32, WIDTH - 2, generator=generator)
+        xy = torch.rand(32, SLOTS, 2, generator=generator) * 2 - 1
+        mask = (torch.arange(SLOTS) < torch.randint(3, 6, (32, 1), generator=generator)).float()
         predicted = head(extractor({"tokens": torch.cat([xy, appearance], dim=2), "mask": mask}))
         loss = (predicted - xy[:, 0]).square().mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         losses.append(loss.item())
-    assert np.mean(losses[-20:]) < 0.6 * 1 / 3  # 1/3 is the variance of the answer
+    assert np.mean(losses[-20:]) < unexplained / 3  # 1/3 is the variance of the answer
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)

@@ -28,11 +28,12 @@ class SetFeaturesExtractor(BaseFeaturesExtractor):
 
     Architectures, all with hidden layers of ``width``:
       * "relation": an MLP on each pair of objects; the one to start with where objects must be compared;
-      * "attention": a small transformer; about twice the cost of "relation";
+      * "attention": a small transformer, at about twice the cost of "relation";
       * "deepsets": an MLP on each object, then mean and maximum; the cheapest;
       * "flat": an MLP on the concatenated slots: the baseline, for which the order matters.
 
-    None counts well: summaries are averages and maxima, which more objects than in training leave in range.
+    The first three summarise by averages and maxima, never by sums: features stay in range with more objects than in
+    training, and say little about how many there are.
 
     PPO and A2C initialise linear layers orthogonally (``ortho_init=True``), those of the extractor too. Leave it on:
     "relation" is initialised like that anyway, for all algorithms, and the others learn about as fast either way.
