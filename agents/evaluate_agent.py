@@ -1,0 +1,90 @@
+"""Measures a trained agent on other numbers of objects, and shows it at work.
+
+    python agents/evaluate_agent.py bundled:OddOneOut --num-objects 3 4 5 6 7 --video odd-one-out.gif
+    python agents/evaluate_agent.py runs/OddOneOut-lavae-ppo-seed0 --json success.json
+
+*chance* is the success rate of going to objects at random; the interval is Wilson's, of 95 % confidence.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from lavae_rl.learning.agents import find_run, load_agent
+from lavae_rl.learning.evaluation import success_rate
+from lavae_rl.learning.vec_envs import make_task_vec_env
+
+TEST_SEED = 2_000_000
+"""Seeds of these episodes begin here: neither in training nor in its evaluations."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs the program. Exit status: 0 done, 1 failed, 2 unusable arguments."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("run", help="run folder, or bundled:TASK")
+    parser.add_argument("--num-objects", type=int, nargs="+", help="numbers to test (default: as in training)")
+    parser.add_argument(
+        "--mode", choices=["train", "test"], default="train", help="test: held-out looks (default: train)"
+    )
+    parser.add_argument("--episodes", type=int, default=500, help="per number of objects (default: 500)")
+    parser.add_argument("--seed", type=int, default=TEST_SEED, help=f"of the episodes (default: {TEST_SEED})")
+    parser.add_argument("--json", type=Path, help="file to write the results to")
+    args = parser.parse_args(argv)
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        results = evaluate(args)
+    except (ValueError, OSError) as error:
+        console.print(f"[red]error:[/] {escape(str(error))}")
+        sys.exit(1)
+    if args.json is not None:
+        args.json.write_text(json.dumps(results, indent=2) + "\n")
+    table = Table(
+        "objects", "success", "95 %", "chance", "episodes", title=f"{results['env']}, {results['observation']}"
+    )
+    for row in results["results"]:
+        low, high = row["ci95"]
+        table.add_row(
+            str(row["num_objects"]),
+            f"{row['success_rate']:.3f}",
+            f"{low:.3f} to {high:.3f}",
+            f"{row['chance']:.3f}",
+            str(row["episodes"]),
+        )
+    console.print(table)
+
+
+def evaluate(args: argparse.Namespace) -> dict[str, Any]:
+    """Success for each number of objects."""
+    saved = load_agent(find_run(args.run))
+    facts = saved.facts
+    trained = facts["preset"]["num_objects"]
+    rows = []
+    for number in args.num_objects or ([trained] if isinstance(trained, int) else range(trained[0], trained[1] + 1)):
+        venv = make_task_vec_env(
+            facts["task"], facts["observation"], 50, args.seed, facts["model"], num_objects=number, mode=args.mode
+        )
+        measured = success_rate(saved.agent, venv, args.episodes)
+        rows.append(
+            {
+                "num_objects": number,
+                "success_rate": measured.rate,
+                "ci95": list(measured.ci95),
+                "chance": venv.get_attr("chance")[0],
+                "episodes": measured.episodes,
+            }
+        )
+    env_id = f"LAVAE/{facts['task']}-v0"
+    return {"env": env_id, "observation": facts["observation"], "mode": args.mode, "results": rows}
+
+
+if __name__ == "__main__":
+    main()

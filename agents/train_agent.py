@@ -1,0 +1,189 @@
+"""Trains an agent of Stable-Baselines3 on a task, on object tokens or on what they are compared with.
+
+    python agents/train_agent.py --env LAVAE/OddOneOut-v0 --observation lavae
+
+Everything lands in one run folder: config.json, agent.zip, progress.csv and TensorBoard events. Ctrl-C leaves a run
+that --resume continues; weights, optimiser and schedules go on where they were, the environments begin new episodes.
+"""
+
+import argparse
+import dataclasses
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger, make_output_format
+from stable_baselines3.common.vec_env import VecEnv
+
+from lavae_rl.learning.agents import ALGORITHMS, find_run, load_agent, make_agent, save_agent
+from lavae_rl.learning.evaluation import success_rate
+from lavae_rl.learning.presets import PRESETS, Preset
+from lavae_rl.learning.vec_envs import OBSERVATIONS, make_task_vec_env, task_name
+from lavae_rl.training.provenance import provenance
+
+EXIT_FAILED, EXIT_STOPPED = 1, 130
+TEST_SEED = 1_000_000
+"""Seeds of test episodes begin here, far from those of training."""
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument(
+        "--env", default="OddOneOut", help=f"task: {', '.join(PRESETS)}, or its id (default: OddOneOut)"
+    )
+    parser.add_argument("--observation", choices=OBSERVATIONS, default="lavae", help="(default: lavae)")
+    parser.add_argument("--algo", choices=list(ALGORITHMS), default="ppo", help="(default: ppo)")
+    parser.add_argument("--steps", type=int, help="environment steps (default: the task's preset)")
+    parser.add_argument("--num-envs", type=int, help="environments side by side (default: the task's preset)")
+    parser.add_argument(
+        "--num-objects", type=int, nargs="+", help="a number, or a range as two (default: the preset's)"
+    )
+    parser.add_argument("--reward", choices=["sparse", "shaped"], help="(default: the task's preset)")
+    parser.add_argument("--arch", choices=["relation", "attention", "deepsets", "flat"], help="(default: the preset's)")
+    parser.add_argument("--model", help="LAVAE that makes the tokens (default: the bundled one for the task)")
+    parser.add_argument("--seed", type=int, default=0, help="(default: 0)")
+    parser.add_argument("--eval-every", type=int, default=100_000, help="steps between evaluations (default: 100,000)")
+    parser.add_argument("--eval-episodes", type=int, default=200, help="per evaluation (default: 200)")
+    parser.add_argument("--out", type=Path, help="run folder (default: runs/TASK-OBSERVATION-ALGO-seedN)")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs the program. Exit status: 0 complete, 1 failed, 2 unusable arguments, 130 stopped and resumable."""
+    args, console = parse_args(argv), Console(highlight=False, soft_wrap=True)
+    try:
+        run(args, console)
+    except KeyboardInterrupt:
+        console.print("stopped; what is in the run folder can be continued with --resume")
+        sys.exit(EXIT_STOPPED)
+    except (ValueError, AssertionError, OSError) as error:
+        console.print(f"[red]error:[/] {escape(str(error))}")
+        sys.exit(EXIT_FAILED)
+
+
+def run(args: argparse.Namespace, console: Console) -> None:
+    """Trains and evaluates."""
+    name = task_name(args.env)
+    out = args.out or Path("runs") / f"{name}-{args.observation}-{args.algo}-seed{args.seed}"
+    if args.resume:
+        facts = dict(load_agent(find_run(str(out))).facts)
+    elif out.exists() and any(out.iterdir()):
+        raise FileExistsError(
+            f"{out} holds another run or other files; continue it with --resume, or choose another --out"
+        )
+    else:
+        facts = fresh_facts(args, name)
+    preset = preset_of(facts)
+    venv = training_env(facts, preset)
+    if args.resume:
+        agent = load_agent(out, venv).agent
+    else:
+        agent = make_agent(facts["algorithm"], facts["observation"], preset, venv, facts["seed"])
+        save_agent(out, agent, facts)
+    first = agent.num_timesteps
+    formats = [
+        make_output_format("csv", str(out), f"-{first}" if first else ""),
+        make_output_format("tensorboard", str(out)),
+    ]
+    agent.set_logger(Logger(str(out), formats))
+    console.print(f"{name}, {facts['observation']}, {facts['algorithm']}: {preset.steps:,} steps, from {first:,}")
+    if first < preset.steps:
+        watch = Watch(out, facts, args, console)
+        agent.learn(
+            preset.steps - first, callback=watch, reset_num_timesteps=not args.resume, progress_bar=console.is_terminal
+        )
+        watch.save()
+    console.print(f"agent and config.json in {escape(str(out))}: python agents/evaluate_agent.py {escape(str(out))}")
+
+
+def fresh_facts(args: argparse.Namespace, name: str) -> dict[str, Any]:
+    """What config.json says of a new run."""
+    changed = {
+        key: getattr(args, key) for key in ("steps", "num_envs", "reward", "arch") if getattr(args, key) is not None
+    }
+    if args.num_objects is not None:
+        if len(args.num_objects) > 2:
+            raise ValueError(f"expected --num-objects as a number or two, got {args.num_objects}")
+        changed["num_objects"] = tuple(args.num_objects) if len(args.num_objects) == 2 else args.num_objects[0]
+    preset = dataclasses.replace(PRESETS[name], **changed)
+    return {
+        "task": name,
+        "observation": args.observation,
+        "algorithm": args.algo,
+        "seed": args.seed,
+        "model": args.model,
+        "preset": dataclasses.asdict(preset),
+        "evaluations": [],
+        "seconds": 0.0,
+        **provenance(),
+    }
+
+
+def preset_of(facts: dict[str, Any]) -> Preset:
+    """The preset in config.json, where JSON has made a list of a range."""
+    preset = Preset(**facts["preset"])
+    objects: Any = preset.num_objects
+    return preset if isinstance(objects, int) else dataclasses.replace(preset, num_objects=tuple(objects))
+
+
+def training_env(facts: dict[str, Any], preset: Preset) -> VecEnv:
+    """What the agent learns on."""
+    return make_task_vec_env(
+        facts["task"],
+        facts["observation"],
+        preset.num_envs,
+        facts["seed"] * 10_000,
+        facts["model"],
+        num_objects=preset.num_objects,
+        reward=preset.reward,
+    )
+
+
+class Watch(BaseCallback):
+    """Evaluates and saves every so many steps."""
+
+    def __init__(self, out: Path, facts: dict[str, Any], args: argparse.Namespace, console: Console) -> None:
+        super().__init__()
+        self._out, self._facts, self._args, self._console = out, facts, args, console
+        preset = preset_of(facts)
+        self._test = make_task_vec_env(
+            facts["task"], facts["observation"], 50, TEST_SEED, facts["model"], num_objects=preset.num_objects
+        )
+        self._start, self._before = time.perf_counter(), facts["seconds"]
+
+    def _on_training_start(self) -> None:
+        self._next = self.num_timesteps + self._args.eval_every
+
+    def _on_step(self) -> bool:
+        if self.num_timesteps >= self._next:
+            self._next += self._args.eval_every
+            self.save()
+        return True
+
+    def save(self) -> None:
+        """Measures the success of the agent as it is, and writes both."""
+        agent: BaseAlgorithm = self.model
+        self._test.seed(TEST_SEED)
+        measured = success_rate(agent, self._test, self._args.eval_episodes)
+        seconds = self._before + time.perf_counter() - self._start
+        row = {"step": agent.num_timesteps, "success_rate": measured.rate, "seconds": round(seconds, 1)}
+        self._facts["evaluations"].append(row)
+        self._facts["seconds"] = seconds
+        agent.logger.record("eval/success_rate", measured.rate)
+        save_agent(self._out, agent, self._facts)
+        speed = agent.num_timesteps / seconds
+        self._console.print(f"step {agent.num_timesteps:9,d}  success {measured.rate:.2f}  {speed:,.0f} steps/s")
+
+
+if __name__ == "__main__":
+    main()

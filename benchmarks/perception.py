@@ -1,0 +1,62 @@
+"""Whether the bundled models see the environments' frames right: counts and centres over random roll-outs.
+
+    python benchmarks/perception.py
+
+64 copies of each task act at random for 100 steps (6,400 frames), in training and in test mode. Centres are matched
+where the count is right.
+"""
+
+import argparse
+from collections.abc import Sequence
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from scipy.optimize import linear_sum_assignment
+
+from lavae_rl.model.lavae import LAVAE
+from lavae_rl.registration import TASKS
+
+
+def errors(locations: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Distances in pixels of matched centres."""
+    gap = np.linalg.norm(locations[:, None] - truth[None].astype(float), axis=2)
+    return gap[linear_sum_assignment(gap)]
+
+
+def measure(name: str, model: LAVAE, mode: str, steps: int, seed: int) -> tuple[float, float, float, float]:
+    """Share of counts that are right, share of centres within a pixel and their mean error where they are."""
+    env = gym.make_vec(f"LAVAE/{name}-v0", 64, mode=mode, autoreset_mode=AutoresetMode.SAME_STEP)
+    frames, _ = env.reset(seed=seed)
+    env.action_space.seed(seed)
+    right, distances = [], []
+    for _ in range(steps):
+        scenes, found = env.unwrapped.simulation.world.scenes, model.encode(frames)
+        right.append(found.count == scenes.count)
+        for i in np.flatnonzero(right[-1]):
+            count = scenes.count[i]
+            distances.append(errors(found.location[i, :count], scenes.location[i, :count]))
+        frames, *_ = env.step(env.action_space.sample())
+    error = np.concatenate(distances)
+    return float(np.mean(right)), float((error <= 1).mean()), float(error.mean()), float(error.max())
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=100, help="steps of 64 copies (default: 100)")
+    parser.add_argument("--seed", type=int, default=0, help="of roll-outs and actions (default: 0)")
+    args = parser.parse_args(argv)
+    table = Table("task", "mode", "count right", "centres within 1 px", "mean error", "largest error")
+    for name, (_, _, model_name, _) in track(TASKS.items(), description="tasks"):
+        model = LAVAE.from_pretrained(model_name)
+        for mode in ("train", "test"):
+            count, near, mean, largest = measure(name, model, mode, args.steps, args.seed)
+            table.add_row(name, mode, f"{count:.2%}", f"{near:.2%}", f"{mean:.3f} px", f"{largest:.1f} px")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Agents on object tokens: settings, environments, training and evaluation with Stable-Baselines3."""

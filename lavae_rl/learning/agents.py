@@ -1,0 +1,108 @@
+"""Agents of Stable-Baselines3 for our tasks: made from a preset, saved with what they were trained on, loaded again.
+
+A run folder holds ``config.json`` (task, observation, preset, seed, commit, versions, success rates), ``agent.zip`` and
+the logs of the training.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from stable_baselines3 import A2C, DQN, PPO, SAC
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecEnv
+
+from lavae_rl.learning.presets import Preset
+from lavae_rl.perception.sb3 import SetFeaturesExtractor
+
+CONFIG_FILE, AGENT_FILE = "config.json", "agent.zip"
+BUNDLED = "bundled:"
+ALGORITHMS: Mapping[str, type[BaseAlgorithm]] = {"ppo": PPO, "a2c": A2C, "dqn": DQN, "sac": SAC}
+
+
+@dataclass(frozen=True)
+class SavedAgent:
+    """An agent and the facts in its run folder."""
+
+    agent: BaseAlgorithm
+    facts: Mapping[str, Any]
+
+
+def make_agent(algorithm: str, observation: str, preset: Preset, venv: VecEnv, seed: int) -> BaseAlgorithm:
+    """An agent before its training.
+
+    Args:
+        algorithm: "ppo", "a2c", "dqn" (moves only) or "sac" (pointing only).
+        observation: "pixels" takes Stable-Baselines3's own CNN, tokens a ``SetFeaturesExtractor``.
+        preset: settings.
+        venv: what it is to learn on.
+        seed: of weights and of actions.
+
+    Raises:
+        ValueError: unknown algorithm.
+        AssertionError: of Stable-Baselines3, for actions that an algorithm does not have.
+    """
+    if algorithm not in ALGORITHMS:
+        raise ValueError(f"expected algorithm of {', '.join(ALGORITHMS)}, got {algorithm!r}")
+    policy: dict[str, Any] = {}
+    if observation != "pixels":
+        kwargs = {"arch": preset.arch, "width": preset.width}
+        policy = {
+            "features_extractor_class": SetFeaturesExtractor,
+            "features_extractor_kwargs": kwargs,
+            "net_arch": [64],
+        }
+    settings: dict[str, Any] = {"gamma": preset.gamma, "learning_rate": LinearlyFalling(preset.learning_rate)}
+    if algorithm in ("ppo", "a2c"):
+        settings |= {"n_steps": preset.rollout, "ent_coef": preset.entropy}
+    if algorithm == "ppo":
+        settings |= {"batch_size": preset.batch_size, "n_epochs": preset.epochs}
+    name = "CnnPolicy" if observation == "pixels" else "MultiInputPolicy"
+    return ALGORITHMS[algorithm](name, venv, policy_kwargs=policy, seed=seed, device="cpu", **settings)
+
+
+@dataclass(frozen=True)
+class LinearlyFalling:
+    """A learning rate that falls to 0 over a training; a class, for Stable-Baselines3 pickles it."""
+
+    start: float
+
+    def __call__(self, remaining: float) -> float:
+        """The rate when a share ``remaining`` of the training is left."""
+        return self.start * remaining
+
+
+def save_agent(folder: Path, agent: BaseAlgorithm, facts: Mapping[str, Any]) -> None:
+    """Writes ``agent.zip`` and ``config.json``; a crash in the middle leaves the previous ones whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    agent.save(folder / "agent.tmp.zip")
+    (folder / "agent.tmp.zip").replace(folder / AGENT_FILE)
+    temporary = folder / (CONFIG_FILE + ".tmp")
+    temporary.write_text(json.dumps(facts, indent=2) + "\n")
+    temporary.replace(folder / CONFIG_FILE)
+
+
+def find_run(name: str) -> Path:
+    """The folder of a run: a path, or "bundled:OddOneOut" for an agent in the package.
+
+    Raises:
+        FileNotFoundError: no agent there; the message names those that are bundled.
+    """
+    shelf = Path(str(files("lavae_rl") / "agents_bundled"))
+    folder = shelf / name.removeprefix(BUNDLED) if name.startswith(BUNDLED) else Path(name)
+    if not (folder / CONFIG_FILE).is_file() or not (folder / AGENT_FILE).is_file():
+        bundled = ", ".join(BUNDLED + path.parent.name for path in sorted(shelf.glob(f"*/{CONFIG_FILE}")))
+        raise FileNotFoundError(
+            f"expected a run folder with {CONFIG_FILE} and {AGENT_FILE}, or one of {bundled}; got {name!r}"
+        )
+    return folder
+
+
+def load_agent(folder: Path, venv: VecEnv | None = None) -> SavedAgent:
+    """An agent and its facts. Unpickles what the zip holds: only for folders from people you trust."""
+    facts = json.loads((folder / CONFIG_FILE).read_text())
+    agent = ALGORITHMS[facts["algorithm"]].load(folder / AGENT_FILE, env=venv, device="cpu")
+    return SavedAgent(agent, facts)

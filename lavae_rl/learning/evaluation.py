@@ -1,0 +1,51 @@
+"""How often an agent succeeds, and how sure that is."""
+
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.type_aliases import PolicyPredictor
+from stable_baselines3.common.vec_env import VecEnv
+
+
+@dataclass(frozen=True)
+class SuccessRate:
+    """Successes among episodes."""
+
+    successes: int
+    episodes: int
+
+    @property
+    def rate(self) -> float:
+        """Share of episodes that succeeded."""
+        return self.successes / self.episodes
+
+    @property
+    def ci95(self) -> tuple[float, float]:
+        """Wilson's interval of 95 % confidence."""
+        n, p, z = self.episodes, self.rate, 1.96
+        centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+        half = z / (1 + z * z / n) * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+        return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def success_rate(policy: PolicyPredictor, venv: VecEnv, episodes: int, deterministic: bool = True) -> SuccessRate:
+    """Runs a policy, the same number of episodes in every environment: short episodes must not count more.
+
+    Args:
+        policy: acts.
+        venv: says ``is_success`` in the info of an episode's last step; it is reset first.
+        episodes: rounded up to a multiple of the number of environments.
+        deterministic: take the likeliest action.
+    """
+    left = np.full(venv.num_envs, -(-episodes // venv.num_envs))
+    total, successes = int(left.sum()), 0
+    observations: Any = venv.reset()
+    while left.any():
+        actions, _ = policy.predict(observations, deterministic=deterministic)
+        observations, _, dones, infos = venv.step(actions)
+        for i in np.flatnonzero(dones & (left > 0)):
+            left[i] -= 1
+            successes += bool(infos[i]["is_success"])
+    return SuccessRate(successes, total)

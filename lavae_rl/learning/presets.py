@@ -1,0 +1,46 @@
+"""How the agents of each task are trained: one setting per task, the same for every kind of observation."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Settings of PPO and of the task while training. Testing always counts plain success."""
+
+    steps: int = 1_000_000
+    """Environment steps."""
+    num_objects: int | tuple[int, int] = 4
+    """Objects in training, or an inclusive range."""
+    reward: str = "shaped"
+    """"sparse" or "shaped"."""
+    num_envs: int = 64
+    """Environments side by side."""
+    rollout: int = 64
+    """Steps of each environment between updates."""
+    batch_size: int = 256
+    """Transitions per gradient step."""
+    epochs: int = 8
+    """Passes over a rollout."""
+    learning_rate: float = 7e-4
+    """Of Adam, falling linearly to 0."""
+    gamma: float = 0.97
+    """Discount."""
+    entropy: float = 0.01
+    """Weight of the entropy bonus."""
+    arch: str = "relation"
+    """Of ``SetFeaturesExtractor``."""
+    width: int = 64
+    """Units per layer."""
+
+
+PRESETS = {
+    "ObjectGoal": Preset(steps=500_000),
+    "OddOneOut": Preset(steps=1_500_000),
+    "OddOneOutProperty": Preset(steps=1_500_000),
+    "Push": Preset(num_objects=2),
+    "Collect": Preset(num_objects=6),
+    "Largest": Preset(),
+    "MatchDigit": Preset(),
+    "DigitOrder": Preset(num_objects=3),
+}
+"""By task, as in ``lavae_rl.registration.TASKS``."""

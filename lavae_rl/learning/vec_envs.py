@@ -1,0 +1,57 @@
+"""Vector environments of our tasks, as Stable-Baselines3 wants them."""
+
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.vector import AutoresetMode
+from stable_baselines3.common.vec_env import VecEnv, VecMonitor
+
+from lavae_rl.perception.adapter import GymVectorToSB3
+from lavae_rl.perception.sb3 import VecLAVAEObservation
+from lavae_rl.registration import TASKS
+
+OBSERVATIONS = ("lavae", "oracle", "pixels")
+"""Object tokens of LAVAE, tokens of the true state, frames."""
+
+
+def task_name(env_id: str) -> str:
+    """The name of a task: of "OddOneOut" and of "LAVAE/OddOneOut-v0".
+
+    Raises:
+        ValueError: no such task.
+    """
+    name = env_id.removeprefix("lavae_rl:").removeprefix("LAVAE/").removesuffix("-v0")
+    if name not in TASKS:
+        raise ValueError(f"expected one of {', '.join(f'LAVAE/{known}-v0' for known in TASKS)}, got {env_id!r}")
+    return name
+
+
+def make_task_vec_env(
+    task: str, observation: str, num_envs: int, seed: int | None = None, model: str | None = None, **options: Any
+) -> VecEnv:
+    """Many environments of a task in one, with episode statistics and success in their infos.
+
+    Args:
+        task: name or id of a task.
+        observation: "lavae", "oracle" or "pixels".
+        num_envs: number of environments.
+        seed: of the first; the others follow.
+        model: LAVAE that makes the tokens; None is the bundled one for the task's sprites.
+        options: of the environment, such as ``num_objects``, ``mode`` and ``reward``.
+
+    Raises:
+        ValueError: unknown task or observation.
+    """
+    if observation not in OBSERVATIONS:
+        raise ValueError(f"expected observation of {', '.join(OBSERVATIONS)}, got {observation!r}")
+    name = task_name(task)
+    view = "oracle" if observation == "oracle" else "pixels"
+    vector = gym.make_vec(
+        f"LAVAE/{name}-v0", num_envs, observation=view, autoreset_mode=AutoresetMode.SAME_STEP, **options
+    )
+    venv: VecEnv = VecMonitor(GymVectorToSB3(vector), info_keywords=("is_success",))
+    if observation == "lavae":
+        venv = VecLAVAEObservation(venv, model=model or TASKS[name][2])
+    if seed is not None:
+        venv.seed(seed)
+    return venv
