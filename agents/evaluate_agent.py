@@ -72,7 +72,7 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
         venv = make_task_vec_env(
             facts["task"], facts["observation"], 50, args.seed, facts["model"], num_objects=number, mode=args.mode
         )
-        measured = success_rate(saved.agent, venv, args.episodes)
+        measured = success_rate(saved.agent.predict, venv, args.episodes)
         rows.append(
             {
                 "num_objects": number,

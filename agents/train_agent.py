@@ -174,7 +174,7 @@ class Watch(BaseCallback):
         """Measures the success of the agent as it is, and writes both."""
         agent: BaseAlgorithm = self.model
         self._test.seed(TEST_SEED)
-        measured = success_rate(agent, self._test, self._args.eval_episodes)
+        measured = success_rate(agent.predict, self._test, self._args.eval_episodes)
         seconds = self._before + time.perf_counter() - self._start
         row = {"step": agent.num_timesteps, "success_rate": measured.rate, "seconds": round(seconds, 1)}
         self._facts["evaluations"].append(row)

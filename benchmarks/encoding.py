@@ -1,6 +1,7 @@
 """How fast frames become objects, against networks of the paper's kind, and what the wrappers add; all in one run.
 
     python benchmarks/encoding.py
+    python benchmarks/encoding.py --compile    # what torch.compile would add; needs a C++ compiler
 
 The paper's networks are two residual networks at full resolution, 4 blocks of 2 convolutions with 48 channels each,
 every convolution followed by LeakyReLU and batch normalisation (appendix B; the number of channels is ours, chosen so
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 
 from lavae_rl.datasets import load_bank
 from lavae_rl.model.lavae import LAVAE
+from lavae_rl.model.networks import fold_batch_norms
 from lavae_rl.perception.wrappers import VectorLAVAEObservation
 from lavae_rl.scenes import render_scenes, sample_scenes
 
@@ -96,10 +98,22 @@ def measure(model_name: str, rounds: int) -> dict[str, float]:
     return results
 
 
+def compiled_over_eager(model_name: str, rounds: int) -> float:
+    """How many times as fast the location network, most of the cost of encoding, is after ``torch.compile``."""
+    model, bank = LAVAE.from_pretrained(model_name), load_bank(model_name)
+    frames = render_scenes(sample_scenes(np.random.default_rng(0), bank, 64, (2, 4)), bank)
+    images = model.images(frames).to(memory_format=torch.channels_last)
+    eager = fold_batch_norms(model.location_network)
+    compiled = torch.compile(eager, dynamic=False)
+    with torch.inference_mode():
+        return seconds(lambda: eager(images), rounds) / seconds(lambda: compiled(images), rounds)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="multi-dsprites", help="bundled name (default: multi-dsprites)")
     parser.add_argument("--rounds", type=int, default=20, help="repetitions, of which the median counts (default: 20)")
+    parser.add_argument("--compile", action="store_true", help="try torch.compile too, which takes half a minute")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     args = parser.parse_args(argv)
     results = measure(args.model, args.rounds)
@@ -110,6 +124,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     table.add_row("the paper's two networks, batch 64", f"{results['paper_64']:,.1f} frames/s")
     table.add_row("encode over the paper's networks, batch 64", f"{ratio:,.0f} times")
     table.add_row("a step of 16 wrapped environments over encode(16)", f"{results['wrapper_over_encode_16']:.2f} times")
+    if args.compile:
+        results["compiled_over_eager"] = compiled_over_eager(args.model, args.rounds)
+        table.add_row("location network, compiled over eager", f"{results['compiled_over_eager']:.2f} times")
     Console().print(table)
     if args.json is not None:
         args.json.write_text(json.dumps(results | {"ratio_64": ratio}, indent=2) + "\n")

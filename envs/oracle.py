@@ -27,10 +27,10 @@ class OracleTokens:
         self._look = _look(bank.attributes)
         self._slots = max_objects
 
-    def space(self) -> spaces.Dict:
+    def spaces(self) -> dict[str, "spaces.Space[Any]"]:
         """``{"tokens": (K, 2 + D) float32, "mask": (K,) int8}``."""
         shape = (self._slots, 2 + self._look.shape[1])
-        return spaces.Dict({"tokens": spaces.Box(-1, 1, shape, np.float32), "mask": spaces.MultiBinary(self._slots)})
+        return {"tokens": spaces.Box(-1, 1, shape, np.float32), "mask": spaces.MultiBinary(self._slots)}
 
     def __call__(self, scenes: Scenes) -> dict[str, np.ndarray]:
         """Tokens and mask of a batch of scenes, new arrays each time."""

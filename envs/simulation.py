@@ -69,8 +69,8 @@ class Simulation:
         frame = spaces.Box(0, 255, (*self.canvas_size, self.task.bank.channels), np.uint8)
         if self._view == "pixels":
             return frame
-        oracle = self._oracle.space()
-        return oracle if self._view == "oracle" else spaces.Dict({"frame": frame, **oracle.spaces})
+        oracle = self._oracle.spaces()
+        return spaces.Dict(oracle if self._view == "oracle" else {"frame": frame, **oracle})
 
     def chance(self) -> float:
         """Success rate of touching objects at random, over the counts of objects."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from stable_baselines3 import A2C, DQN, PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
 from lavae_rl.learning.presets import Preset
@@ -55,24 +56,13 @@ def make_agent(algorithm: str, observation: str, preset: Preset, venv: VecEnv, s
             "features_extractor_kwargs": kwargs,
             "net_arch": [64],
         }
-    settings: dict[str, Any] = {"gamma": preset.gamma, "learning_rate": LinearlyFalling(preset.learning_rate)}
+    settings: dict[str, Any] = {"gamma": preset.gamma, "learning_rate": LinearSchedule(preset.learning_rate, 0.0, 1.0)}
     if algorithm in ("ppo", "a2c"):
         settings |= {"n_steps": preset.rollout, "ent_coef": preset.entropy}
     if algorithm == "ppo":
         settings |= {"batch_size": preset.batch_size, "n_epochs": preset.epochs}
     name = "CnnPolicy" if observation == "pixels" else "MultiInputPolicy"
     return ALGORITHMS[algorithm](name, venv, policy_kwargs=policy, seed=seed, device="cpu", **settings)
-
-
-@dataclass(frozen=True)
-class LinearlyFalling:
-    """A learning rate that falls to 0 over a training; a class, for Stable-Baselines3 pickles it."""
-
-    start: float
-
-    def __call__(self, remaining: float) -> float:
-        """The rate when a share ``remaining`` of the training is left."""
-        return self.start * remaining
 
 
 def save_agent(folder: Path, agent: BaseAlgorithm, facts: Mapping[str, Any]) -> None:

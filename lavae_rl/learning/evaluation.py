@@ -1,11 +1,11 @@
 """How often an agent succeeds, and how sure that is."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
 from typing import Any
 
 import numpy as np
-from stable_baselines3.common.type_aliases import PolicyPredictor
 from stable_baselines3.common.vec_env import VecEnv
 
 
@@ -30,20 +30,23 @@ class SuccessRate:
         return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def success_rate(policy: PolicyPredictor, venv: VecEnv, episodes: int, deterministic: bool = True) -> SuccessRate:
+Predict = Callable[..., tuple[np.ndarray, Any]]
+"""``predict`` of an agent of Stable-Baselines3: actions for a batch of observations, and a state that is not used."""
+
+
+def success_rate(predict: Predict, venv: VecEnv, episodes: int) -> SuccessRate:
     """Runs a policy, the same number of episodes in every environment: short episodes must not count more.
 
     Args:
-        policy: acts.
+        predict: ``agent.predict``; the likeliest actions are taken.
         venv: says ``is_success`` in the info of an episode's last step; it is reset first.
         episodes: rounded up to a multiple of the number of environments.
-        deterministic: take the likeliest action.
     """
     left = np.full(venv.num_envs, -(-episodes // venv.num_envs))
     total, successes = int(left.sum()), 0
     observations: Any = venv.reset()
     while left.any():
-        actions, _ = policy.predict(observations, deterministic=deterministic)
+        actions, _ = predict(observations, deterministic=True)
         observations, _, dones, infos = venv.step(actions)
         for i in np.flatnonzero(dones & (left > 0)):
             left[i] -= 1

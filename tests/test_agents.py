@@ -1,0 +1,72 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from stable_baselines3 import A2C, DQN, PPO, SAC
+
+from lavae_rl.learning.agents import find_run, load_agent, make_agent, save_agent
+from lavae_rl.learning.evaluation import success_rate
+from lavae_rl.learning.presets import PRESETS, Preset
+from lavae_rl.learning.vec_envs import make_task_vec_env
+from lavae_rl.registration import TASKS
+
+SMALL = Preset(rollout=8, batch_size=16, epochs=1, width=16)
+
+
+def test_every_task_has_a_preset():
+    assert list(PRESETS) == list(TASKS)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "task", "kind"),
+    [("ppo", "OddOneOut", PPO), ("a2c", "OddOneOut", A2C), ("dqn", "OddOneOut", DQN), ("sac", "MatchDigit", SAC)],
+)
+def test_algorithms_learn_on_tokens(algorithm, task, kind):
+    venv = make_task_vec_env(task, "oracle", 4, seed=0)
+    agent = make_agent(algorithm, "oracle", SMALL, venv, seed=0)
+    assert isinstance(agent, kind)
+    agent.learn(120)
+
+
+def test_pixels_are_read_by_a_cnn():
+    agent = make_agent("ppo", "pixels", SMALL, make_task_vec_env("OddOneOut", "pixels", 2, seed=0), seed=0)
+    assert type(agent.policy.features_extractor).__name__ == "NatureCNN"  # type: ignore[union-attr]
+
+
+def test_an_unknown_algorithm_is_refused():
+    with pytest.raises(ValueError, match="ppo, a2c, dqn, sac, got 'reinforce'"):
+        make_agent("reinforce", "oracle", SMALL, make_task_vec_env("OddOneOut", "oracle", 2), seed=0)
+
+
+def test_a_saved_agent_acts_as_before(tmp_path):
+    venv = make_task_vec_env("OddOneOut", "oracle", 4, seed=0)
+    agent = make_agent("ppo", "oracle", SMALL, venv, seed=0)
+    agent.learn(64)
+    save_agent(tmp_path, agent, {"algorithm": "ppo", "task": "OddOneOut"})
+    again = load_agent(find_run(str(tmp_path)))
+    assert again.facts == json.loads((tmp_path / "config.json").read_text())
+    observation = venv.reset()
+    for one, other in zip(
+        agent.predict(observation, deterministic=True),
+        again.agent.predict(observation, deterministic=True),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, other)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["agent.zip", "config.json"]
+
+
+def test_a_missing_run_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"agent\.zip"):
+        find_run(str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="bundled:Chess"):
+        find_run("bundled:Chess")
+
+
+def test_ppo_learns_a_small_task_from_the_true_state():
+    preset = dataclasses.replace(PRESETS["ObjectGoal"], num_objects=2, num_envs=32, rollout=32, arch="deepsets")
+    venv = make_task_vec_env("ObjectGoal", "oracle", 32, seed=0, num_objects=2, reward="shaped", canvas_size=(48, 48))
+    agent = make_agent("ppo", "oracle", preset, venv, seed=0)
+    agent.learn(50_000)
+    test = make_task_vec_env("ObjectGoal", "oracle", 50, seed=1_000, num_objects=2, canvas_size=(48, 48))
+    assert success_rate(agent.predict, test, 200).rate > 0.8  # chance is 0.5
