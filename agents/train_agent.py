@@ -83,27 +83,34 @@ def run(args: argparse.Namespace, console: Console) -> None:
         )
     else:
         facts = fresh_facts(args, name)
-    preset = preset_of(facts)
+    preset = Preset(**facts["preset"])
     venv = training_env(facts, preset)
     if args.resume:
         agent = load_agent(out, venv).agent
     else:
         agent = make_agent(facts["algorithm"], facts["observation"], preset, venv, facts["seed"])
         save_agent(out, agent, facts)
+    console.print(f"{name}, {facts['observation']}, {facts['algorithm']}: {preset.steps:,} steps")
+    if agent.num_timesteps < preset.steps:
+        learn(agent, out, facts, args, console)
+    console.print(f"agent and config.json in {escape(str(out))}: python agents/evaluate_agent.py {escape(str(out))}")
+
+
+def learn(agent: BaseAlgorithm, out: Path, facts: dict[str, Any], args: argparse.Namespace, console: Console) -> None:
+    """Trains to the end, or until somebody stops it."""
     first = agent.num_timesteps
-    formats = [
+    logs = [
         make_output_format("csv", str(out), f"-{first}" if first else ""),
         make_output_format("tensorboard", str(out)),
     ]
-    agent.set_logger(Logger(str(out), formats))
-    console.print(f"{name}, {facts['observation']}, {facts['algorithm']}: {preset.steps:,} steps, from {first:,}")
-    if first < preset.steps:
-        watch = Watch(out, facts, args, console)
-        agent.learn(
-            preset.steps - first, callback=watch, reset_num_timesteps=not args.resume, progress_bar=console.is_terminal
-        )
-        watch.save()
-    console.print(f"agent and config.json in {escape(str(out))}: python agents/evaluate_agent.py {escape(str(out))}")
+    agent.set_logger(Logger(str(out), logs))
+    steps, bar = facts["preset"]["steps"] - first, console.is_terminal
+    watch = Watch(out, facts, args, console)
+    try:
+        agent.learn(steps, watch, reset_num_timesteps=first == 0, progress_bar=bar)
+        watch.finish()
+    finally:
+        agent.logger.close()
 
 
 def fresh_facts(args: argparse.Namespace, name: str) -> dict[str, Any]:
@@ -129,13 +136,6 @@ def fresh_facts(args: argparse.Namespace, name: str) -> dict[str, Any]:
     }
 
 
-def preset_of(facts: dict[str, Any]) -> Preset:
-    """The preset in config.json, where JSON has made a list of a range."""
-    preset = Preset(**facts["preset"])
-    objects: Any = preset.num_objects
-    return preset if isinstance(objects, int) else dataclasses.replace(preset, num_objects=tuple(objects))
-
-
 def training_env(facts: dict[str, Any], preset: Preset) -> VecEnv:
     """What the agent learns on."""
     return make_task_vec_env(
@@ -155,7 +155,7 @@ class Watch(BaseCallback):
     def __init__(self, out: Path, facts: dict[str, Any], args: argparse.Namespace, console: Console) -> None:
         super().__init__()
         self._out, self._facts, self._args, self._console = out, facts, args, console
-        preset = preset_of(facts)
+        preset = Preset(**facts["preset"])
         self._test = make_task_vec_env(
             facts["task"], facts["observation"], 50, TEST_SEED, facts["model"], num_objects=preset.num_objects
         )
@@ -169,6 +169,12 @@ class Watch(BaseCallback):
             self._next += self._args.eval_every
             self.save()
         return True
+
+    def finish(self) -> None:
+        """Saves what has been learned since the last evaluation."""
+        evaluations = self._facts["evaluations"]
+        if not evaluations or evaluations[-1]["step"] < self.model.num_timesteps:
+            self.save()
 
     def save(self) -> None:
         """Measures the success of the agent as it is, and writes both."""

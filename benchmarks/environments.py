@@ -9,6 +9,7 @@ frames of 64 x 64 pixels come from its ``RGBImgObsWrapper``.
 """
 
 import argparse
+import importlib
 import importlib.util
 from collections.abc import Sequence
 from statistics import median
@@ -21,7 +22,7 @@ from rich.table import Table
 from lavae_rl.registration import TASKS
 
 
-def frames_per_second(env_id: str, num_envs: int, seconds: float) -> tuple[float, float, float]:
+def frames_per_second(env_id: str, num_envs: int, seconds: int) -> tuple[float, float, float]:
     """Of the batch, of as many single environments, and of a single one."""
     vector = benchmark_vector_step(gym.make_vec(env_id, num_envs), target_duration=seconds, seed=0)
     sync = benchmark_vector_step(
@@ -30,20 +31,19 @@ def frames_per_second(env_id: str, num_envs: int, seconds: float) -> tuple[float
     return vector, sync, benchmark_step(gym.make(env_id), target_duration=seconds, seed=0)
 
 
-def peer(seconds: float) -> float | None:
+def peer(seconds: int) -> float | None:
     """Steps per second of Minigrid with pixels, where it is installed."""
     if importlib.util.find_spec("minigrid") is None:
         return None
-    from minigrid.wrappers import ImgObsWrapper, RGBImgObsWrapper
-
-    env = ImgObsWrapper(RGBImgObsWrapper(gym.make("minigrid:MiniGrid-Empty-8x8-v0"), tile_size=8))
+    wrappers = importlib.import_module("minigrid.wrappers")
+    env = wrappers.ImgObsWrapper(wrappers.RGBImgObsWrapper(gym.make("minigrid:MiniGrid-Empty-8x8-v0"), tile_size=8))
     return benchmark_step(env, target_duration=seconds, seed=0)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--num-envs", type=int, default=64, help="copies (default: 64)")
-    parser.add_argument("--seconds", type=float, default=3.0, help="per measurement (default: 3)")
+    parser.add_argument("--seconds", type=int, default=3, help="per measurement (default: 3)")
     parser.add_argument("--rounds", type=int, default=3, help="measurements, of which the median counts (default: 3)")
     args = parser.parse_args(argv)
     table = Table("task", "vector, frames/s", "sync, frames/s", "ratio", "single, steps/s")

@@ -72,7 +72,7 @@ def _odd_property(rng: np.random.Generator, num_objects: int) -> Int[np.ndarray,
     return look
 
 
-def _in_groups(rng: np.random.Generator, size: int, values: Sprites) -> Sprites:
+def _in_groups(rng: np.random.Generator, size: int, values: Int[np.ndarray, " values"]) -> Int[np.ndarray, " objects"]:
     """As many values as wished, each of them at least twice."""
     groups = rng.integers(1, min(size // 2, len(values)) + 1)
     group = np.concatenate([np.repeat(np.arange(groups), 2), rng.integers(groups, size=size - 2 * groups)])

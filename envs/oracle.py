@@ -1,6 +1,7 @@
 """The true state as tokens, in the layout of LAVAE's: (x, y), then what there is to know of an object's look."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces

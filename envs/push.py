@@ -84,7 +84,7 @@ class PushEnv(SpriteEnv):
 
     ## Description
     The agent, a small white square, pushes what it walks into, one object at a time; an object moves only where there
-    is room. Success is when the centre of the green square is less than 12 pixels, in rows and in columns, from the
+    is room. Success is when the centre of the green square is at most 12 pixels, in rows and in columns, from the
     last place in the top left corner that it can be at. Nothing fails, but an object pushed to the right or bottom
     edge may be lost.
 

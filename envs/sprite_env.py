@@ -30,8 +30,7 @@ class SpriteEnv(gym.Env[Any, Any]):
 
     Args:
         num_objects: number of objects beside the agent or cue, or an inclusive range (low, high), from which each
-        episode
-            draws; None is the task's own.
+            episode draws; None is the task's own.
         mode: "train", or "test" for what training never shows; each task says what that is.
         reward: "sparse", or "shaped": with the change of a potential (Ng et al. 1999) added, without a discount.
         canvas_size: (height, width) in pixels.

@@ -63,6 +63,8 @@ class World:
     def begin(self, env: int, sprites: Sprites, roles: Sprites, locations: list[tuple[int, int]]) -> None:
         """Puts a new scene into one environment."""
         used, scenes = len(sprites), self.scenes
+        for values in (scenes.sprite_index, scenes.location, self.box):
+            values[env] = 0  # padding
         scenes.sprite_index[env, :used], scenes.location[env, :used], scenes.count[env] = sprites, locations, used
         self.role[env], self.role[env, :used] = ABSENT, roles
         self.box[env, :used] = grown_boxes(self.bank, sprites)
@@ -73,6 +75,8 @@ class World:
         rows = np.flatnonzero(gone.any(axis=1))
         self.role[gone] = ABSENT
         order = np.argsort(self.role[rows] == ABSENT, axis=1, kind="stable")
+        for values in (self.scenes.sprite_index, self.scenes.location, self.box):
+            values[gone] = 0  # padding
         for values in (self.scenes.sprite_index, self.role, self.scenes.location, self.box):
             values[rows] = values[rows[:, None], order]
         self.scenes.count[rows] -= gone[rows].sum(axis=1)

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def test_algorithms_learn_on_tokens(algorithm, task, kind):
 
 def test_pixels_are_read_by_a_cnn():
     agent = make_agent("ppo", "pixels", SMALL, make_task_vec_env("OddOneOut", "pixels", 2, seed=0), seed=0)
-    assert type(agent.policy.features_extractor).__name__ == "NatureCNN"  # type: ignore[union-attr]
+    assert type(agent.policy.features_extractor).__name__ == "NatureCNN"
 
 
 def test_an_unknown_algorithm_is_refused():
@@ -46,7 +47,7 @@ def test_a_saved_agent_acts_as_before(tmp_path):
     save_agent(tmp_path, agent, {"algorithm": "ppo", "task": "OddOneOut"})
     again = load_agent(find_run(str(tmp_path)))
     assert again.facts == json.loads((tmp_path / "config.json").read_text())
-    observation = venv.reset()
+    observation: Any = venv.reset()
     for one, other in zip(
         agent.predict(observation, deterministic=True),
         again.agent.predict(observation, deterministic=True),

@@ -11,14 +11,20 @@ PROGRAMS = {
     "train_lavae": ("lavae-train", ["--dataset", "--recipe", "--steps", "--seed", "--device", "--out", "--resume"]),
     "evaluate_lavae": ("lavae-evaluate", ["--dataset", "--num-scenes", "--num-samples", "--json"]),
     "make_dataset": ("lavae-make-dataset", ["--dataset", "--split", "--out"]),
+    "train_agent": (
+        "lavae-train-agent",
+        ["--env", "--observation", "--algo", "--steps", "--seed", "--num-envs", "--out"],
+    ),
+    "evaluate_agent": ("lavae-evaluate-agent", ["--num-objects", "--episodes", "--mode", "--json"]),
 }
 
 
 def _ways(name):
     script = Path(sys.executable).with_name(PROGRAMS[name][0])
+    folder = "agents" if name.endswith("_agent") else "pretrain"
     return [
-        [sys.executable, f"pretrain/{name}.py"],
-        [sys.executable, "-m", f"lavae_rl.pretrain.{name}"],
+        [sys.executable, f"{folder}/{name}.py"],
+        [sys.executable, "-m", f"lavae_rl.{folder}.{name}"],
         [str(script)],
     ]
 

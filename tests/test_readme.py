@@ -29,10 +29,10 @@ def test_snippets_run_and_print_what_they_say(code, capsys):
         assert promised in printed
 
 
-@pytest.mark.parametrize("command", _commands("python pretrain/", ".venv/bin/python pretrain/"))
+@pytest.mark.parametrize("command", _commands("python pretrain/", ".venv/bin/python pretrain/", "python agents/"))
 def test_programs_know_their_flags(command, capsys):
     _, program, *arguments = shlex.split(command)
-    module = importlib.import_module(f"lavae_rl.pretrain.{Path(program).stem}")
+    module = importlib.import_module(f"lavae_rl.{Path(program).parent}.{Path(program).stem}")
     with pytest.raises(SystemExit):
         module.main(["--help"])
     explained = capsys.readouterr().out

@@ -1,5 +1,6 @@
 """How the agents of each task are trained: one setting per task, the same for every kind of observation."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -9,7 +10,7 @@ class Preset:
 
     steps: int = 1_000_000
     """Environment steps."""
-    num_objects: int | tuple[int, int] = 4
+    num_objects: int | Sequence[int] = 4
     """Objects in training, or an inclusive range."""
     reward: str = "shaped"
     """"sparse" or "shaped"."""

@@ -1,0 +1,51 @@
+import importlib
+import json
+
+import pytest
+
+from lavae_rl.learning.agents import make_agent, save_agent
+from lavae_rl.learning.presets import Preset
+from lavae_rl.learning.vec_envs import make_task_vec_env
+
+main = importlib.import_module("lavae_rl.agents.evaluate_agent").main
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The folder of an agent that has learned nothing."""
+    folder = tmp_path_factory.mktemp("run")
+    venv = make_task_vec_env("ObjectGoal", "oracle", 4, seed=0)
+    agent = make_agent("ppo", "oracle", Preset(arch="deepsets"), venv, seed=0)
+    facts = {
+        "task": "ObjectGoal",
+        "observation": "oracle",
+        "algorithm": "ppo",
+        "model": None,
+        "preset": {"num_objects": [2, 3]},
+    }
+    save_agent(folder, agent, facts)
+    return folder
+
+
+def test_success_is_measured_for_each_number_of_objects(run, tmp_path, capsys):
+    main([str(run), "--num-objects", "2", "5", "--episodes", "100", "--json", str(tmp_path / "success.json")])
+    results = json.loads((tmp_path / "success.json").read_text())
+    assert (results["env"], results["observation"], results["mode"]) == ("LAVAE/ObjectGoal-v0", "oracle", "train")
+    assert [row["num_objects"] for row in results["results"]] == [2, 5]
+    assert [row["chance"] for row in results["results"]] == [1 / 2, 1 / 5]
+    for row in results["results"]:
+        assert row["episodes"] == 100
+        assert row["ci95"][0] <= row["success_rate"] <= row["ci95"][1]
+    assert "chance" in capsys.readouterr().out
+
+
+def test_by_default_the_numbers_are_those_of_the_training(run, tmp_path):
+    main([str(run), "--episodes", "50", "--mode", "test", "--json", str(tmp_path / "success.json")])
+    assert [row["num_objects"] for row in json.loads((tmp_path / "success.json").read_text())["results"]] == [2, 3]
+
+
+def test_a_run_that_is_not_there_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([str(tmp_path)])
+    assert stop.value.code == 1
+    assert "agent.zip" in capsys.readouterr().out

@@ -1,0 +1,72 @@
+import importlib
+import json
+
+import pytest
+
+from lavae_rl.learning.agents import load_agent
+
+main = importlib.import_module("lavae_rl.agents.train_agent").main
+SHORT = [
+    "--env",
+    "ObjectGoal",
+    "--observation",
+    "oracle",
+    "--arch",
+    "deepsets",
+    "--num-envs",
+    "4",
+    "--eval-episodes",
+    "50",
+]
+
+
+def test_a_run_describes_itself_and_goes_on_where_it_stopped(tmp_path, capsys):
+    out = tmp_path / "run"
+    main([*SHORT, "--steps", "512", "--eval-every", "256", "--seed", "3", "--num-objects", "2", "3", "--out", str(out)])
+    facts = json.loads((out / "config.json").read_text())
+    assert facts["preset"]["num_objects"] == [2, 3]
+    assert (facts["task"], facts["observation"], facts["algorithm"], facts["seed"]) == (
+        "ObjectGoal",
+        "oracle",
+        "ppo",
+        3,
+    )
+    assert facts["commit"]
+    assert [row["step"] for row in facts["evaluations"]] == [256, 512]
+    assert all(0 <= row["success_rate"] <= 1 for row in facts["evaluations"])
+    assert (out / "progress.csv").exists()
+    # As if it had been stopped half-way: more steps are left than it has made.
+    facts["preset"]["steps"] = 1024
+    (out / "config.json").write_text(json.dumps(facts))
+    main(["--out", str(out), "--resume"])
+    saved = load_agent(out)
+    assert saved.agent.num_timesteps == 1024
+    assert saved.facts["evaluations"][-1]["step"] == 1024
+    assert saved.facts["preset"]["num_objects"] == [2, 3]
+    assert len(list(out.glob("progress*.csv"))) == 2
+    main(["--out", str(out), "--resume"])
+    assert load_agent(out).agent.num_timesteps == 1024
+    assert "1,024 steps" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--env", "Chess"], "LAVAE/OddOneOut-v0"),
+        (["--num-objects", "1", "2", "3"], "a number or two"),
+        (["--resume"], "agent.zip"),
+        (["--env", "MatchDigit", "--algo", "dqn"], "action"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(arguments, message, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([*SHORT, *arguments, "--out", str(tmp_path / "run")])
+    assert stop.value.code == 1
+    assert message in capsys.readouterr().out
+
+
+def test_a_folder_with_something_in_it_is_left_alone(tmp_path, capsys):
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(SystemExit):
+        main([*SHORT, "--out", str(tmp_path)])
+    assert "--resume" in capsys.readouterr().out
