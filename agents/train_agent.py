@@ -24,7 +24,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from lavae_rl.learning.agents import ALGORITHMS, find_run, load_agent, make_agent, save_agent
 from lavae_rl.learning.evaluation import success_rate
 from lavae_rl.learning.presets import PRESETS, Preset
-from lavae_rl.learning.vec_envs import OBSERVATIONS, make_task_vec_env, task_name
+from lavae_rl.learning.vec_envs import OBSERVATIONS, make_task_vec_env
+from lavae_rl.registration import task_name
 from lavae_rl.training.provenance import provenance
 
 EXIT_FAILED, EXIT_STOPPED = 1, 130

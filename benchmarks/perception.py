@@ -8,6 +8,7 @@ where the count is right.
 
 import argparse
 from collections.abc import Sequence
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -30,11 +31,12 @@ def errors(locations: np.ndarray, truth: np.ndarray) -> np.ndarray:
 def measure(name: str, model: LAVAE, mode: str, steps: int, seed: int) -> tuple[float, float, float, float]:
     """Share of counts that are right, share of centres within a pixel and their mean error where they are."""
     env = gym.make_vec(f"LAVAE/{name}-v0", 64, mode=mode, autoreset_mode=AutoresetMode.SAME_STEP)
+    base: Any = env.unwrapped
     frames, _ = env.reset(seed=seed)
     env.action_space.seed(seed)
     right, distances = [], []
     for _ in range(steps):
-        scenes, found = env.unwrapped.simulation.world.scenes, model.encode(frames)
+        scenes, found = base.simulation.world.scenes, model.encode(frames)
         right.append(found.count == scenes.count)
         for i in np.flatnonzero(right[-1]):
             count = scenes.count[i]

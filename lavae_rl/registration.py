@@ -43,3 +43,15 @@ def register_envs() -> None:
             kwargs=options,
             additional_wrappers=(tokens,),
         )
+
+
+def task_name(env_id: str) -> str:
+    """The name of a task: of "OddOneOut" and of "LAVAE/OddOneOut-v0".
+
+    Raises:
+        ValueError: no such task.
+    """
+    name = env_id.removeprefix("lavae_rl:").removeprefix("LAVAE/").removesuffix("-v0")
+    if name not in TASKS:
+        raise ValueError(f"expected one of {', '.join(f'LAVAE/{known}-v0' for known in TASKS)}, got {env_id!r}")
+    return name

@@ -18,7 +18,7 @@ sprite_env: Any = import_module("lavae_rl.envs.sprite_env")
 ObjectGoalVectorEnv: Any = import_module("lavae_rl.envs.object_goal").ObjectGoalVectorEnv
 
 TASKS = ["Collect", "DigitOrder", "Largest", "MatchDigit", "ObjectGoal", "OddOneOut", "OddOneOutProperty", "Push"]
-NUM_ENVS = 4
+NUM_ENVS = 3
 
 
 def _make(task, **options) -> Any:
@@ -27,6 +27,10 @@ def _make(task, **options) -> Any:
 
 def _same(one, other):
     return data_equivalence(one, other, exact=True)
+
+
+def _arrays(observation):
+    return list(observation.values()) if isinstance(observation, dict) else [observation]
 
 
 def _many(task, mode, **options) -> Any:
@@ -44,7 +48,7 @@ def _many(task, mode, **options) -> Any:
 @pytest.mark.parametrize("mode", AutoresetMode)
 @pytest.mark.parametrize("task", TASKS)
 def test_the_vector_says_what_as_many_single_environments_say(task, mode, view):
-    options: dict[str, Any] = {"observation": view, "reward": "shaped", "max_episode_steps": 7, "num_objects": (3, 5)}
+    options: dict[str, Any] = {"observation": view, "reward": "shaped", "max_episode_steps": 5, "num_objects": (3, 5)}
     many = _many(task, mode, **options)
     one: Any = gym.make_vec(f"LAVAE/{task}-v0", NUM_ENVS, autoreset_mode=mode, **options)
     assert isinstance(one, sprite_env.SpriteVectorEnv)
@@ -53,7 +57,7 @@ def test_the_vector_says_what_as_many_single_environments_say(task, mode, view):
     assert _same(many.reset(seed=3), one.reset(seed=3))
     one.action_space.seed(1)
     ended = 0
-    for step in range(20):
+    for step in range(14):
         actions = one.action_space.sample()
         expected, said = many.step(actions), one.step(actions)
         for name, ours, theirs in zip(
@@ -65,15 +69,15 @@ def test_the_vector_says_what_as_many_single_environments_say(task, mode, view):
         if mode == AutoresetMode.DISABLED and done.any():
             # Gymnasium takes the mask out of the dictionary it is given.
             assert _same(many.reset(options={"reset_mask": done}), one.reset(options={"reset_mask": done}))
-    assert ended >= 8
+    assert ended >= 6
     if view == "pixels":
         assert len({frames.tobytes() for frames in said[0]}) == NUM_ENVS
 
 
 def test_a_part_of_the_environments_can_be_seeded_anew():
     many, one = _many("ObjectGoal", AutoresetMode.DISABLED), ObjectGoalVectorEnv(NUM_ENVS, autoreset_mode="Disabled")
-    seeds = [7, None, 8, None]
-    first, mask = np.ones(NUM_ENVS, bool), np.array([True, False, True, True])
+    seeds = [7, None, 8]
+    first, mask = np.ones(NUM_ENVS, bool), np.array([True, True, False])
     assert _same(many.reset(seed=1), one.reset(seed=1))
     for reset in (first, mask, mask):
         expected = many.reset(seed=seeds, options={"reset_mask": reset.copy()})
@@ -142,7 +146,7 @@ def test_all_views_show_one_state_and_nothing_shares_memory(task, num_objects):
     scenes = both.simulation.world.scenes
     pixels.action_space.seed(0)
     views = [env.reset(seed=4)[0] for env in (pixels, oracle, both)]
-    for _ in range(25):
+    for _ in range(15):
         frame, tokens, seen = views
         assert set(seen) == {"frame", "tokens", "mask"}
         assert _same(frame, seen["frame"])
@@ -158,9 +162,8 @@ def test_all_views_show_one_state_and_nothing_shares_memory(task, num_objects):
         if steps[0][2]:
             steps = [env.reset() for env in (pixels, oracle, both)]
         after = [step[0] for step in steps]
-        arrays = [[value for value in (seen if isinstance(seen, dict) else {"": seen}).values()] for seen in views]
-        newer = [[value for value in (seen if isinstance(seen, dict) else {"": seen}).values()] for seen in after]
-        assert not any(np.shares_memory(a, b) for old, new in zip(arrays, newer, strict=True) for a in old for b in new)
+        for old, new in zip(views, after, strict=True):
+            assert not any(np.shares_memory(a, b) for a in _arrays(old) for b in _arrays(new))
         views = after
 
 

@@ -8,22 +8,10 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
 from lavae_rl.perception.adapter import GymVectorToSB3
 from lavae_rl.perception.sb3 import VecLAVAEObservation
-from lavae_rl.registration import TASKS
+from lavae_rl.registration import TASKS, task_name
 
 OBSERVATIONS = ("lavae", "oracle", "pixels")
 """Object tokens of LAVAE, tokens of the true state, frames."""
-
-
-def task_name(env_id: str) -> str:
-    """The name of a task: of "OddOneOut" and of "LAVAE/OddOneOut-v0".
-
-    Raises:
-        ValueError: no such task.
-    """
-    name = env_id.removeprefix("lavae_rl:").removeprefix("LAVAE/").removesuffix("-v0")
-    if name not in TASKS:
-        raise ValueError(f"expected one of {', '.join(f'LAVAE/{known}-v0' for known in TASKS)}, got {env_id!r}")
-    return name
 
 
 def make_task_vec_env(

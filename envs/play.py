@@ -1,0 +1,318 @@
+"""Plays a task with the keyboard or the mouse, or shows a policy at it, in a window or in a file.
+
+    python -m lavae_rl.envs.play OddOneOut --num-objects 3 6
+    python -m lavae_rl.envs.play Push --tokens --policy scripted --record push.gif
+    python -m lavae_rl.envs.play --gallery docs/images/tasks
+
+Arrow keys or W, A, S, D move, the space bar stays; where the task is to point, click. An episode ends with a green
+border if it was a success, otherwise with a red one; then the space bar or a click begins the next. R begins a new one
+at any time, Q or Esc quits.
+"""
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import gymnasium as gym
+import numpy as np
+from jaxtyping import UInt8
+from rich.console import Console
+from rich.markup import escape
+
+from lavae_rl.registration import TASKS, task_name
+
+from .push import GOAL, Push
+from .scripted import ScriptedPolicy
+from .simulation import Simulation
+from .sprite_env import RENDER_SIZE, has_screen
+
+Picture = UInt8[np.ndarray, "height width 3"]
+Input = int | tuple[int, int]
+"""Code of a key, or (x, y) of a click on the picture."""
+
+BORDER = 6
+"""Pixels around the canvas that say how an episode ended."""
+
+PAUSE, END = 6, 12
+"""For how many frames people see a new scene, or the place pointed at, and the end of an episode."""
+
+_GREY, _GREEN, _RED, _ORANGE, _BLACK = (64, 64, 64), (0, 190, 0), (230, 0, 0), (255, 160, 0), (0, 0, 0)
+_STAY, _UP, _DOWN, _LEFT, _RIGHT = range(5)
+_NEXT = ord(" ")
+_QUIT, _RESET = (27, ord("q"), ord("Q")), (ord("r"), ord("R"))
+_MOVES = {
+    _NEXT: _STAY,
+    **{ord(letter): move for letters in ("wsad", "WSAD") for move, letter in enumerate(letters, _UP)},
+    # Arrows have other codes on Linux, macOS and Windows.
+    **{65362: _UP, 65364: _DOWN, 65361: _LEFT, 65363: _RIGHT},
+    **{63232: _UP, 63233: _DOWN, 63234: _LEFT, 63235: _RIGHT},
+    **{0x260000: _UP, 0x280000: _DOWN, 0x250000: _LEFT, 0x270000: _RIGHT},
+}
+
+
+class Game:
+    """A task, its score, and the picture to show.
+
+    Args:
+        name: of the task, a key of ``TASKS``.
+        num_objects: number of objects, or a range of numbers; None is the task's own.
+        mode: "train" or "test".
+        tokens: draw what LAVAE sees.
+        small: pictures of half the size, but not with tokens, whose numbers would be illegible.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        num_objects: int | tuple[int, int] | None = None,
+        mode: str = "train",
+        tokens: bool = False,
+        small: bool = False,
+    ) -> None:
+        self.name = name
+        env: Any = gym.make(f"LAVAE/{name}-v0", num_objects=num_objects, mode=mode, render_mode="rgb_array")
+        self.simulation: Simulation = env.unwrapped.simulation
+        self.points = isinstance(env.action_space, gym.spaces.Box)
+        if tokens:
+            from lavae_rl.perception.wrappers import LAVAEObservation  # loads torch, which takes seconds
+
+            env = LAVAEObservation(env, TASKS[name][2], max(8, self.simulation.range[1] + 1), render_objects=True)
+        self.env: gym.Env[Any, Any] = env
+        self._thin = 2 if small and not tokens else 1
+        self._extent = np.array(self.simulation.canvas_size[::-1]) - 1
+        self._block = RENDER_SIZE // int(max(self._extent) + 1) // self._thin
+        self.successes = self.episodes = 0
+        self.pointed: Any = None
+        self.over = self.success = False
+
+    def reset(self, seed: int | None = None) -> None:
+        """Begins an episode; one that is not over does not count."""
+        self.env.reset(seed=seed)
+        self.over, self.success, self.pointed = False, False, None
+
+    def step(self, action: Any) -> None:
+        """Acts, and counts an episode that ends."""
+        _, _, terminated, truncated, info = self.env.step(action)
+        self.over, self.success = terminated or truncated, info["is_success"]
+        self.episodes += self.over
+        self.successes += self.success
+        if self.points:
+            self.pointed = action
+
+    @property
+    def title(self) -> str:
+        """The task, successes and episodes, and how this episode ended."""
+        end = f" - {'success' if self.success else 'failure'}, space or click: next" if self.over else ""
+        return f"{self.name}: {self.successes} / {self.episodes}{end}"
+
+    def picture(self) -> Picture:
+        """The enlarged frame with the place pointed at, or the goal, in a border that says how the episode ended."""
+        rendered: Any = self.env.render()
+        picture = rendered[:: self._thin, :: self._thin].copy()
+        task = self.simulation.task
+        if isinstance(task, Push):
+            (low, _), _ = task.reach(self.simulation.canvas_size)
+            cv2.rectangle(picture, (-1, -1), ((low + GOAL + 1) * self._block,) * 2, _GREY)
+        if self.pointed is not None:
+            pixel = (np.clip(self.pointed, -1, 1) + 1) / 2 * self._extent
+            x, y = ((pixel + 0.5) * self._block).astype(int).tolist()
+            for color, thickness in ((_BLACK, 4), (_ORANGE, 2)):
+                cv2.drawMarker(picture, (x, y), color, cv2.MARKER_CROSS, 5 * self._block, thickness)
+        color = _GREY if not self.over else _GREEN if self.success else _RED
+        framed = np.full((picture.shape[0] + 2 * BORDER, picture.shape[1] + 2 * BORDER, 3), color, np.uint8)
+        framed[BORDER:-BORDER, BORDER:-BORDER] = picture
+        return framed
+
+    def action(self, given: Input) -> Any:
+        """The action that a key or a click means; None where it means nothing in this task."""
+        if not isinstance(given, tuple):
+            return None if self.points else _MOVES.get(given)
+        pixel = (np.array(given) - BORDER) // self._block
+        inside = ((pixel >= 0) & (pixel <= self._extent)).all()
+        return (pixel / self._extent * 2 - 1).astype(np.float32) if self.points and inside else None
+
+
+def play(game: Game, read: Callable[[], Input], show: Callable[[str, Picture], None]) -> None:
+    """Plays until somebody quits.
+
+    Args:
+        game: where an episode has begun.
+        read: waits for a key or a click.
+        show: shows a title and a picture.
+    """
+    while True:
+        show(game.title, game.picture())
+        given = read()
+        if given in _QUIT:
+            return
+        if given in _RESET or (game.over and (given == _NEXT or isinstance(given, tuple))):
+            game.reset()
+        elif not game.over and (action := game.action(given)) is not None:
+            game.step(action)
+
+
+def pictures(game: Game, policy: str, episodes: int, seed: int | None) -> Iterator[tuple[Picture, int]]:
+    """Pictures of episodes, with seeds ``seed``, ``seed`` + 1, ..., and for how many frames each is to be seen."""
+    scripted = ScriptedPolicy(game.simulation)
+    game.env.action_space.seed(seed)
+    for episode in range(episodes):
+        game.reset(None if seed is None else seed + episode)
+        yield game.picture(), PAUSE
+        while not game.over:
+            action = scripted()[0] if policy == "scripted" else game.env.action_space.sample()
+            if game.points:
+                game.pointed = action  # to be seen before what is pointed at vanishes
+                yield game.picture(), PAUSE
+            game.step(action)
+            yield game.picture(), END if game.over else PAUSE if game.points else 1
+
+
+def write_gif(file: Path, frames: Iterable[tuple[Picture, int]], fps: float) -> None:
+    """Writes an animated GIF that repeats forever, each picture seen for its number of frames.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    shown, counts = zip(*frames, strict=True)
+    animation = cv2.Animation()
+    animation.frames = [cv2.cvtColor(picture, cv2.COLOR_RGB2BGR) for picture in shown]
+    animation.durations = [10 * round(100 * count / fps) for count in counts]  # in ms, of which a GIF knows tens
+    # Without dithering and with a palette of the pictures' own colours, up to 256 of them stay what they are.
+    exact = [cv2.IMWRITE_GIF_DITHER, 3, cv2.IMWRITE_GIF_QUALITY, 8]
+    _, encoded = cv2.imencodeanimation(".gif", animation, exact)
+    file.write_bytes(encoded.tobytes())
+
+
+class Window:
+    """A window that stays while its title changes.
+
+    Raises:
+        OSError: there is no screen.
+    """
+
+    _NAME = "lavae-play"
+
+    def __init__(self) -> None:
+        if not has_screen():
+            raise OSError("there is no screen (DISPLAY is not set); --record FILE.gif needs none")
+        self._clicks: list[tuple[int, int]] = []
+        cv2.namedWindow(self._NAME, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
+        cv2.setMouseCallback(self._NAME, self._click)
+
+    def _click(self, event: int, x: int, y: int, *_: Any) -> None:
+        if event == cv2.EVENT_LBUTTONDOWN:
+            self._clicks.append((x, y))
+
+    def _is_open(self) -> bool:
+        try:
+            return cv2.getWindowProperty(self._NAME, cv2.WND_PROP_VISIBLE) >= 1
+        except cv2.error:  # what Qt answers when no window is left
+            return False
+
+    def show(self, title: str, picture: Picture) -> None:
+        """Shows a picture."""
+        cv2.setWindowTitle(self._NAME, title)
+        cv2.imshow(self._NAME, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+
+    def read(self, seconds: float = math.inf) -> Input:
+        """The next key or click; -1 if there is none in time, and Esc if the window was closed."""
+        end = time.monotonic() + seconds
+        while True:
+            key = cv2.waitKeyEx(20)
+            if key != -1:
+                return key if key in _MOVES else key & 0xFFFF  # above are Shift, Num Lock and the like
+            if self._clicks:
+                return self._clicks.pop(0)
+            if not self._is_open():
+                return _QUIT[0]
+            if time.monotonic() >= end:
+                return -1
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("id", nargs="?", metavar="ID", help=f"task, also as LAVAE/ID-v0: {', '.join(TASKS)}")
+    parser.add_argument("--num-objects", type=int, nargs="+", help="number of objects, or lowest and highest number")
+    parser.add_argument(
+        "--mode", choices=["train", "test"], default="train", help="test: held-out looks (default: train)"
+    )
+    parser.add_argument("--tokens", action="store_true", help="draw the objects that LAVAE finds")
+    parser.add_argument(
+        "--policy", choices=["scripted", "random"], help="who plays (default: you; in a file, scripted)"
+    )
+    parser.add_argument("--episodes", type=int, default=4, help="that the policy plays (default: 4)")
+    parser.add_argument("--seed", type=int, help="of the first episode (default: any; in a file, 0)")
+    parser.add_argument("--fps", type=float, default=8.0, help="steps of the policy in a second (default: 8)")
+    files = parser.add_mutually_exclusive_group()
+    files.add_argument("--record", type=Path, metavar="FILE.gif", help="write what the policy does to a file")
+    files.add_argument("--gallery", type=Path, metavar="FOLDER", help="record all tasks, each in a file of its name")
+    args = parser.parse_args(argv)
+    if (args.id is None) == (args.gallery is None):
+        parser.error("expected the ID of a task, or --gallery FOLDER")
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs the program. Exit status: 0 done, 1 failed, 2 unusable arguments."""
+    args = parse_args(argv)
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        run(args, console)
+    except (ValueError, OSError) as error:
+        console.print(f"[red]error:[/] {escape(str(error))}")
+        sys.exit(1)
+
+
+def run(args: argparse.Namespace, console: Console) -> None:
+    """Records, or opens a window."""
+    if args.episodes < 1 or (args.seed or 0) < 0 or not 0 < args.fps <= 50:
+        raise ValueError("expected --episodes of at least 1, --seed of at least 0 and --fps above 0, at most 50")
+    if args.num_objects is not None and len(args.num_objects) > 2:
+        raise ValueError(f"expected one or two numbers for --num-objects, got {args.num_objects}")
+    if args.gallery is not None:
+        for name in TASKS:
+            record(args, name, args.gallery / f"{name}.gif", console)
+    elif args.record is not None:
+        record(args, task_name(args.id), args.record, console)
+    else:
+        watch(args, make_game(args, task_name(args.id)), Window())
+
+
+def make_game(args: argparse.Namespace, name: str, small: bool = False) -> Game:
+    """The game that was asked for."""
+    numbers = args.num_objects
+    num_objects = None if numbers is None else numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
+    return Game(name, num_objects, args.mode, args.tokens, small)
+
+
+def record(args: argparse.Namespace, name: str, file: Path, console: Console) -> None:
+    """Writes a file of what a policy does."""
+    if file.suffix != ".gif" or not file.parent.is_dir():
+        raise ValueError(f"expected a file *.gif in a folder that exists, got {file}")
+    game = make_game(args, name, small=True)
+    write_gif(file, pictures(game, args.policy or "scripted", args.episodes, args.seed or 0), args.fps)
+    console.print(f"{escape(str(file))}: {game.successes} of {game.episodes} episodes with success")
+
+
+def watch(args: argparse.Namespace, game: Game, window: Window) -> None:
+    """Plays in a window, or shows a policy there."""
+    if args.policy is None:
+        game.reset(args.seed)
+        play(game, window.read, window.show)
+        return
+    for picture, count in pictures(game, args.policy, args.episodes, args.seed):
+        window.show(game.title, picture)
+        if window.read(count / args.fps) in _QUIT:
+            return
+
+
+if __name__ == "__main__":
+    main()

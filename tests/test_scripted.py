@@ -1,0 +1,115 @@
+from importlib import import_module
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+# Their folder becomes a part of lavae_rl by installation alone, which mypy does not see.
+ScriptedPolicy: Any = import_module("lavae_rl.envs.scripted").ScriptedPolicy
+worlds: Any = import_module("lavae_rl.envs.world")
+looks: Any = import_module("lavae_rl.envs.looks")
+
+TASKS = ["Collect", "DigitOrder", "Largest", "MatchDigit", "ObjectGoal", "OddOneOut", "OddOneOutProperty", "Push"]
+BLOCK = looks.sprite(0, 2, 5, 1)
+"""An upright green square, lit from 5 pixels before its centre to 4 behind it. The agent is, from 3 to 2."""
+
+
+def _make(task, **options) -> Any:
+    return gym.make(f"LAVAE/{task}-v0", **options).unwrapped
+
+
+def _put(env, agent, *objects):
+    sprites = np.array([looks.AGENT] + [BLOCK] * len(objects))
+    roles = np.array([worlds.NEUTRAL] + [role for role, _ in objects])
+    env.simulation.world.begin(0, sprites, roles, [agent, *(place for _, place in objects)])
+
+
+def _walk(env, limit=100):
+    """Lets the policy act until the end: how many steps it took, and whether with success."""
+    policy = ScriptedPolicy(env.simulation)
+    for step in range(1, limit + 1):
+        _, _, terminated, _, info = env.step(policy()[0])
+        if terminated:
+            return step, info["is_success"]
+    return limit, False
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_it_nearly_always_succeeds(task):
+    episodes, expected = (10, 0.9) if task == "Push" else (30, 0.95)
+    envs = [_make(task, mode=mode) for mode in ("train", "test")]
+    ends = []
+    for seed in range(episodes):
+        envs[seed % 2].reset(seed=seed)
+        ends.append(_walk(envs[seed % 2])[1])
+    assert np.mean(ends) >= expected
+
+
+def test_it_acts_for_many_environments_at_once():
+    env: Any = gym.make_vec("LAVAE/ObjectGoal-v0", 4, autoreset_mode="Disabled")
+    single = _make("ObjectGoal")
+    env.reset(seed=0)
+    policy = ScriptedPolicy(env.simulation)
+    actions = policy()
+    assert env.action_space.contains(actions)
+    for i in range(4):
+        single.reset(seed=i)
+        assert actions[i] == ScriptedPolicy(single.simulation)()[0]
+    assert len(set(actions.tolist())) > 1
+
+
+def test_it_goes_the_shortest_way():
+    env = _make("ObjectGoal")
+    _put(env, (32, 32), (worlds.RIGHT, (32, 52)))
+    # Between 34, the agent's last column, and 47, the first of the block, are 12 dark ones; 3 moves leave none.
+    assert _walk(env) == (3, True)
+
+
+def test_it_goes_around_what_is_in_the_way():
+    env = _make("ObjectGoal")
+    _put(env, (32, 12), (worlds.RIGHT, (32, 54)), (worlds.WRONG, (32, 30)))
+    steps, success = _walk(env)
+    # 40 columns in steps of 4 but for the last few; and at least 3 rows of a lattice up or down, and not back.
+    assert success
+    assert 11 <= steps <= 13
+
+
+def test_it_takes_all_that_is_to_be_collected():
+    env = _make("Collect")
+    _put(env, (32, 32), (worlds.RIGHT, (12, 12)), (worlds.RIGHT, (50, 50)), (worlds.WRONG, (12, 50)))
+    assert _walk(env)[1]
+
+
+def test_it_finds_its_way_again_after_moves_that_are_not_its_own():
+    env = _make("ObjectGoal")
+    env.reset(seed=0)
+    policy = ScriptedPolicy(env.simulation)
+    _put(env, (12, 12), (worlds.RIGHT, (52, 52)), (worlds.WRONG, (30, 30)))
+    for step in range(60):
+        _, _, terminated, _, info = env.step(1 if step % 3 == 2 else policy()[0])  # up, now and then
+        if terminated:
+            break
+    assert info["is_success"]
+
+
+def test_it_pushes_around_another_object():
+    env = _make("Push")
+    _put(env, (10, 10), (worlds.RIGHT, (34, 34)), (worlds.WRONG, (34, 18)))
+    assert _walk(env)[1]
+
+
+def test_it_stays_where_there_is_no_way():
+    env = _make("Push")
+    _put(env, (30, 30), (worlds.RIGHT, (55, 55)))  # out of the corner nobody can push it
+    assert ScriptedPolicy(env.simulation)().tolist() == [0]
+
+
+def test_it_points_at_the_centres_of_digits():
+    env: Any = gym.make_vec("LAVAE/MatchDigit-v0", 3, canvas_size=(48, 80))
+    env.reset(seed=0)
+    world = env.simulation.world
+    actions = ScriptedPolicy(env.simulation)()
+    assert env.action_space.contains(actions)
+    places = world.scenes.location[world.right]
+    np.testing.assert_allclose((actions + 1) / 2 * [79, 47], places[:, ::-1], atol=1e-4)

@@ -1,0 +1,310 @@
+"""What all tasks have in common: touching, being stopped, pointing, and rewards that are shaped."""
+
+import time
+from contextlib import suppress
+from importlib import import_module
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from lavae_rl.sprites import SpriteBank
+
+# Their folder becomes a part of lavae_rl by installation alone, which mypy does not see.
+task_module: Any = import_module("lavae_rl.envs.task")
+worlds: Any = import_module("lavae_rl.envs.world")
+looks: Any = import_module("lavae_rl.envs.looks")
+
+AGENTS = ["Collect", "Largest", "ObjectGoal", "OddOneOut", "OddOneOutProperty", "Push"]
+POINTERS = ["DigitOrder", "MatchDigit"]
+STAY, UP, DOWN, LEFT, RIGHT = range(5)
+BLOCK = looks.sprite(0, 2, 5, 1)
+"""An upright green square, lit from 5 pixels before its centre to 4 behind it. The agent is, from 3 to 2."""
+
+
+def _make(task, **options) -> Any:
+    return gym.make(f"LAVAE/{task}-v0", **options).unwrapped
+
+
+def _put(env, *objects, role=None):
+    """Replaces the scene by an agent at the first place, and a block of a role at each other place."""
+    sprites = np.array([looks.AGENT] + [BLOCK] * (len(objects) - 1))
+    roles = np.array([worlds.NEUTRAL] + [role for role, _ in objects[1:]])
+    env.simulation.world.begin(0, sprites, roles, [objects[0], *(place for _, place in objects[1:])])
+
+
+@pytest.fixture
+def room():
+    """An environment with an agent in the middle of nothing."""
+    env = _make("ObjectGoal", num_objects=4)
+    env.reset(seed=0)
+    _put(env, (32, 32), (worlds.RIGHT, (54, 54)))
+    return env
+
+
+def _agent(env):
+    return tuple(env.simulation.world.scenes.location[0, 0].tolist())
+
+
+def test_blocks_of_these_tests_are_what_they_say(room):
+    boxes = room.simulation.task.bank.boxes - 9
+    assert boxes[BLOCK].tolist() == [-5, -5, 5, 5]
+    assert boxes[looks.AGENT].tolist() == [-3, -3, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("action", "expected"), [(STAY, (32, 32)), (UP, (28, 32)), (DOWN, (36, 32)), (LEFT, (32, 28)), (RIGHT, (32, 36))]
+)
+def test_an_action_moves_the_agent_four_pixels(action, expected, room):
+    _, reward, terminated, _, info = room.step(action)
+    assert _agent(room) == expected
+    assert (reward, terminated, info) == (0, False, {"is_success": False})
+
+
+@pytest.mark.parametrize(("action", "axis", "end"), [(UP, 0, 12), (DOWN, 0, 52), (LEFT, 1, 12), (RIGHT, 1, 52)])
+def test_the_agent_stays_inside_the_canvas(action, axis, end, room):
+    for _ in range(20):
+        assert not room.step(action)[2]
+    expected = [32, 32]
+    expected[axis] = end  # a patch of 18 pixels fits at 9 to 55
+    assert _agent(room) == tuple(expected)
+
+
+@pytest.mark.parametrize(("dark", "touched"), [(3, False), (2, False), (1, True), (0, True)])
+@pytest.mark.parametrize(("action", "axis", "side"), [(UP, 0, -1), (DOWN, 0, 1), (LEFT, 1, -1), (RIGHT, 1, 1)])
+def test_to_touch_is_to_leave_less_than_two_dark_pixels(action, axis, side, dark, touched, room):
+    place = [32, 32]
+    # After the move, the agent's last pixel is at 38, or its first at 25, and then there are so many dark ones.
+    place[axis] = 38 + dark + 1 + 5 if side > 0 else 25 - dark - 1 - 4
+    _put(room, (32, 32), (worlds.WRONG, tuple(place)), (worlds.RIGHT, (9, 9)))
+    _, reward, terminated, _, info = room.step(action)
+    assert terminated is touched
+    assert (reward, info["is_success"]) == (0, False)
+    assert (_agent(room) == (32, 32)) is touched
+
+
+def test_to_touch_what_is_right_is_success(room):
+    _put(room, (32, 32), (worlds.RIGHT, (32, 41)), (worlds.WRONG, (9, 9)))
+    _, reward, terminated, _, info = room.step(RIGHT)
+    assert (reward, terminated, info) == (1, True, {"is_success": True})
+    assert room.simulation.world.scenes.count[0] == 2  # it has vanished
+
+
+def test_to_touch_right_and_wrong_at_once_is_failure(room):
+    _put(room, (32, 32), (worlds.RIGHT, (25, 41)), (worlds.WRONG, (38, 41)))
+    _, reward, terminated, _, info = room.step(RIGHT)
+    assert (reward, terminated, info) == (0, True, {"is_success": False})
+    assert room.simulation.world.scenes.count[0] == 3
+
+
+@pytest.mark.parametrize("action", [-1, 5])
+@pytest.mark.parametrize("task", ["ObjectGoal", "Push"])
+def test_a_move_that_does_not_exist_is_refused(task, action):
+    env = _make(task)
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=rf"expected actions of 0 to 4, got \[{action}\]"):
+        env.step(action)
+
+
+@pytest.mark.parametrize("action", [[np.nan, 0.0], [0.0, np.inf]], ids=str)
+def test_a_place_that_is_none_is_refused(action):
+    env = _make("MatchDigit")
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=r"expected finite places \(x, y\), got"):
+        env.step(np.array(action, np.float32))
+
+
+def _lit_boxes(scenes, bank: SpriteBank):
+    """Boxes of the lit pixels of the objects of one scene: top, left, bottom, right, all inclusive."""
+    boxes = []
+    for sprite, (row, column) in zip(scenes.sprite_index[0], scenes.location[0].tolist(), strict=True):
+        lit = np.argwhere(bank.patches[sprite].any(axis=2)) + np.array([row - 9, column - 9])
+        boxes.append((*lit.min(axis=0).tolist(), *lit.max(axis=0).tolist()))
+    return boxes
+
+
+def test_every_pixel_of_a_digits_box_and_one_around_points_at_it_and_no_other():
+    height, width = canvas_size = (40, 60)
+    env: Any = gym.make_vec("LAVAE/MatchDigit-v0", height * width, canvas_size=canvas_size, num_objects=3)
+    world, task = env.simulation.world, env.simulation.task
+    rng = np.random.default_rng(0)
+    sprites, roles = task.draw(rng, 3)
+    places = task.place(rng, sprites, roles, canvas_size)
+    for i in range(height * width):
+        world.begin(i, sprites, roles, places)
+    rows, columns = np.divmod(np.arange(height * width), width)
+    actions = np.stack([columns / (width - 1), rows / (height - 1)], axis=1).astype(np.float32) * 2 - 1
+    touched = task.touch(world, actions)
+    expected = np.zeros((4, height, width), bool)
+    for slot, (top, left, bottom, right) in enumerate(_lit_boxes(world.scenes[:1], task.bank)):
+        if roles[slot] != worlds.NEUTRAL:  # nobody points at the cue
+            expected[slot, max(0, top - 1) : bottom + 2, max(0, left - 1) : right + 2] = True
+    assert roles[0] == worlds.NEUTRAL
+    np.testing.assert_array_equal(touched, expected.reshape(4, -1).T)
+
+
+def test_places_outside_the_canvas_are_its_border():
+    env = _make("MatchDigit")
+    env.reset(seed=0)
+    task, world = env.simulation.task, env.simulation.world
+    for action, place in (((-7, 3), (63, 0)), ((1.5, -1.5), (0, 63)), ((0, 0), (31.5, 31.5))):
+        task.touch(world, np.array([action], np.float32))
+        assert world.hand[0].tolist() == list(place)
+
+
+@pytest.mark.parametrize("canvas_size", [(64, 64), (48, 80)], ids=str)
+@pytest.mark.parametrize(
+    ("task", "options"), [*((task, {}) for task in AGENTS + POINTERS), ("Push", {"num_objects": 4})], ids=str
+)
+def test_sprites_keep_apart_and_inside_whatever_happens(task, options, canvas_size):
+    env = _make(task, canvas_size=canvas_size, **options)
+    scenes, bank = env.simulation.world.scenes, env.simulation.task.bank
+    env.action_space.seed(1)
+    env.reset(seed=1)
+    moved = set()
+    for _ in range(60):
+        count = scenes.count[0]
+        location = scenes.location[0, :count]
+        assert (location >= 9).all()
+        assert (location <= np.array(canvas_size) - 9).all()
+        taken = np.zeros(canvas_size, int)
+        seen = type(scenes)(scenes.sprite_index[:, :count], scenes.location[:, :count], scenes.count, canvas_size)
+        for top, left, bottom, right in _lit_boxes(seen, bank):
+            taken[max(0, top - 1) : bottom + 2, max(0, left - 1) : right + 2] += 1
+        assert taken.max() == 1
+        moved.add(location.tobytes())
+        if env.step(env.action_space.sample())[2]:
+            env.reset()
+    assert len(moved) > 3
+
+
+def test_a_scene_in_which_the_target_is_walled_in_is_laid_out_again(monkeypatch, room):
+    walled = [(9, 9), (9, 21), (21, 9), (22, 22), (50, 50)]  # the agent's corner is closed
+    opened = [(9, 9), (9, 54), (54, 9), (30, 54), (50, 40)]
+    layouts = iter([walled, walled, opened])
+    monkeypatch.setattr(task_module, "place", lambda *_: next(layouts))
+    task, rng = room.simulation.task, np.random.default_rng(0)
+    sprites = np.array([looks.AGENT, *[BLOCK] * 4])
+    wrong, right = worlds.WRONG, worlds.RIGHT
+    assert task.place(rng, sprites, np.array([0, wrong, wrong, wrong, right]), (64, 64)) == opened
+    layouts = iter([walled])
+    assert task.place(rng, sprites, np.array([0, right, wrong, wrong, wrong]), (64, 64)) == walled  # within reach
+    layouts = iter([walled] * 1000)
+    with pytest.raises(ValueError, match="no layout of 4 objects on a canvas of 64 x 64 pixels in which the agent can"):
+        task.place(rng, sprites, np.array([0, wrong, wrong, wrong, right]), (64, 64))
+
+
+@pytest.mark.parametrize("task", ["Collect", "Push"])
+def test_twelve_objects_are_a_scene_or_refused_before_long(task):
+    env = _make(task, num_objects=12)
+    start = time.monotonic()
+    with suppress(ValueError):
+        env.reset(seed=4)
+        assert env.simulation.world.scenes.count[0] == 13
+    assert time.monotonic() - start < 5
+
+
+def _potential(env):
+    """From -1 to 0, from the true state alone: what is left, and the way to the next."""
+    world, task = env.simulation.world, env.simulation.task
+    present = world.role[0] == worlds.RIGHT
+    if not present.any():
+        return 0.0
+    places = world.scenes.location[0].astype(float)
+    if hasattr(task, "labels"):
+        label = np.where(present, task.labels[world.scenes.sprite_index[0]], 99)
+        nearest = [i for i in np.flatnonzero(present) if label[i] == label.min()]
+        gaps = np.hypot(*(places[nearest] - 31.5).T)  # the hand begins in the middle
+    else:
+        gaps = np.hypot(*(places[present] - places[0]).T)
+    return -(present.sum() - 1 + gaps.min() / np.hypot(64, 64)) / world.total[0]
+
+
+@pytest.mark.parametrize("task", [task for task in AGENTS if task != "Push"])
+def test_shaped_rewards_add_the_change_of_the_potential(task):
+    sparse, shaped = _make(task), _make(task, reward="shaped")
+    shaped.action_space.seed(3)
+    for env in (sparse, shaped):
+        env.reset(seed=3)
+    potential = _potential(shaped)
+    assert -1 < potential < 0
+    added = []
+    for _ in range(100):
+        action = shaped.action_space.sample()
+        (_, reward, over, *_), (_, more, *_) = sparse.step(action), shaped.step(action)
+        after = _potential(shaped)
+        added.append(more - reward)
+        assert added[-1] == pytest.approx(after - potential, abs=1e-9)
+        potential = after
+        if over:
+            for env in (sparse, shaped):
+                env.reset()
+            potential = _potential(shaped)
+    assert min(added) < 0 < max(added)
+
+
+def test_pointing_nearer_is_rewarded_against_the_middle_of_the_canvas():
+    env = _make("MatchDigit", reward="shaped")
+    env.reset(seed=0)
+    world = env.simulation.world
+    sprites = world.scenes.sprite_index[0].copy()
+    roles = np.array([worlds.NEUTRAL, worlds.RIGHT, *[worlds.WRONG] * 3])
+    world.begin(0, sprites, roles, [(9, 9), (50, 50), (9, 54), (54, 9), (35, 20)])
+    diagonal = np.hypot(64, 64)
+    whole = np.hypot(18.5, 18.5) / diagonal
+    for place in ((30, 40), (63, 35), (32, 40)):
+        action = np.array(place[::-1], np.float32) / 63 * 2 - 1
+        _, reward, terminated, _, _ = env.step(action)
+        assert not terminated
+        assert reward == pytest.approx(whole - np.hypot(50 - place[0], 50 - place[1]) / diagonal, abs=1e-6)
+    assert env.step(np.array([50, 50], np.float32) / 63 * 2 - 1)[1] == pytest.approx(1 + whole)
+
+
+def test_digits_in_order_are_worth_their_share_and_the_way_to_the_next():
+    env = _make("DigitOrder", reward="shaped")
+    env.reset(seed=0)
+    task, world = env.simulation.task, env.simulation.world
+    sprites = np.array([np.flatnonzero(task.labels == label)[0] for label in (7, 2, 4)])
+    places = [(50, 50), (12, 12), (20, 50)]
+    world.begin(0, sprites, np.full(3, worlds.RIGHT), places)
+    # Potentials from the middle of the canvas before a step, and from the place pointed at after it.
+    to_first, to_second, to_third = (
+        np.hypot(31.5 - row, 31.5 - column) for row, column in (places[i] for i in (1, 2, 0))
+    )
+    second_from_first, third_from_second = np.hypot(8, 38), np.hypot(30, 0)
+    diagonal = np.hypot(64, 64)
+    changes = [
+        (2 + to_first / diagonal) - (1 + second_from_first / diagonal),
+        (1 + to_second / diagonal) - third_from_second / diagonal,
+        to_third / diagonal,
+    ]
+    got = [env.step(np.array(places[i][::-1], np.float32) / 63 * 2 - 1)[1] for i in (1, 2, 0)]
+    assert got == pytest.approx([(1 + change) / 3 for change in changes], abs=1e-6)
+
+
+def _random_touches(env, episodes):
+    """Successes and failures of random moves, or of pointing at random objects."""
+    rng = np.random.default_rng(0)
+    world = env.simulation.world
+    env.reset(seed=0)
+    env.action_space.seed(0)
+    ends: list[bool] = []
+    while len(ends) < episodes:
+        actions = env.action_space.sample()
+        if env.action_space.dtype == np.float32:
+            slots = [rng.choice(np.flatnonzero(role > worlds.NEUTRAL)) for role in world.role]
+            actions = world.scenes.location[np.arange(len(slots)), slots, ::-1].astype(np.float32) / 63 * 2 - 1
+        _, _, terminations, _, infos = env.step(actions)
+        if terminations.any():
+            ends += infos["final_info"]["is_success"][terminations].tolist()
+    return ends
+
+
+@pytest.mark.parametrize("task", ["Collect", "Largest", "ObjectGoal", "OddOneOut", *POINTERS])
+def test_random_touches_succeed_about_as_often_as_chance_says(task):
+    # A walk meets the target a little more often: it is laid out again where it cannot be reached, and may be larger.
+    env: Any = gym.make_vec(f"LAVAE/{task}-v0", 40, autoreset_mode="SameStep", observation="oracle")
+    ends = _random_touches(env, 120)
+    margin = 3 * np.sqrt(env.chance * (1 - env.chance) / len(ends))
+    assert env.chance - margin < np.mean(ends) < env.chance + margin + 0.02

@@ -1,0 +1,131 @@
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lavae_rl.scenes import Scenes, render_scenes
+from lavae_rl.sprites import dsprites_bank
+
+worlds: Any = import_module("lavae_rl.envs.world")
+
+SLOTS = 4
+ROLES = np.array([worlds.NEUTRAL, worlds.RIGHT, worlds.WRONG, worlds.RIGHT])
+SPRITES = np.array([700, 1500, 2600, 4200])
+PLACES = [(9, 9), (40, 12), (15, 50), (48, 52)]
+
+
+@pytest.fixture(scope="module")
+def bank():
+    return dsprites_bank()
+
+
+@pytest.fixture
+def make_world(bank):
+    """Makes a world of some environments, each with the scene above."""
+
+    def make(num_envs=1):
+        scenes = Scenes(
+            np.zeros((num_envs, SLOTS), np.int32),
+            np.zeros((num_envs, SLOTS, 2), np.int16),
+            np.zeros(num_envs, np.int64),
+            (64, 64),
+        )
+        role, box = np.full((num_envs, SLOTS), worlds.ABSENT), np.zeros((num_envs, SLOTS, 4), np.int64)
+        world = worlds.World(scenes, role, box, np.ones(num_envs, np.int64), np.zeros((num_envs, 2)), bank)
+        for env in range(num_envs):
+            world.begin(env, SPRITES, ROLES, PLACES)
+        return world
+
+    return make
+
+
+def _state(world, env):
+    used = world.scenes.count[env]
+    return (
+        world.scenes.sprite_index[env, :used].tolist(),
+        world.role[env, :used].tolist(),
+        [tuple(place) for place in world.scenes.location[env, :used].tolist()],
+    )
+
+
+def test_a_scene_that_begins_is_the_one_that_was_given(make_world):
+    world = make_world()
+    assert _state(world, 0) == (SPRITES.tolist(), ROLES.tolist(), PLACES)
+    assert world.total.tolist() == [2]
+    assert world.right.tolist() == [[False, True, False, True]]
+
+
+def test_nothing_is_left_of_an_earlier_scene_with_more_objects(make_world, bank):
+    world = make_world(2)
+    world.begin(1, SPRITES[:2], ROLES[:2], [(20, 20), (50, 50)])
+    assert _state(world, 0) == (SPRITES.tolist(), ROLES.tolist(), PLACES)
+    assert _state(world, 1) == (SPRITES[:2].tolist(), ROLES[:2].tolist(), [(20, 20), (50, 50)])
+    assert world.total.tolist() == [2, 1]
+    assert (world.role[1, 2:] == worlds.ABSENT).all()
+    for values in (world.scenes.sprite_index, world.scenes.location, world.box):
+        assert not values[1, 2:].any()
+    area = (bank.patches[SPRITES].max(axis=3) > 0).sum(axis=(1, 2))
+    np.testing.assert_array_equal(
+        (render_scenes(world.scenes, bank).max(axis=3) > 0).sum(axis=(1, 2)), [area.sum(), area[:2].sum()]
+    )
+
+
+def test_objects_behind_those_that_go_move_up(make_world):
+    world = make_world(3)
+    gone = np.zeros((3, SLOTS), bool)
+    gone[1, 1] = gone[2, [0, 1, 2, 3]] = True
+    world.remove(gone)
+    assert _state(world, 0) == (SPRITES.tolist(), ROLES.tolist(), PLACES)
+    left = [0, 2, 3]
+    assert _state(world, 1) == (SPRITES[left].tolist(), ROLES[left].tolist(), [PLACES[i] for i in left])
+    assert _state(world, 2) == ([], [], [])
+    assert world.scenes.count.tolist() == [4, 3, 0]
+    np.testing.assert_array_equal(world.role == worlds.ABSENT, ~world.scenes.mask)
+    for values in (world.scenes.sprite_index, world.scenes.location, world.box):
+        assert not values[~world.scenes.mask].any()
+    np.testing.assert_array_equal(world.boxes()[1, :3], world.boxes()[0, left])
+    assert world.total.tolist() == [2, 2, 2]
+
+
+def test_boxes_are_those_of_the_lit_pixels_with_room_on_the_far_side(make_world, bank):
+    world = make_world()
+    for slot in range(SLOTS):
+        one = Scenes(SPRITES[None, [slot]], world.scenes.location[:, [slot]], np.array([1]), (64, 64))
+        lit = np.argwhere(render_scenes(one, bank)[0].any(axis=2))
+        assert world.boxes()[0, slot].tolist() == [*lit.min(axis=0), *lit.max(axis=0) + 1 + 2]
+
+
+def test_only_what_leaves_less_than_two_dark_pixels_is_in_the_way(make_world, bank):
+    world = make_world()
+    agent, other = (bank.boxes[SPRITES[slot]] - 9 for slot in (0, 1))
+    for gap, expected in ((3, []), (2, []), (1, [1]), (0, [1]), (-3, [1])):
+        right_of = 12 + other[3] + gap - agent[1]  # first lit column of the one, `gap` after the last of the other
+        below = 40 + other[2] + gap - agent[0]
+        for place in ((40, right_of), (below, 12)):
+            blocked = world.blockers(0, np.array([place]))
+            assert np.flatnonzero(blocked[0]).tolist() == expected, (gap, place)
+
+
+def test_nothing_is_in_its_own_way_and_what_is_absent_in_nobodys(make_world):
+    world = make_world(2)
+    world.begin(1, SPRITES[:2], ROLES[:2], PLACES[:2])
+    for slot in range(2):
+        assert not world.blockers(slot, world.scenes.location[:, slot]).any()
+    np.testing.assert_array_equal(world.blockers(0, np.array([PLACES[3], (0, 0)])), [[0, 0, 0, 1], [0, 0, 0, 0]])
+    slots = np.array([1, 0])
+    np.testing.assert_array_equal(world.blockers(slots, np.array([PLACES[0], PLACES[1]])), [[1, 0, 0, 0], [0, 1, 0, 0]])
+
+
+def test_distance_is_that_to_the_nearest_wanted_object_in_diagonals(make_world):
+    world = make_world(2)
+    world.hand[:] = 40, 12 + 8
+    expected = 8 / np.hypot(64, 64)
+    assert world.distance(world.right) == pytest.approx([expected, expected])
+    only = np.zeros((2, SLOTS), bool)
+    only[0, 2] = True
+    assert world.distance(only) == pytest.approx([np.hypot(25, 30) / np.hypot(64, 64), 0])
+
+
+def test_environments_share_a_bank():
+    assert worlds.shared_bank("multi-dsprites") is worlds.shared_bank("multi-dsprites")
