@@ -13,16 +13,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lavae_rl.learning.agents import find_run, load_agent
+from lavae_rl.evaluation.animation import write_gif
+from lavae_rl.learning.agents import SavedAgent, find_run, load_agent
 from lavae_rl.learning.evaluation import success_rate
 from lavae_rl.learning.vec_envs import make_task_vec_env
+from lavae_rl.perception.wrappers import LAVAEObservation
+from lavae_rl.registration import TASKS
+from lavae_rl.shapes import Picture
 
 TEST_SEED = 2_000_000
 """Seeds of these episodes begin here: neither in training nor in its evaluations."""
+
+VIDEO_EPISODES = 3
+"""Episodes of each number of objects in a video."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -37,11 +45,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--episodes", type=int, default=500, help="per number of objects (default: 500)")
     parser.add_argument("--seed", type=int, default=TEST_SEED, help=f"of the episodes (default: {TEST_SEED})")
+    parser.add_argument("--video", type=Path, metavar="FILE.gif", help="record some episodes, with what the agent sees")
     parser.add_argument("--json", type=Path, help="file to write the results to")
     args = parser.parse_args(argv)
     console = Console(highlight=False, soft_wrap=True)
     try:
-        results = evaluate(args)
+        saved = load_agent(find_run(args.run))
+        results = evaluate(args, saved)
+        if args.video is not None:
+            record(args, saved)
     except (ValueError, OSError) as error:
         console.print(f"[red]error:[/] {escape(str(error))}")
         sys.exit(1)
@@ -62,13 +74,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     console.print(table)
 
 
-def evaluate(args: argparse.Namespace) -> dict[str, Any]:
+def numbers(args: argparse.Namespace, saved: SavedAgent) -> Sequence[int]:
+    """Numbers of objects to test: those asked for, or those of the training."""
+    trained = saved.facts["preset"]["num_objects"]
+    return args.num_objects or ([trained] if isinstance(trained, int) else range(trained[0], trained[1] + 1))
+
+
+def evaluate(args: argparse.Namespace, saved: SavedAgent) -> dict[str, Any]:
     """Success for each number of objects."""
-    saved = load_agent(find_run(args.run))
     facts = saved.facts
-    trained = facts["preset"]["num_objects"]
     rows = []
-    for number in args.num_objects or ([trained] if isinstance(trained, int) else range(trained[0], trained[1] + 1)):
+    for number in numbers(args, saved):
         venv = make_task_vec_env(
             facts["task"], facts["observation"], 50, args.seed, facts["model"], num_objects=number, mode=args.mode
         )
@@ -84,6 +100,35 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
         )
     env_id = f"LAVAE/{facts['task']}-v0"
     return {"env": env_id, "observation": facts["observation"], "mode": args.mode, "results": rows}
+
+
+def record(args: argparse.Namespace, saved: SavedAgent) -> None:
+    """Writes a few episodes of each number of objects; tokens of LAVAE are drawn over the frames."""
+    task, observation = saved.facts["task"], saved.facts["observation"]
+    frames: list[tuple[Picture, int]] = []
+    for number in numbers(args, saved):
+        view = "oracle" if observation == "oracle" else "pixels"
+        env: gym.Env[Any, Any] = gym.make(
+            f"LAVAE/{task}-v0", num_objects=number, mode=args.mode, observation=view, render_mode="rgb_array"
+        )
+        if observation == "lavae":
+            env = LAVAEObservation(env, saved.facts["model"] or TASKS[task][2], render_objects=True)
+        for episode in range(VIDEO_EPISODES):
+            seen, _ = env.reset(seed=args.seed + episode)
+            over = False
+            while not over:
+                frames.append((picture(env), 1))
+                action, _ = saved.agent.predict(seen, deterministic=True)
+                seen, _, terminated, truncated, _ = env.step(action)
+                over = terminated or truncated
+            frames.append((picture(env), 8))
+    write_gif(args.video, frames, fps=6)
+
+
+def picture(env: gym.Env[Any, Any]) -> Picture:
+    """What the environment renders."""
+    rendered: Any = env.render()
+    return rendered
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 The rule is that of ``lavae_rl.scenes.sample_scenes``.
 """
 
+from collections import deque
 from collections.abc import Sequence
 
 import cv2
@@ -13,6 +14,8 @@ Box = Sequence[int]
 """(top, left, bottom, right) to be kept apart, relative to a sprite's centre."""
 
 Location = tuple[int, int]
+Placed = tuple[Location, Box]
+"""A sprite that stands somewhere."""
 
 _TRIES_PER_OBJECT = 16
 _TRIES_PER_SCENE = 500
@@ -77,8 +80,8 @@ class Lattice:
     def __init__(self, start: Location, box: Box, low: Location, high: Location, step: int) -> None:
         self._first = [least + (at - least) % step for at, least in zip(start, low, strict=True)]
         self._shape = tuple((most - first) // step + 1 for most, first in zip(high, self._first, strict=True))
-        self.start = tuple((at - first) // step for at, first in zip(start, self._first, strict=True))
         self._box, self._step = box, step
+        self.start = self.index(start)
 
     def near(self, location: Location, box: Box) -> tuple[slice, slice]:
         """The places that are too close to another sprite, as rows and columns of the lattice."""
@@ -89,16 +92,36 @@ class Lattice:
             spans.append(slice(max(0, after // self._step + 1), max(0, -(-before // self._step))))
         return spans[0], spans[1]
 
-    def free(self, obstacles: Sequence[tuple[Location, Box]]) -> Bool[np.ndarray, "rows columns"]:
+    def free(self, obstacles: Sequence[Placed]) -> Bool[np.ndarray, "rows columns"]:
         """The places that are close to no obstacle."""
         free = np.ones(self._shape, bool)
         for location, box in obstacles:
             free[self.near(location, box)] = False
         return free
 
-    def reachable(self, obstacles: Sequence[tuple[Location, Box]]) -> Bool[np.ndarray, "rows columns"]:
+    def index(self, location: Location) -> tuple[int, int]:
+        """The place at a location."""
+        row, column = location
+        return (row - self._first[0]) // self._step, (column - self._first[1]) // self._step
+
+    def reachable(self, obstacles: Sequence[Placed]) -> Bool[np.ndarray, "rows columns"]:
         """The places to which there is a way from the start, past the obstacles."""
-        regions: Int[np.ndarray, "rows columns"] = cv2.connectedComponents(
-            self.free(obstacles).astype(np.uint8), connectivity=4
-        )[1]
+        regions = cv2.connectedComponents(self.free(obstacles).astype(np.uint8), connectivity=4)[1]
         return regions == regions[self.start]
+
+    def moves(self, obstacles: Sequence[Placed], goals: Sequence[Placed]) -> Int[np.ndarray, "rows columns"]:
+        """For every place, how many moves lead to a place too close to a goal; -1 where there is no way."""
+        free = np.pad(self.free(obstacles), 1)  # the edge is in nobody's way, but nobody gets past it
+        moves = np.full(free.shape, -1)
+        for location, box in goals:
+            moves[1:-1, 1:-1][self.near(location, box)] = 0
+        moves[~free] = -1
+        queue = deque(map(tuple, np.argwhere(moves == 0).tolist()))
+        steps, ways = moves.tolist(), free.tolist()
+        while queue:
+            row, column = queue.popleft()
+            for place in ((row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1)):
+                if ways[place[0]][place[1]] and steps[place[0]][place[1]] < 0:
+                    steps[place[0]][place[1]] = steps[row][column] + 1
+                    queue.append(place)
+        return np.array(steps)[1:-1, 1:-1]

@@ -46,8 +46,8 @@ class ObjectGoalEnv(SpriteEnv):
     Pixels, `Box(0, 255, (64, 64, 3), uint8)`, or the true state as tokens; see `SpriteEnv`.
 
     ## Rewards
-    1 for the green square, otherwise 0. With `reward="shaped"`, added to that, the decrease of the distance to it, in
-    canvas diagonals.
+    1 for the green square, otherwise 0. With `reward="shaped"`, added to that, the
+    decrease of the number of moves to it, past the others, divided by the height and width of the canvas in moves.
 
     ## Starting state
     4 objects (`num_objects`), anywhere without overlap, the green square within reach.

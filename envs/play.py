@@ -13,25 +13,25 @@ import argparse
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import gymnasium as gym
 import numpy as np
-from jaxtyping import UInt8
 from rich.console import Console
 from rich.markup import escape
 
+from lavae_rl.evaluation.animation import write_gif
 from lavae_rl.registration import TASKS, task_name
+from lavae_rl.shapes import Picture
 
 from .push import GOAL, Push
 from .scripted import ScriptedPolicy
 from .simulation import Simulation
 from .sprite_env import RENDER_SIZE, has_screen
 
-Picture = UInt8[np.ndarray, "height width 3"]
 Input = int | tuple[int, int]
 """Code of a key, or (x, y) of a click on the picture."""
 
@@ -170,22 +170,6 @@ def pictures(game: Game, policy: str, episodes: int, seed: int | None) -> Iterat
                 yield game.picture(), PAUSE
             game.step(action)
             yield game.picture(), END if game.over else PAUSE if game.points else 1
-
-
-def write_gif(file: Path, frames: Iterable[tuple[Picture, int]], fps: float) -> None:
-    """Writes an animated GIF that repeats forever, each picture seen for its number of frames.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    shown, counts = zip(*frames, strict=True)
-    animation = cv2.Animation()
-    animation.frames = [cv2.cvtColor(picture, cv2.COLOR_RGB2BGR) for picture in shown]
-    animation.durations = [10 * round(100 * count / fps) for count in counts]  # in ms, of which a GIF knows tens
-    # Without dithering and with a palette of the pictures' own colours, up to 256 of them stay what they are.
-    exact = [cv2.IMWRITE_GIF_DITHER, 3, cv2.IMWRITE_GIF_QUALITY, 8]
-    _, encoded = cv2.imencodeanimation(".gif", animation, exact)
-    file.write_bytes(encoded.tobytes())
 
 
 class Window:

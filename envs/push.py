@@ -13,7 +13,10 @@ GOAL = 12
 """Side of the goal in pixels: where the centre of the target has to be."""
 
 _FREE = 14
-"""Pixels that the target starts away from the right and bottom edges of its reach: room to get behind it."""
+"""Pixels that the target starts away from the right and bottom edges of its reach: room to get behind it. No other
+object stands above and to the left of a point so far below and to the right of it."""
+
+_LAYOUTS = 5_000
 
 
 class Push(ObjectGoal):
@@ -31,11 +34,17 @@ class Push(ObjectGoal):
                 f"expected a canvas of at least {self.bank.size + GOAL + _FREE + 1} px a side, got {canvas_size}"
             )
         target = int((roles == RIGHT).argmax())
-        while True:
+        for _ in range(_LAYOUTS):
             locations = super().place(rng, sprites, roles, canvas_size)
             row, column = locations[target]
-            if row <= high[0] - _FREE and column <= high[1] - _FREE and max(row, column) > low[0] + GOAL:
+            others = [location for slot, location in enumerate(locations) if slot not in (0, target)]
+            clear = all(other[0] > row + _FREE or other[1] > column + _FREE for other in others)
+            if row <= high[0] - _FREE and column <= high[1] - _FREE and max(row, column) > low[0] + GOAL and clear:
                 return locations
+        raise ValueError(
+            f"found no layout of {len(sprites) - 1} objects on a canvas of {canvas_size[0]} x {canvas_size[1]} pixels "
+            "that leaves the target a way to the corner; ask for fewer objects or a larger canvas"
+        )
 
     def step(self, world: World, actions: np.ndarray) -> tuple[Batch, Ended, Ended]:
         """Moves the agents, and what they push; nothing is ever failed."""
@@ -99,8 +108,8 @@ class PushEnv(SpriteEnv):
     square to the corner, and half that of the distance from the agent to the green square, in canvas diagonals.
 
     ## Starting state
-    2 objects (`num_objects`), anywhere without overlap, the green square outside the goal and away from the other
-    edges.
+    2 objects (`num_objects`), anywhere without overlap, the green square outside the goal, away from the other edges,
+    and with no other object between it and the corner.
 
     ## Held out
     With `mode="test"`, all objects but the green square have looks (shape and colour) that training never shows:

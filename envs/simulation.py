@@ -62,6 +62,7 @@ class Simulation:
             total=np.ones(num_envs, np.int64),
             hand=np.zeros((num_envs, 2)),
             bank=task.bank,
+            ways=np.full(num_envs, None),
         )
 
     def space(self) -> "spaces.Space[Any]":
@@ -111,15 +112,15 @@ class Simulation:
 def _object_range(task: Task, num_objects: int | Sequence[int] | None) -> tuple[int, int]:
     if num_objects is None:
         num_objects = task.default_objects
-    low, high = (num_objects, num_objects) if isinstance(num_objects, int) else tuple(num_objects)
+    pair = [num_objects] * 2 if isinstance(num_objects, int) else list(num_objects)
     most = np.inf if task.most_objects is None else task.most_objects
-    if not task.fewest_objects <= low <= high <= most:
+    if len(pair) != 2 or not task.fewest_objects <= pair[0] <= pair[1] <= most:
         limit = "" if task.most_objects is None else f" and at most {most}"
         raise ValueError(
             f"expected num_objects as a number or a pair (low, high), of at least {task.fewest_objects}{limit}, got "
             f"{num_objects}"
         )
-    return low, high
+    return pair[0], pair[1]
 
 
 def _canvas_size(task: Task, canvas_size: Sequence[int]) -> tuple[int, int]:

@@ -167,9 +167,30 @@ class AgentTask(Task):
         """Whether the agent has a way to each right object. Right objects vanish, so only wrong ones are in the way."""
         boxes = grown_boxes(self.bank, sprites).tolist()
         lattice = Lattice(locations[0], boxes[0], *self.reach(canvas_size), STEP)
-        objects = list(zip(locations, boxes, roles.tolist(), strict=True))
-        reachable = lattice.reachable([(location, box) for location, box, role in objects if role == WRONG])
-        return all(reachable[lattice.near(location, box)].any() for location, box, role in objects if role == RIGHT)
+        placed = list(zip(locations, boxes, strict=True))
+        reachable = lattice.reachable([placed[slot] for slot in np.flatnonzero(roles == WRONG)])
+        return all(reachable[lattice.near(*placed[slot])].any() for slot in np.flatnonzero(roles == RIGHT))
+
+    def potential(self, world: World) -> Batch:
+        """As for all tasks, but with the number of moves to the nearest right object, past the wrong ones.
+
+        A potential of plain distances teaches agents to walk into whatever is in their way.
+        """
+        left = world.right.sum(axis=1)
+        away = np.array([self._away(world, env) if left[env] else 0.0 for env in range(len(left))])
+        return -np.where(left > 0, left - 1 + away, 0) / world.total
+
+    def _away(self, world: World, env: int) -> float:
+        """Moves that are left, as a share of the lattice's height and width."""
+        locations = [(row, column) for row, column in world.scenes.location[env].tolist()]
+        if world.ways[env] is None:
+            placed, role = list(zip(locations, world.box[env].tolist(), strict=True)), world.role[env]
+            lattice = Lattice(*placed[0], *self.reach(world.scenes.canvas_size), STEP)
+            obstacles = [placed[slot] for slot in np.flatnonzero(role == WRONG)]
+            goals = [placed[slot] for slot in np.flatnonzero(role == RIGHT)]
+            world.ways[env] = lattice, lattice.moves(obstacles, goals)
+        lattice, moves = world.ways[env]
+        return min(1.0, moves[lattice.index(locations[0])] / sum(moves.shape))
 
 
 def check_moves(actions: np.ndarray) -> None:

@@ -33,6 +33,7 @@ class World:
         total: (batch,), number of right objects at the start of the episode.
         hand: (batch, 2), (row, column) in pixels of the agent, or of the place pointed at.
         bank: the sprites.
+        ways: (batch,), for the tasks to remember what a scene's ways are; forgotten when its objects change.
     """
 
     scenes: Scenes
@@ -41,6 +42,7 @@ class World:
     total: Int[np.ndarray, " batch"]
     hand: Points
     bank: SpriteBank
+    ways: np.ndarray
 
     @property
     def right(self) -> Mask:
@@ -69,6 +71,7 @@ class World:
         self.role[env], self.role[env, :used] = ABSENT, roles
         self.box[env, :used] = grown_boxes(self.bank, sprites)
         self.total[env] = (roles == RIGHT).sum()
+        self.ways[env] = None
 
     def remove(self, gone: Mask) -> None:
         """Takes objects away; those behind them move up."""
@@ -80,6 +83,7 @@ class World:
         for values in (self.scenes.sprite_index, self.role, self.scenes.location, self.box):
             values[rows] = values[rows[:, None], order]
         self.scenes.count[rows] -= gone[rows].sum(axis=1)
+        self.ways[rows] = None
 
     def distance(self, wanted: Mask) -> Float[np.ndarray, " batch"]:
         """Distance from the hand to the nearest wanted object, in canvas diagonals; 0 where there is none."""

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
 Frames = UInt8[np.ndarray, "batch height width channels"]
+Picture = UInt8[np.ndarray, "rows columns 3"]
 Patches = UInt8[np.ndarray, "sprites size size channels"]
 Boxes = Int[np.ndarray, "sprites 4"]
 Counts = Int[np.ndarray, " batch"]

@@ -19,7 +19,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from lavae_rl.datasets import POOLS, SPLITS, SceneDataset, load_dataset, load_npz, save_npz
-from lavae_rl.evaluation.figures import Picture, mark_centres, save_png
+from lavae_rl.evaluation.figures import mark_centres, save_png
+from lavae_rl.shapes import Picture
 
 _PREVIEW_COLUMNS = 4
 

@@ -107,6 +107,17 @@ def test_registering_again_changes_nothing_and_warns_of_nothing():
     assert len(gym.registry) == len(before)
 
 
+@pytest.mark.parametrize("name", ["OddOneOut", "LAVAE/OddOneOut-v0", "lavae_rl:LAVAE/OddOneOut-v0"])
+def test_a_task_is_known_by_its_name_and_by_its_id(name):
+    assert registration.task_name(name) == "OddOneOut"
+
+
+@pytest.mark.parametrize("name", ["OddOneOutTokens", "LAVAE/OddOneOut-v1", "CartPole-v1"])
+def test_a_task_that_does_not_exist_is_refused(name):
+    with pytest.raises(ValueError, match=f"expected one of LAVAE/ObjectGoal-v0, .*, got '{name}'"):
+        registration.task_name(name)
+
+
 def _idle(env, frame):
     """An action that touches nothing: stay, or point as far from all sprites as can be."""
     if isinstance(env.action_space, gym.spaces.Discrete):

@@ -7,12 +7,10 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lavae_rl.model.lavae import LAVAE
-from lavae_rl.shapes import Frames
+from lavae_rl.shapes import Frames, Picture
 
 _ZOOM, _MARGIN = 3, 4
 _MARK_COLOR = (255, 160, 0)
-
-Picture = UInt8[np.ndarray, "rows columns 3"]
 
 
 def reconstruction_figure(model: LAVAE, frames: Frames) -> Picture:

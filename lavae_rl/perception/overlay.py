@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from lavae_rl.evaluation.figures import Picture
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.objects import Objects
+from lavae_rl.shapes import Picture
 
 _COLOR = (255, 160, 0)
 _TILE = 48

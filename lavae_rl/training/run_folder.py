@@ -19,9 +19,10 @@ from typing import Any
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from lavae_rl.evaluation.figures import Picture, save_png
+from lavae_rl.evaluation.figures import save_png
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.pretrained import CONFIG_FILE
+from lavae_rl.shapes import Picture
 
 CHECKPOINT_FILE, METRICS_FILE, FIGURES_FOLDER = "checkpoint.pt", "metrics.csv", "figures"
 

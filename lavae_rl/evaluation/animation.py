@@ -1,0 +1,24 @@
+"""Animated pictures as files."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+
+from lavae_rl.shapes import Picture
+
+
+def write_gif(file: Path, frames: Iterable[tuple[Picture, int]], fps: float) -> None:
+    """Writes an animated GIF that repeats forever, each picture seen for its number of frames.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    shown, counts = zip(*frames, strict=True)
+    animation = cv2.Animation()
+    animation.frames = [cv2.cvtColor(picture, cv2.COLOR_RGB2BGR) for picture in shown]
+    animation.durations = [10 * round(100 * count / fps) for count in counts]  # in ms, of which a GIF knows tens
+    # Without dithering and with a palette of the pictures' own colours, up to 256 of them stay what they are.
+    exact = [cv2.IMWRITE_GIF_DITHER, 3, cv2.IMWRITE_GIF_QUALITY, 8]
+    _, encoded = cv2.imencodeanimation(".gif", animation, exact)
+    file.write_bytes(encoded.tobytes())
