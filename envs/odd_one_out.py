@@ -1,7 +1,8 @@
 """OddOneOut: go to the object that differs."""
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
-from jaxtyping import Bool, Int
 
 from lavae_rl.sprites import ANGLES
 
@@ -10,13 +11,12 @@ from .sprite_env import SpriteEnv, SpriteVectorEnv
 from .task import AgentTask, roles_of
 from .world import Sprites
 
-_NUMBER = LOOKS.max(axis=0) + 1
+Look = tuple[int, int]
+"""Shape and colour."""
+
+_HELD_OUT: set[Look] = {(shape, color) for shape, color in LOOKS[HELD_OUT].tolist()}
+_NUMBER: list[int] = (LOOKS.max(axis=0) + 1).tolist()
 """How many shapes and colours there are."""
-
-_IS_HELD_OUT = HELD_OUT.reshape(_NUMBER)
-
-_TRIES = 16
-"""Scenes are drawn so many at a time, until one is allowed."""
 
 
 class OddOneOut(AgentTask):
@@ -38,58 +38,62 @@ class OddOneOut(AgentTask):
     def draw(self, rng: np.random.Generator, num_objects: int) -> tuple[Sprites, Sprites]:
         """One odd object and the others, all of one size."""
         choose = _odd_object if self._variant == "object" else _odd_property
-        while True:
-            tried = choose(rng, num_objects)
-            allowed = self._allowed(tried)
-            if allowed.any():
-                look = tried[allowed.argmax()]
-                break
+        uniform = _uniforms(rng)
+        looks = choose(uniform, num_objects)
+        while not self._allowed(looks):
+            looks = choose(uniform, num_objects)
+        look = np.array(looks)
         order = rng.permutation(num_objects)  # the odd one was first
         angle = rng.integers(len(ANGLES), size=num_objects)
         sprites = sprite(look[order, 0], int(rng.integers(*self.scales)), angle, look[order, 1])
         return np.concatenate([[AGENT], sprites]), roles_of(order == 0, neutral_first=True)
 
-    def _allowed(self, look: Int[np.ndarray, "tries objects 2"]) -> Bool[np.ndarray, " tries"]:
+    def _allowed(self, looks: list[Look]) -> bool:
         """In training, no look is held out; in testing, that of the odd one is."""
-        held_out = _IS_HELD_OUT[look[..., 0], look[..., 1]]
-        return held_out[:, 0] if self.mode == "test" else ~held_out.any(axis=1)
+        return looks[0] in _HELD_OUT if self.mode == "test" else _HELD_OUT.isdisjoint(looks)
 
     def chance(self, num_objects: int) -> float:
         """One of the objects is right."""
         return 1 / num_objects
 
 
-def _odd_object(rng: np.random.Generator, num_objects: int) -> Int[np.ndarray, "tries objects 2"]:
+def _uniforms(rng: np.random.Generator) -> Iterator[float]:
+    """Numbers in [0, 1), drawn many at a time: looks are tried until they are allowed, and calls of NumPy add up."""
+    while True:
+        yield from rng.random(64).tolist()
+
+
+def _odd_object(uniform: Iterator[float], num_objects: int) -> list[Look]:
     """Equal looks, but the first one's shape or colour."""
-    look = np.repeat(LOOKS[rng.integers(len(LOOKS), size=(_TRIES, 1))], num_objects, axis=1)
-    changed = rng.integers(2, size=_TRIES)
-    # Any other value: between 1 and (number - 1) further on.
-    number = _NUMBER[changed]
-    further = 1 + (rng.random(_TRIES) * (number - 1)).astype(np.int64)
-    tries = np.arange(_TRIES)
-    look[tries, 0, changed] = (look[tries, 0, changed] + further) % number
-    return look
+    common = [int(next(uniform) * number) for number in _NUMBER]
+    odd = common.copy()
+    changed = int(next(uniform) * 2)
+    # Any other value: from 1 to (number - 1) further on.
+    odd[changed] = (odd[changed] + 1 + int(next(uniform) * (_NUMBER[changed] - 1))) % _NUMBER[changed]
+    return [(odd[0], odd[1])] + [(common[0], common[1])] * (num_objects - 1)
 
 
-def _odd_property(rng: np.random.Generator, num_objects: int) -> Int[np.ndarray, "tries objects 2"]:
+def _odd_property(uniform: Iterator[float], num_objects: int) -> list[Look]:
     """The first one's shape or colour is unique; every other shape and colour occurs at least twice."""
-    look = np.empty((_TRIES, num_objects, 2), np.int64)
-    unique = rng.integers(2, size=_TRIES)
-    for attribute, number in enumerate(_NUMBER):
-        values = rng.random((_TRIES, number)).argsort(axis=1)
-        alone = np.concatenate([np.zeros((_TRIES, 1), int), 1 + _groups(rng, num_objects - 1, number - 1)], axis=1)
-        group = np.where((unique == attribute)[:, None], alone, _groups(rng, num_objects, number))
-        look[:, :, attribute] = np.take_along_axis(values, group, axis=1)
-    return look
+    unique = int(next(uniform) * 2)
+    shape, color = (_values(uniform, num_objects, number, unique == i) for i, number in enumerate(_NUMBER))
+    return list(zip(shape, color, strict=True))
 
 
-def _groups(rng: np.random.Generator, size: int, most: int) -> Int[np.ndarray, "tries size"]:
-    """Members of groups of two or more: of two groups or more where there is room, and of at most ``most``."""
-    most = min(size // 2, most)
-    number = rng.integers(min(2, most), most + 1, size=(_TRIES, 1))
-    member = np.arange(size)
-    group = np.where(member < 2 * number, member % number, (rng.random((_TRIES, size)) * number).astype(np.int64))
-    return rng.permuted(group, axis=1)
+def _values(uniform: Iterator[float], size: int, number: int, first_alone: bool) -> list[int]:
+    """Values of one attribute: each twice or more, two of them or more where there is room; or the first one's once."""
+    values = _shuffled(uniform, range(number))
+    alone = [values.pop()] if first_alone else []
+    size -= len(alone)
+    most = min(size // 2, len(values))
+    least = min(2, most)
+    groups = least + int(next(uniform) * (most + 1 - least))
+    rest = [int(next(uniform) * groups) for _ in range(size - 2 * groups)]
+    return alone + [values[group] for group in _shuffled(uniform, [*range(groups), *range(groups), *rest])]
+
+
+def _shuffled(uniform: Iterator[float], items: Sequence[int]) -> list[int]:
+    return [item for _, item in sorted((next(uniform), item) for item in items)]
 
 
 class OddOneOutEnv(SpriteEnv):

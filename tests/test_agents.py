@@ -65,8 +65,8 @@ def test_a_missing_run_is_refused(tmp_path):
 
 
 def test_ppo_learns_a_small_task_from_the_true_state():
-    preset = dataclasses.replace(PRESETS["ObjectGoal"], num_objects=2, num_envs=32, rollout=32, arch="deepsets")
-    venv = make_task_vec_env("ObjectGoal", "oracle", 32, seed=0, num_objects=2, reward="shaped", canvas_size=(48, 48))
+    preset = dataclasses.replace(PRESETS["ObjectGoal"], num_objects=2, num_envs=64)
+    venv = make_task_vec_env("ObjectGoal", "oracle", 64, seed=0, num_objects=2, reward="shaped", canvas_size=(48, 48))
     agent = make_agent("ppo", "oracle", preset, venv, seed=0)
     agent.learn(50_000)
     test = make_task_vec_env("ObjectGoal", "oracle", 50, seed=1_000, num_objects=2, canvas_size=(48, 48))

@@ -14,15 +14,15 @@ class Preset:
     """Objects in training, or an inclusive range."""
     reward: str = "shaped"
     """"sparse" or "shaped"."""
-    num_envs: int = 64
+    num_envs: int = 256
     """Environments side by side."""
-    rollout: int = 64
+    rollout: int = 16
     """Steps of each environment between updates."""
     batch_size: int = 256
     """Transitions per gradient step."""
-    epochs: int = 8
+    epochs: int = 4
     """Passes over a rollout."""
-    learning_rate: float = 7e-4
+    learning_rate: float = 1e-3
     """Of Adam, falling linearly to 0."""
     gamma: float = 0.97
     """Discount."""
