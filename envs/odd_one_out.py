@@ -34,6 +34,7 @@ class OddOneOut(AgentTask):
         if variant not in ("object", "property"):
             raise ValueError(f'expected variant "object" or "property", got {variant!r}')
         self._variant = variant
+        self.default_objects = 5 if variant == "property" else 4  # of 4, the others would be much alike
 
     def draw(self, rng: np.random.Generator, num_objects: int) -> tuple[Sprites, Sprites]:
         """One odd object and the others, all of one size."""

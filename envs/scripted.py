@@ -41,8 +41,8 @@ class ScriptedPolicy:
         world = self._simulation.world
         state = _key(world.scenes.location[env], world.scenes.sprite_index[env])
         if state not in self._plans[env]:
-            self._plans[env] = _plan(self._simulation, env)
-        return self._plans[env].get(state, 0)
+            self._plans[env] = {state: 0, **_plan(self._simulation, env)}  # where there is no way, to stay
+        return self._plans[env][state]
 
 
 def _key(locations: np.ndarray, sprites: np.ndarray) -> bytes:

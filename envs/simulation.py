@@ -112,7 +112,7 @@ class Simulation:
 def _object_range(task: Task, num_objects: int | Sequence[int] | None) -> tuple[int, int]:
     if num_objects is None:
         num_objects = task.default_objects
-    pair = [num_objects] * 2 if isinstance(num_objects, int) else list(num_objects)
+    pair = [num_objects] * 2 if isinstance(num_objects, int | np.integer) else list(num_objects)
     most = np.inf if task.most_objects is None else task.most_objects
     if len(pair) != 2 or not task.fewest_objects <= pair[0] <= pair[1] <= most:
         limit = "" if task.most_objects is None else f" and at most {most}"

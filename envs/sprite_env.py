@@ -173,7 +173,14 @@ class SpriteVectorEnv(VectorEnv):
         return self.simulation.observe(), {}
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Steps all environments; what is done begins anew as the autoreset mode says."""
+        """Steps all environments; what is done begins anew as the autoreset mode says.
+
+        Raises:
+            ResetNeeded: before the first reset.
+            ValueError: an environment is done and nobody has reset it (mode DISABLED), or an action that is none.
+        """
+        if not self.simulation.world.scenes.count.all():
+            raise gym.error.ResetNeeded("cannot step an environment before its first reset: call reset first")
         ended = self._done.copy()
         if self._mode == AutoresetMode.DISABLED and ended.any():
             raise ValueError(

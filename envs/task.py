@@ -38,7 +38,7 @@ class Task(ABC):
     """
 
     data_set: ClassVar[str]
-    default_objects: ClassVar[int] = 4
+    default_objects: int = 4
     fewest_objects: ClassVar[int] = 1
     most_objects: ClassVar[int | None] = None
     first_location: ClassVar[tuple[int, int] | None] = None

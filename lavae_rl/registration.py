@@ -8,7 +8,7 @@ _SHAPES, _DIGITS = ("multi-dsprites", 100), ("multi-mnist-10k", 50)
 TASKS = {
     "ObjectGoal": ("object_goal:ObjectGoal", {}, *_SHAPES),
     "OddOneOut": ("odd_one_out:OddOneOut", {}, *_SHAPES),
-    "OddOneOutProperty": ("odd_one_out:OddOneOut", {"variant": "property", "num_objects": 5}, *_SHAPES),
+    "OddOneOutProperty": ("odd_one_out:OddOneOut", {"variant": "property"}, *_SHAPES),
     "Push": ("push:Push", {}, *_SHAPES),
     "Collect": ("collect:Collect", {}, *_SHAPES),
     "Largest": ("largest:Largest", {}, *_SHAPES),

@@ -64,10 +64,12 @@ def test_a_missing_run_is_refused(tmp_path):
         find_run("bundled:Chess")
 
 
-def test_ppo_learns_a_small_task_from_the_true_state():
-    preset = dataclasses.replace(PRESETS["ObjectGoal"], num_objects=2, num_envs=64)
-    venv = make_task_vec_env("ObjectGoal", "oracle", 64, seed=0, num_objects=2, reward="shaped", canvas_size=(48, 48))
+def test_ppo_solves_a_small_task_from_the_true_state():
+    preset = dataclasses.replace(PRESETS["ObjectGoal"], arch="deepsets")
+    small: dict[str, Any] = {"num_objects": 1, "canvas_size": (48, 48), "max_episode_steps": 10}
+    venv = make_task_vec_env("ObjectGoal", "oracle", 64, seed=0, reward="shaped", **small)
+    test = make_task_vec_env("ObjectGoal", "oracle", 50, seed=1_000, **small)
     agent = make_agent("ppo", "oracle", preset, venv, seed=0)
-    agent.learn(50_000)
-    test = make_task_vec_env("ObjectGoal", "oracle", 50, seed=1_000, num_objects=2, canvas_size=(48, 48))
-    assert success_rate(agent.predict, test, 200).rate > 0.8  # chance is 0.5
+    assert success_rate(agent.predict, test, 200).rate < 0.5
+    agent.learn(12_000)
+    assert success_rate(agent.predict, test, 200).rate > 0.9

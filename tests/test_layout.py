@@ -113,7 +113,34 @@ def test_free_and_reachable_places_are_those_of_a_search_step_by_step():
         reachable = lattice.reachable(obstacles)
         assert {tuple(place) for place in np.argwhere(reachable).tolist()} == reached
         walled += len(reached) < np.sum(free)
+        assert lattice.index(places[-1][-1]) == (len(places) - 1, len(places[0]) - 1)
     assert walled >= 5
+
+
+def test_moves_are_counted_along_the_shortest_way_to_any_goal_and_past_all_obstacles():
+    rng = np.random.default_rng(2)
+    nowhere, longest = 0, 0
+    for _ in range(40):
+        box = _random_box(rng)
+        sprites = [((int(rng.integers(3, 28)), int(rng.integers(5, 34))), _random_box(rng)) for _ in range(10)]
+        goals, obstacles = sprites[:2], sprites[2:]
+        places = _places((10, 11), (3, 5), (27, 33), 3)
+        meet = [
+            [[any(_meet(place, box, at, other) for at, other in some) for place in row] for row in places]
+            for some in (goals, obstacles)
+        ]
+        goal, free = np.array(meet[0]), ~np.array(meet[1])
+        expected = np.where(goal & free, 0, -1)
+        for moves in range(goal.size):
+            last = np.pad(expected == moves, 1)
+            beside = last[:-2, 1:-1] | last[2:, 1:-1] | last[1:-1, :-2] | last[1:-1, 2:]
+            expected[beside & free & (expected < 0)] = moves + 1
+        lattice = layout.Lattice((10, 11), box, (3, 5), (27, 33), 3)
+        np.testing.assert_array_equal(lattice.moves(obstacles, goals), expected)
+        nowhere += (expected[free] < 0).any()
+        longest = max(longest, expected.max())
+    assert nowhere >= 5
+    assert longest >= 10
 
 
 def test_places_near_a_sprite_are_those_that_meet_it_even_at_the_border():

@@ -39,20 +39,20 @@ def test_the_odd_object_differs_in_shape_or_colour_and_all_others_are_alike(num_
 
 
 @pytest.mark.parametrize("mode", ["train", "test"])
-@pytest.mark.parametrize("num_objects", [3, 4, 7])
+@pytest.mark.parametrize("num_objects", [3, 4, 5, 7])
 def test_one_shape_or_one_colour_is_unique_and_all_others_are_not(num_objects, mode):
     kinds: Counter[int] = Counter()
-    most = 0
     for looks, right in _draws("property", mode, num_objects):
         numbers = [Counter(values) for values in zip(*looks, strict=True)]
         unique = [(kind, value) for kind in (0, 1) for value, number in numbers[kind].items() if number == 1]
         ((kind, value),) = unique
         assert [look[kind] for look in looks].index(value) == right
         kinds[kind] += 1
-        most = max(most, len(set(looks[:right] + looks[right + 1 :])))
+        # The others differ in both as well, where they are enough to be two pairs.
+        assert len(numbers[kind]) - 1 >= min(2, (num_objects - 1) // 2)
+        assert len(numbers[1 - kind]) >= min(2, num_objects // 2)
     assert set(kinds) == {0, 1}
     assert min(kinds.values()) > 15
-    assert most >= (1 if num_objects == 3 else 2)  # the others differ among themselves as well
 
 
 @pytest.mark.parametrize("variant", ["object", "property"])

@@ -70,8 +70,8 @@ def _error(capsys, *argv):
 @pytest.mark.parametrize("name", ["Push", "LAVAE/Push-v0"])
 def test_a_recording_has_a_picture_per_state_in_true_colours(name, tmp_path):
     file = tmp_path / "push.gif"
-    play.main([name, "--record", str(file), "--episodes", "2", "--seed", "7", "--fps", "10"])
-    steps, scenes = zip(*(_steps("Push", seed) for seed in (7, 8)), strict=True)
+    play.main([name, "--record", str(file), "--episodes", "2", "--seed", "5", "--fps", "10"])
+    steps, scenes = zip(*(_steps("Push", seed) for seed in (5, 6)), strict=True)
     shown, times = _read(file)
     assert len(shown) == 2 + sum(steps)
     assert times == [t for n in steps for t in [600] + [100] * (n - 1) + [1200]]
@@ -122,10 +122,10 @@ def test_options_reach_the_environment_and_tokens_are_drawn_in_full_size(tmp_pat
 
 @pytest.mark.parametrize("keys", [(UP, DOWN, LEFT, RIGHT), b"wsad", b"WSAD"], ids=str)
 def test_keys_move_the_agent_and_q_quits(keys):
-    start = np.array(_agent(_play("OddOneOut", seed=3)[0]))
+    start = np.array(_agent(_play("OddOneOut", seed=1)[0]))
     for key, move in zip(keys, ([-4, 0], [4, 0], [0, -4], [0, 4]), strict=True):
-        assert _agent(_play("OddOneOut", key, seed=3)[0]) == (start + move).tolist()
-    game, shown = _play("OddOneOut", SPACE, ord("x"), -1, (200, 200), seed=3)
+        assert _agent(_play("OddOneOut", key, seed=1)[0]) == (start + move).tolist()
+    game, shown = _play("OddOneOut", SPACE, ord("x"), -1, (200, 200), seed=1)
     assert _agent(game) == start.tolist()
     assert [title for title, _ in shown] == ["OddOneOut: 0 / 0"] * 5
 
@@ -137,13 +137,13 @@ def test_an_episode_that_is_over_waits_for_space_and_r_begins_a_new_one_at_once(
     while not game.over:
         keys.append([SPACE, UP, DOWN, LEFT, RIGHT][policy()[0]])
         game.step(policy()[0])
-    game, shown = _play("Largest", *keys, UP, LEFT, seed=3)
+    game, shown = _play("Largest", *keys, UP, LEFT, seed=1)
     assert [title for title, _ in shown[-3:]] == ["Largest: 1 / 1 - success, space or click: next"] * 3
     assert [_edge(picture) for _, picture in shown[-4:]] == [GREY, GREEN, GREEN, GREEN]
     for given in (SPACE, ord("r"), (1, 1)):
-        game, shown = _play("Largest", *keys, given, seed=3)
+        game, shown = _play("Largest", *keys, given, seed=1)
         assert (shown[-1][0], _edge(shown[-1][1]), game.over) == ("Largest: 1 / 1", GREY, False)
-    game, shown = _play("Largest", ord("R"), seed=3)
+    game, shown = _play("Largest", ord("R"), seed=1)
     assert game.title == "Largest: 0 / 0"  # an episode that is not over does not count
     assert (shown[0][1] != shown[1][1]).any()
 

@@ -111,7 +111,7 @@ def test_a_shaped_push_is_worth_half_its_way_to_the_corner():
 
 @pytest.mark.parametrize("mode", ["train", "test"])
 @pytest.mark.parametrize("num_objects", [1, 4])
-def test_the_target_is_a_green_square_that_starts_outside_the_goal_with_room_behind_it(num_objects, mode):
+def test_the_target_is_a_green_square_that_starts_outside_the_goal_with_room_around_it(num_objects, mode):
     env = push.PushEnv(num_objects=num_objects, mode=mode)
     world, attributes = env.simulation.world, env.simulation.task.bank.attributes
     shown = set()
@@ -125,6 +125,8 @@ def test_the_target_is_a_green_square_that_starts_outside_the_goal_with_room_beh
         row, column = world.scenes.location[0, world.right[0].argmax()]
         assert max(row, column) > 9 + 12
         assert max(row, column) <= 55 - 14
+        others = world.scenes.location[0, world.role[0] == worlds.WRONG]
+        assert not ((others <= [row + 14, column + 14]).all(axis=1)).any()  # none is between it and the corner
         shown |= {look for look, role in zip(looks_there, world.role[0], strict=True) if role == worlds.WRONG}
     held_out = {tuple(look) for look in looks.looks("test").tolist()}
     assert shown <= held_out if mode == "test" else not shown & held_out

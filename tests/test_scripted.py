@@ -29,7 +29,10 @@ def _walk(env, limit=100):
     """Lets the policy act until the end: how many steps it took, and whether with success."""
     policy = ScriptedPolicy(env.simulation)
     for step in range(1, limit + 1):
-        _, _, terminated, _, info = env.step(policy()[0])
+        action = policy()[0]
+        _, _, terminated, _, info = env.step(action)
+        if np.all(action == 0):
+            return step, False  # it sees no way
         if terminated:
             return step, info["is_success"]
     return limit, False
@@ -37,10 +40,10 @@ def _walk(env, limit=100):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_it_nearly_always_succeeds(task):
-    episodes, expected = (10, 0.9) if task == "Push" else (30, 0.95)
+    expected = 0.9 if task == "Push" else 0.95  # it never moves another object out of the way
     envs = [_make(task, mode=mode) for mode in ("train", "test")]
     ends = []
-    for seed in range(episodes):
+    for seed in range(30):
         envs[seed % 2].reset(seed=seed)
         ends.append(_walk(envs[seed % 2])[1])
     assert np.mean(ends) >= expected
@@ -102,7 +105,8 @@ def test_it_pushes_around_another_object():
 def test_it_stays_where_there_is_no_way():
     env = _make("Push")
     _put(env, (30, 30), (worlds.RIGHT, (55, 55)))  # out of the corner nobody can push it
-    assert ScriptedPolicy(env.simulation)().tolist() == [0]
+    policy = ScriptedPolicy(env.simulation)
+    assert [policy().tolist() for _ in range(3)] == [[0]] * 3
 
 
 def test_it_points_at_the_centres_of_digits():

@@ -18,7 +18,7 @@ DEFAULT = {
     "MatchDigit": 4,
     "ObjectGoal": 4,
     "OddOneOut": 4,
-    "OddOneOutProperty": 4,
+    "OddOneOutProperty": 5,
     "Push": 2,
 }
 
@@ -111,8 +111,8 @@ def test_options_that_make_no_sense_are_refused(kind, task, options, message):
 
 
 def test_an_option_that_no_task_has_is_refused():
-    with pytest.raises(TypeError, match="varriant"):
-        envs.OddOneOutEnv(varriant="property")
+    with pytest.raises(TypeError, match="colour"):
+        envs.OddOneOutEnv(colour="property")
 
 
 def test_slots_matter_only_where_the_true_state_is_seen():

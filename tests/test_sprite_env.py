@@ -277,3 +277,8 @@ def test_linux_has_a_screen_where_a_display_is_named(system, display, expected, 
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sprite_env.sys, "platform", system)
     assert sprite_env.has_screen() is expected
+
+
+def test_a_vector_is_reset_before_its_first_step():
+    with pytest.raises(gym.error.ResetNeeded, match="call reset first"):
+        gym.make_vec("LAVAE/OddOneOut-v0", 2).step(np.zeros(2, int))

@@ -198,31 +198,45 @@ def test_a_scene_in_which_the_target_is_walled_in_is_laid_out_again(monkeypatch,
 @pytest.mark.parametrize("task", ["Collect", "Push"])
 def test_twelve_objects_are_a_scene_or_refused_before_long(task):
     env = _make(task, num_objects=12)
-    start = time.monotonic()
+    start = time.process_time()
     with suppress(ValueError):
-        env.reset(seed=4)
+        env.reset(seed=5)
         assert env.simulation.world.scenes.count[0] == 13
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
 
 
 def _potential(env):
-    """From -1 to 0, from the true state alone: what is left, and the way to the next."""
-    world, task = env.simulation.world, env.simulation.task
-    present = world.role[0] == worlds.RIGHT
-    if not present.any():
+    """From -1 to 0, from the true state alone: how many are left, and the moves to the nearest of them."""
+    world = env.simulation.world
+    scenes, role = world.scenes, world.role[0]
+    left = (role == worlds.RIGHT).sum()
+    if not left:
         return 0.0
-    places = world.scenes.location[0].astype(float)
-    if hasattr(task, "labels"):
-        label = np.where(present, task.labels[world.scenes.sprite_index[0]], 99)
-        nearest = [i for i in np.flatnonzero(present) if label[i] == label.min()]
-        gaps = np.hypot(*(places[nearest] - 31.5).T)  # the hand begins in the middle
-    else:
-        gaps = np.hypot(*(places[present] - places[0]).T)
-    return -(present.sum() - 1 + gaps.min() / np.hypot(64, 64)) / world.total[0]
+    agent, *objects = _lit_boxes(scenes, env.simulation.task.bank)
+
+    def touched(row, column):
+        """Roles of what the agent would leave less than two dark pixels to."""
+        top, left, bottom, right = (edge + by for edge, by in zip(agent, (row, column) * 2, strict=True))
+        return {
+            int(kind)
+            for (t, le, b, r), kind in zip(objects, role[1:], strict=True)
+            if t - 2 <= bottom and b + 2 >= top and le - 2 <= right and r + 2 >= left
+        }
+
+    start = scenes.location[0, 0].tolist()
+    known, fresh, moves = {(0, 0)}, [(0, 0)], 0
+    while not any(touched(*place) == {worlds.RIGHT} for place in fresh):
+        beside = {(r + by, c) for r, c in fresh for by in (-4, 4)} | {(r, c + by) for r, c in fresh for by in (-4, 4)}
+        inside = {(r, c) for r, c in beside if 9 <= start[0] + r <= 55 and 9 <= start[1] + c <= 55}
+        fresh = [place for place in inside - known if worlds.WRONG not in touched(*place)]
+        known |= inside
+        moves += 1
+    rows, columns = (len([at for at in range(9, 56) if (at - first) % 4 == 0]) for first in start)
+    return -(left - 1 + min(1, moves / (rows + columns))) / world.total[0]
 
 
-@pytest.mark.parametrize("task", [task for task in AGENTS if task != "Push"])
-def test_shaped_rewards_add_the_change_of_the_potential(task):
+@pytest.mark.parametrize("task", ["Collect", "Largest", "ObjectGoal", "OddOneOut"])
+def test_shaped_rewards_of_moves_add_the_change_of_the_potential(task):
     sparse, shaped = _make(task), _make(task, reward="shaped")
     shaped.action_space.seed(3)
     for env in (sparse, shaped):
@@ -230,7 +244,7 @@ def test_shaped_rewards_add_the_change_of_the_potential(task):
     potential = _potential(shaped)
     assert -1 < potential < 0
     added = []
-    for _ in range(100):
+    for _ in range(60):
         action = shaped.action_space.sample()
         (_, reward, over, *_), (_, more, *_) = sparse.step(action), shaped.step(action)
         after = _potential(shaped)

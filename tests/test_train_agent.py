@@ -14,7 +14,7 @@ SHORT = [
     "--arch",
     "deepsets",
     "--num-envs",
-    "4",
+    "16",
     "--eval-episodes",
     "50",
 ]

@@ -32,7 +32,8 @@ def make_world(bank):
             (64, 64),
         )
         role, box = np.full((num_envs, SLOTS), worlds.ABSENT), np.zeros((num_envs, SLOTS, 4), np.int64)
-        world = worlds.World(scenes, role, box, np.ones(num_envs, np.int64), np.zeros((num_envs, 2)), bank)
+        ways = np.full(num_envs, None)
+        world = worlds.World(scenes, role, box, np.ones(num_envs, np.int64), np.zeros((num_envs, 2)), bank, ways)
         for env in range(num_envs):
             world.begin(env, SPRITES, ROLES, PLACES)
         return world
@@ -86,6 +87,16 @@ def test_objects_behind_those_that_go_move_up(make_world):
         assert not values[~world.scenes.mask].any()
     np.testing.assert_array_equal(world.boxes()[1, :3], world.boxes()[0, left])
     assert world.total.tolist() == [2, 2, 2]
+
+
+def test_ways_are_forgotten_where_objects_change(make_world):
+    world = make_world(3)
+    world.ways[:] = "known"
+    gone = np.zeros((3, SLOTS), bool)
+    gone[1, 2] = True
+    world.remove(gone)
+    world.begin(2, SPRITES, ROLES, PLACES)
+    assert world.ways.tolist() == ["known", None, None]
 
 
 def test_boxes_are_those_of_the_lit_pixels_with_room_on_the_far_side(make_world, bank):

@@ -20,9 +20,9 @@ class Preset:
     """Steps of each environment between updates."""
     batch_size: int = 256
     """Transitions per gradient step."""
-    epochs: int = 4
+    epochs: int = 8
     """Passes over a rollout."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 7e-4
     """Of Adam, falling linearly to 0."""
     gamma: float = 0.97
     """Discount."""
