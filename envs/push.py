@@ -6,7 +6,7 @@ from jaxtyping import Int
 from .layout import Location
 from .object_goal import ObjectGoal
 from .sprite_env import SpriteEnv, SpriteVectorEnv
-from .task import MOVES, Batch, Ended, check_moves
+from .task import Batch, Ended, moves
 from .world import RIGHT, Sprites, World
 
 GOAL = 12
@@ -49,16 +49,15 @@ class Push(ObjectGoal):
     def step(self, world: World, actions: np.ndarray) -> tuple[Batch, Ended, Ended]:
         """Moves the agents, and what they push; nothing is ever failed."""
         low, high = self.reach(world.scenes.canvas_size)
-        check_moves(actions)
-        moves = MOVES[actions]
+        move = moves(actions)
         location = world.scenes.location
-        proposed = location[:, 0] + moves
+        proposed = location[:, 0] + move
         inside = ((proposed >= low) & (proposed <= high)).all(axis=1)
         blocked = world.blockers(0, proposed)
         slot = blocked.argmax(axis=1)
         pushed = np.flatnonzero(inside & (blocked.sum(axis=1) == 1))
         everyone = np.arange(len(location))
-        ahead = location[everyone, slot] + moves
+        ahead = location[everyone, slot] + move
         in_the_way = world.blockers(slot, ahead)
         room = ((ahead >= low) & (ahead <= high)).all(axis=1) & ~in_the_way.any(axis=1)
         pushed = pushed[room[pushed]]

@@ -144,6 +144,7 @@ class SpriteVectorEnv(VectorEnv):
         self._limit = np.inf if max_episode_steps is None else max_episode_steps
         self._steps = np.zeros(num_envs, np.int64)
         self._done = np.zeros(num_envs, bool)
+        self._begun = np.zeros(num_envs, bool)
         self._rngs = [seeding.np_random(None)[0] for _ in range(num_envs)]
 
     @property
@@ -179,7 +180,7 @@ class SpriteVectorEnv(VectorEnv):
             ResetNeeded: before the first reset.
             ValueError: an environment is done and nobody has reset it (mode DISABLED), or an action that is none.
         """
-        if not self.simulation.world.scenes.count.all():
+        if not self._begun.all():
             raise gym.error.ResetNeeded("cannot step an environment before its first reset: call reset first")
         ended = self._done.copy()
         if self._mode == AutoresetMode.DISABLED and ended.any():
@@ -221,6 +222,7 @@ class SpriteVectorEnv(VectorEnv):
             self.simulation.begin(i, self._rngs[i])
         self._steps[envs] = 0
         self._done[envs] = False
+        self._begun[envs] = True
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """Enlarged frames of all environments, as RGB."""
@@ -235,8 +237,8 @@ def _check_render_mode(render_mode: str | None) -> None:
 
 def _single(observations: Any, index: int) -> Any:
     if isinstance(observations, dict):
-        return {key: value[index].copy() for key, value in observations.items()}
-    return observations[index].copy()
+        return {key: value[index] for key, value in observations.items()}
+    return observations[index]
 
 
 def enlarge(frames: Frames) -> UInt8[np.ndarray, "batch rows columns 3"]:

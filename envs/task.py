@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from gymnasium import spaces
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from lavae_rl.scenes import grown_boxes
 from lavae_rl.shapes import Mask
@@ -139,9 +139,8 @@ class AgentTask(Task):
         Raises:
             ValueError: an action that is none.
         """
-        check_moves(actions)
         low, high = self.reach(world.scenes.canvas_size)
-        proposed = world.scenes.location[:, 0] + MOVES[actions]
+        proposed = world.scenes.location[:, 0] + moves(actions)
         blocked = world.blockers(0, proposed)
         free = ~blocked.any(axis=1) & ((proposed >= low) & (proposed <= high)).all(axis=1)
         world.scenes.location[free, 0] = proposed[free]
@@ -193,10 +192,18 @@ class AgentTask(Task):
         return min(1.0, moves[lattice.index(locations[0])] / sum(moves.shape))
 
 
-def check_moves(actions: np.ndarray) -> None:
-    """Refuses numbers that are not those of a move: NumPy takes negative ones without a word."""
-    if (actions < 0).any() or (actions >= len(MOVES)).any():
-        raise ValueError(f"expected actions of 0 to {len(MOVES) - 1}, got {actions.tolist()}")
+def moves(actions: np.ndarray) -> Int[np.ndarray, "batch 2"]:
+    """(row, column) in pixels of each action.
+
+    Raises:
+        ValueError: an action that is none.
+    """
+    # NumPy takes negative indices without a word, so it is not to see any.
+    if actions.dtype.kind in "iu":
+        unsigned = actions.astype(np.uint64)
+        if unsigned.max() < len(MOVES):
+            return MOVES[unsigned]
+    raise ValueError(f"expected actions as integers of 0 to {len(MOVES) - 1}, got {actions.tolist()}")
 
 
 def roles_of(right: Bool[np.ndarray, " objects"], neutral_first: bool) -> Sprites:

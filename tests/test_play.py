@@ -132,7 +132,7 @@ def test_keys_move_the_agent_and_q_quits(keys):
 
 def test_an_episode_that_is_over_waits_for_space_and_r_begins_a_new_one_at_once():
     game = play.Game("Largest")
-    game.reset(3)
+    game.reset(1)
     policy, keys = scripted.ScriptedPolicy(game.simulation), []
     while not game.over:
         keys.append([SPACE, UP, DOWN, LEFT, RIGHT][policy()[0]])

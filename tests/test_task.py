@@ -103,7 +103,7 @@ def test_to_touch_right_and_wrong_at_once_is_failure(room):
 def test_a_move_that_does_not_exist_is_refused(task, action):
     env = _make(task)
     env.reset(seed=0)
-    with pytest.raises(ValueError, match=rf"expected actions of 0 to 4, got \[{action}\]"):
+    with pytest.raises(ValueError, match=rf"expected actions as integers of 0 to 4, got \[{action}\]"):
         env.step(action)
 
 
