@@ -77,7 +77,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     name = task_name(args.env)
     out = args.out or Path("runs") / f"{name}-{args.observation}-{args.algo}-seed{args.seed}"
     if args.resume:
-        facts = dict(load_agent(find_run(str(out))).facts)
+        facts = dict(load_agent(find_run(out)).facts)
     elif out.exists() and any(out.iterdir()):
         raise FileExistsError(
             f"{out} holds another run or other files; continue it with --resume, or choose another --out"

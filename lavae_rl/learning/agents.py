@@ -7,7 +7,6 @@ the logs of the training.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from lavae_rl.learning.presets import Preset
 from lavae_rl.perception.sb3 import SetFeaturesExtractor
 
 CONFIG_FILE, AGENT_FILE = "config.json", "agent.zip"
-BUNDLED = "bundled:"
 ALGORITHMS: Mapping[str, type[BaseAlgorithm]] = {"ppo": PPO, "a2c": A2C, "dqn": DQN, "sac": SAC}
 
 
@@ -60,7 +58,9 @@ def make_agent(algorithm: str, observation: str, preset: Preset, venv: VecEnv, s
     if algorithm in ("ppo", "a2c"):
         settings |= {"n_steps": preset.rollout, "ent_coef": preset.entropy}
     if algorithm == "ppo":
-        settings |= {"batch_size": preset.batch_size, "n_epochs": preset.epochs}
+        # With few environments a rollout can be smaller than a batch.
+        batch_size = min(preset.batch_size, preset.rollout * venv.num_envs)
+        settings |= {"batch_size": batch_size, "n_epochs": preset.epochs}
     name = "CnnPolicy" if observation == "pixels" else "MultiInputPolicy"
     return ALGORITHMS[algorithm](name, venv, policy_kwargs=policy, seed=seed, device="cpu", **settings)
 
@@ -75,19 +75,14 @@ def save_agent(folder: Path, agent: BaseAlgorithm, facts: Mapping[str, Any]) -> 
     temporary.replace(folder / CONFIG_FILE)
 
 
-def find_run(name: str) -> Path:
-    """The folder of a run: a path, or "bundled:OddOneOut" for an agent in the package.
+def find_run(folder: Path) -> Path:
+    """The folder of a run, if it is one.
 
     Raises:
-        FileNotFoundError: no agent there; the message names those that are bundled.
+        FileNotFoundError: no agent there.
     """
-    shelf = Path(str(files("lavae_rl") / "agents_bundled"))
-    folder = shelf / name.removeprefix(BUNDLED) if name.startswith(BUNDLED) else Path(name)
     if not (folder / CONFIG_FILE).is_file() or not (folder / AGENT_FILE).is_file():
-        bundled = ", ".join(BUNDLED + path.parent.name for path in sorted(shelf.glob(f"*/{CONFIG_FILE}")))
-        raise FileNotFoundError(
-            f"expected a run folder with {CONFIG_FILE} and {AGENT_FILE}, or one of {bundled}; got {name!r}"
-        )
+        raise FileNotFoundError(f"expected a run folder with {CONFIG_FILE} and {AGENT_FILE}, got {folder}")
     return folder
 
 
