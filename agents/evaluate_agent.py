@@ -121,7 +121,7 @@ def record(args: argparse.Namespace, saved: SavedAgent) -> None:
                 seen, _, terminated, truncated, _ = env.step(action)
                 over = terminated or truncated
             frames.append((picture(env), 8))
-    write_gif(args.video, frames, fps=6)
+    write_gif(args.video, frames, fps=6.0)
 
 
 def picture(env: gym.Env[Any, Any]) -> Picture:

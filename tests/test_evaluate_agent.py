@@ -49,3 +49,9 @@ def test_a_run_that_is_not_there_is_refused(tmp_path, capsys):
         main([str(tmp_path)])
     assert stop.value.code == 1
     assert "agent.zip" in capsys.readouterr().out
+
+
+def test_a_video_shows_the_agent_at_work(run, tmp_path):
+    file = tmp_path / "agent.gif"
+    main([str(run), "--num-objects", "2", "--episodes", "50", "--video", str(file)])
+    assert file.read_bytes().startswith(b"GIF89a")
