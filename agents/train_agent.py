@@ -21,10 +21,11 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger, make_output_format
 from stable_baselines3.common.vec_env import VecEnv
 
-from lavae_rl.learning.agents import ALGORITHMS, find_run, load_agent, make_agent, save_agent
+from lavae_rl.learning.agents import ALGORITHMS, find_run, load_agent, make_agent, read_facts, save_agent
 from lavae_rl.learning.evaluation import success_rate
 from lavae_rl.learning.presets import PRESETS, Preset
 from lavae_rl.learning.vec_envs import OBSERVATIONS, make_task_vec_env
+from lavae_rl.perception.set_extractor import ARCHITECTURES
 from lavae_rl.registration import task_name
 from lavae_rl.training.provenance import provenance
 
@@ -49,7 +50,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         "--num-objects", type=int, nargs="+", help="a number, or a range as two (default: the preset's)"
     )
     parser.add_argument("--reward", choices=["sparse", "shaped"], help="(default: the task's preset)")
-    parser.add_argument("--arch", choices=["relation", "attention", "deepsets", "flat"], help="(default: the preset's)")
+    parser.add_argument("--arch", choices=ARCHITECTURES, help="(default: the preset's)")
     parser.add_argument("--model", help="LAVAE that makes the tokens (default: the bundled one for the task)")
     parser.add_argument("--seed", type=int, default=0, help="(default: 0)")
     parser.add_argument("--eval-every", type=int, default=100_000, help="steps between evaluations (default: 100,000)")
@@ -77,7 +78,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     name = task_name(args.env)
     out = args.out or Path("runs") / f"{name}-{args.observation}-{args.algo}-seed{args.seed}"
     if args.resume:
-        facts = dict(load_agent(find_run(out)).facts)
+        facts = read_facts(find_run(out))
     elif out.exists() and any(out.iterdir()):
         raise FileExistsError(
             f"{out} holds another run or other files; continue it with --resume, or choose another --out"

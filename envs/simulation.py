@@ -5,19 +5,17 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Int
 
 from lavae_rl.scenes import Scenes, render_scenes
 from lavae_rl.shapes import Frames
 
 from .oracle import OracleTokens
-from .task import Task
+from .task import Batch, Ended, Task
 from .world import ABSENT, World
 
 VIEWS = ("pixels", "oracle", "both")
 REWARDS = ("sparse", "shaped")
-Batch = Float[np.ndarray, " batch"]
-Flags = Bool[np.ndarray, " batch"]
 
 
 class Simulation:
@@ -84,7 +82,7 @@ class Simulation:
         sprites, roles = self.task.draw(rng, number)
         self.world.begin(env, sprites, roles, self.task.place(rng, sprites, roles, self.canvas_size))
 
-    def step(self, actions: np.ndarray) -> tuple[Batch, Flags, Flags]:
+    def step(self, actions: np.ndarray) -> tuple[Batch, Ended, Ended]:
         """One step of all environments: reward, whether the task is over, whether with success."""
         if not self._shaped:
             reward, success, failure = self.task.step(self.world, actions)

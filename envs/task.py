@@ -15,7 +15,7 @@ from lavae_rl.scenes import grown_boxes
 from lavae_rl.shapes import Mask
 from lavae_rl.sprites import SpriteBank
 
-from .layout import Lattice, Location, place
+from .layout import Lattice, Location, Placed, place
 from .world import NEUTRAL, RIGHT, WRONG, Sprites, World, shared_bank
 
 Batch = Float[np.ndarray, " batch"]
@@ -164,11 +164,18 @@ class AgentTask(Task):
         self, sprites: Sprites, roles: Sprites, locations: list[Location], canvas_size: tuple[int, int]
     ) -> bool:
         """Whether the agent has a way to each right object. Right objects vanish, so only wrong ones are in the way."""
-        boxes = grown_boxes(self.bank, sprites).tolist()
-        lattice = Lattice(locations[0], boxes[0], *self.reach(canvas_size), STEP)
-        placed = list(zip(locations, boxes, strict=True))
-        reachable = lattice.reachable([placed[slot] for slot in np.flatnonzero(roles == WRONG)])
-        return all(reachable[lattice.near(*placed[slot])].any() for slot in np.flatnonzero(roles == RIGHT))
+        placed = list(zip(locations, grown_boxes(self.bank, sprites).tolist(), strict=True))
+        lattice, obstacles, goals = self._lattice(placed, roles, canvas_size)
+        reachable = lattice.reachable(obstacles)
+        return all(reachable[lattice.near(*goal)].any() for goal in goals)
+
+    def _lattice(
+        self, placed: list[Placed], roles: Sprites, canvas_size: tuple[int, int]
+    ) -> tuple[Lattice, list[Placed], list[Placed]]:
+        """Where the agent can be, what is in its way, and where it is to go."""
+        lattice = Lattice(*placed[0], *self.reach(canvas_size), STEP)
+        obstacles, goals = ([placed[slot] for slot in np.flatnonzero(roles == role)] for role in (WRONG, RIGHT))
+        return lattice, obstacles, goals
 
     def potential(self, world: World) -> Batch:
         """As for all tasks, but with the number of moves to the nearest right object, past the wrong ones.
@@ -183,10 +190,8 @@ class AgentTask(Task):
         """Moves that are left, as a share of the lattice's height and width."""
         locations = [(row, column) for row, column in world.scenes.location[env].tolist()]
         if world.ways[env] is None:
-            placed, role = list(zip(locations, world.box[env].tolist(), strict=True)), world.role[env]
-            lattice = Lattice(*placed[0], *self.reach(world.scenes.canvas_size), STEP)
-            obstacles = [placed[slot] for slot in np.flatnonzero(role == WRONG)]
-            goals = [placed[slot] for slot in np.flatnonzero(role == RIGHT)]
+            placed = list(zip(locations, world.box[env].tolist(), strict=True))
+            lattice, obstacles, goals = self._lattice(placed, world.role[env], world.scenes.canvas_size)
             world.ways[env] = lattice, lattice.moves(obstacles, goals)
         lattice, moves = world.ways[env]
         return min(1.0, moves[lattice.index(locations[0])] / sum(moves.shape))

@@ -16,9 +16,10 @@ from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
 from lavae_rl.learning.presets import Preset
+from lavae_rl.model.pretrained import CONFIG_FILE
 from lavae_rl.perception.sb3 import SetFeaturesExtractor
 
-CONFIG_FILE, AGENT_FILE = "config.json", "agent.zip"
+AGENT_FILE = "agent.zip"
 ALGORITHMS: Mapping[str, type[BaseAlgorithm]] = {"ppo": PPO, "a2c": A2C, "dqn": DQN, "sac": SAC}
 
 
@@ -86,8 +87,13 @@ def find_run(folder: Path) -> Path:
     return folder
 
 
+def read_facts(folder: Path) -> dict[str, Any]:
+    """What ``config.json`` says of a run."""
+    return dict(json.loads((folder / CONFIG_FILE).read_text()))
+
+
 def load_agent(folder: Path, venv: VecEnv | None = None) -> SavedAgent:
     """An agent and its facts. Unpickles what the zip holds: only for folders from people you trust."""
-    facts = json.loads((folder / CONFIG_FILE).read_text())
+    facts = read_facts(folder)
     agent = ALGORITHMS[facts["algorithm"]].load(folder / AGENT_FILE, env=venv, device="cpu")
     return SavedAgent(agent, facts)
