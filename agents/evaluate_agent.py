@@ -1,6 +1,6 @@
 """Measures a trained agent on other numbers of objects, and shows it at work.
 
-    python agents/evaluate_agent.py runs/OddOneOut-lavae-ppo-seed0 --num-objects 3 4 5 6 7 --video agent.gif
+    python agents/evaluate_agent.py bundled:OddOneOut --num-objects 3 4 5 6 7 --video agent.gif
 
 *chance* is the success rate of going to objects at random; the interval is Wilson's, of 95 % confidence.
 """
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("run", type=Path, help="run folder")
+    parser.add_argument("run", help="run folder, or bundled:TASK for an agent that comes with the package")
     parser.add_argument("--num-objects", type=int, nargs="+", help="numbers to test (default: as in training)")
     parser.add_argument(
         "--mode", choices=["train", "test"], default="train", help="test: held-out looks (default: train)"

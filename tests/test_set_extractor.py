@@ -120,7 +120,7 @@ def test_features_keep_their_scale_with_more_objects_than_in_training(arch):
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_networks_are_small(arch):
-    assert sum(parameter.numel() for parameter in make_extractor(arch).parameters()) < 60_000
+    assert sum(parameter.numel() for parameter in make_extractor(arch).parameters()) < 80_000
 
 
 @pytest.mark.parametrize(("arch", "unexplained"), [("relation", 0.5), ("attention", 0.6), ("deepsets", 0.8)])
@@ -129,10 +129,10 @@ def test_the_odd_one_out_is_located(arch, unexplained, initialise):
     extractor = make_extractor(arch)
     extractor.apply(initialise)
     head = nn.Sequential(nn.Tanh(), nn.Linear(64, 2))
-    optimiser = torch.optim.Adam([*extractor.parameters(), *head.parameters()], 3e-3)
+    optimiser = torch.optim.Adam([*extractor.parameters(), *head.parameters()], 1e-3)
     generator = torch.Generator().manual_seed(3)
     losses = []
-    for _ in range(150):
+    for _ in range(300):
         appearance = torch.randn(32, 1, WIDTH - 2, generator=generator).repeat(1, SLOTS, 1)
         appearance[:, 0] = torch.randn(32, WIDTH - 2, generator=generator)
         xy = torch.rand(32, SLOTS, 2, generator=generator) * 2 - 1

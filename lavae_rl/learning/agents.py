@@ -16,10 +16,12 @@ from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
 from lavae_rl.learning.presets import Preset
-from lavae_rl.model.pretrained import CONFIG_FILE
+from lavae_rl.model.pretrained import BUNDLED, CONFIG_FILE
 from lavae_rl.perception.sb3 import SetFeaturesExtractor
 
 AGENT_FILE = "agent.zip"
+BUNDLED_AGENTS = BUNDLED / "agents"
+_BUNDLED = "bundled:"
 ALGORITHMS: Mapping[str, type[BaseAlgorithm]] = {"ppo": PPO, "a2c": A2C, "dqn": DQN, "sac": SAC}
 
 
@@ -47,23 +49,28 @@ def make_agent(algorithm: str, observation: str, preset: Preset, venv: VecEnv, s
     """
     if algorithm not in ALGORITHMS:
         raise ValueError(f"expected algorithm of {', '.join(ALGORITHMS)}, got {algorithm!r}")
-    policy: dict[str, Any] = {}
-    if observation != "pixels":
-        kwargs = {"arch": preset.arch, "width": preset.width}
-        policy = {
-            "features_extractor_class": SetFeaturesExtractor,
-            "features_extractor_kwargs": kwargs,
-            "net_arch": [64],
-        }
     settings: dict[str, Any] = {"gamma": preset.gamma, "learning_rate": LinearSchedule(preset.learning_rate, 0.0, 1.0)}
     if algorithm in ("ppo", "a2c"):
-        settings |= {"n_steps": preset.rollout, "ent_coef": preset.entropy}
+        settings |= {"n_steps": preset.rollout, "ent_coef": preset.entropy, "gae_lambda": preset.gae_lambda}
     if algorithm == "ppo":
         # With few environments a rollout can be smaller than a batch.
         batch_size = min(preset.batch_size, preset.rollout * venv.num_envs)
         settings |= {"batch_size": batch_size, "n_epochs": preset.epochs}
     name = "CnnPolicy" if observation == "pixels" else "MultiInputPolicy"
-    return ALGORITHMS[algorithm](name, venv, policy_kwargs=policy, seed=seed, device="cpu", **settings)
+    return ALGORITHMS[algorithm](
+        name, venv, policy_kwargs=policy_kwargs(observation, preset), seed=seed, device="cpu", **settings
+    )
+
+
+def policy_kwargs(observation: str, preset: Preset) -> dict[str, Any]:
+    """What is special about the policy of an agent that observes tokens; of one that observes pixels, nothing is."""
+    if observation == "pixels":
+        return {}
+    return {
+        "features_extractor_class": SetFeaturesExtractor,
+        "features_extractor_kwargs": {"arch": preset.arch, "width": preset.width},
+        "net_arch": [64],
+    }
 
 
 def save_agent(folder: Path, agent: BaseAlgorithm, facts: Mapping[str, Any]) -> None:
@@ -76,12 +83,18 @@ def save_agent(folder: Path, agent: BaseAlgorithm, facts: Mapping[str, Any]) -> 
     temporary.replace(folder / CONFIG_FILE)
 
 
-def find_run(folder: Path) -> Path:
-    """The folder of a run, if it is one.
+def find_run(name: str | Path) -> Path:
+    """The folder of a run: a folder itself, or of "bundled:TASK" the one that comes with the package.
 
     Raises:
         FileNotFoundError: no agent there.
     """
+    folder = Path(name)
+    if str(name).startswith(_BUNDLED):
+        tasks = sorted(path.parent.name for path in BUNDLED_AGENTS.glob(f"*/{CONFIG_FILE}"))
+        folder = BUNDLED_AGENTS / str(name).removeprefix(_BUNDLED)
+        if folder.name not in tasks:
+            raise FileNotFoundError(f"expected {' or '.join(_BUNDLED + task for task in tasks)}, got {str(name)!r}")
     if not (folder / CONFIG_FILE).is_file() or not (folder / AGENT_FILE).is_file():
         raise FileNotFoundError(f"expected a run folder with {CONFIG_FILE} and {AGENT_FILE}, got {folder}")
     return folder

@@ -14,18 +14,20 @@ class Preset:
     """Objects in training, or an inclusive range."""
     reward: str = "shaped"
     """"sparse" or "shaped"."""
-    num_envs: int = 256
+    num_envs: int = 64
     """Environments side by side."""
-    rollout: int = 16
+    rollout: int = 64
     """Steps of each environment between updates."""
     batch_size: int = 256
     """Transitions per gradient step."""
     epochs: int = 8
     """Passes over a rollout."""
-    learning_rate: float = 7e-4
+    learning_rate: float = 5e-4
     """Of Adam, falling linearly to 0."""
-    gamma: float = 0.97
+    gamma: float = 0.95
     """Discount."""
+    gae_lambda: float = 0.8
+    """Of generalised advantage estimation; low, since shaped rewards say at once whether a move was good."""
     entropy: float = 0.01
     """Weight of the entropy bonus."""
     arch: str = "relation"

@@ -20,45 +20,67 @@ Features = Float[Tensor, "batch features"]
 
 ATTENTION_HEADS = 4
 
+LOCATION_GAIN = 3.0
+"""What x and y are multiplied by: a step of an agent changes them by a tenth, another look an appearance by 1."""
+
 
 class RelationNetwork(nn.Module):
-    """Compares each object with each other one, then selects objects: "which one is unlike the rest?".
+    """Compares each object with each other one, twice, then selects objects: "which one is unlike the rest?".
 
-    An MLP reads each ordered pair of different objects; its mean and maximum over the partners join the object's
-    token, another MLP reads that, and the results are averaged four times, each with learned weights.
+    The first round tells what an object is among the others, say the odd one; the second can use that, say to keep away
+    from all but the odd one. The results are averaged four times, each with learned weights.
 
     Args:
-        token_width: numbers per token.
+        token_width: numbers per token, x and y first.
         width: units per hidden layer; pairs, of which there are many, get half.
         features: number of features.
     """
 
     def __init__(self, token_width: int, width: int, features: int) -> None:
         super().__init__()
-        pair_width = max(width // 2, 1)
-        # Together a linear layer on the concatenated pair, at the cost of one on the objects.
-        self.first = nn.Linear(token_width, width)
-        self.second = nn.Linear(token_width, width, bias=False)
-        self.pair = nn.Linear(width, pair_width)
-        self.node = _mlp(token_width + 2 * pair_width, width, width)
+        self.first = _Round(token_width, width)
+        self.second = _Round(width, width)
         self.scores = nn.Linear(width, 4)
         self.project = nn.Linear(4 * width, features)
         self.apply(_init_orthogonal)
 
     def forward(self, tokens: Tokens, mask: Mask) -> Features:
         """Features of each set of the batch."""
-        tokens = _without_padding(tokens, mask)
-        different = ~torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
-        # In place, for these are the large arrays: relu_ needs no input for its gradient, and neither does "+".
-        pairs = F.relu_(self.first(tokens)[:, :, None] + self.second(tokens)[:, None])
-        pairs = F.relu_(self.pair(pairs))
-        compared = _mean_and_max(pairs, mask[:, :, None] & mask[:, None, :] & different)
-        nodes = self.node(torch.cat([tokens, compared], dim=2))
+        tokens, mask = _slots_in_use(tokens, mask)
+        others = mask[:, :, None] & mask[:, None, :] & ~torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
+        scaled = torch.cat([tokens[..., :2] * LOCATION_GAIN, tokens[..., 2:]], dim=2)
+        nodes = self.first(scaled, others)
+        nodes = self.second(nodes, others)
         scores = self.scores(nodes)
         scores = scores.masked_fill(~mask[..., None], torch.finfo(scores.dtype).min)  # -inf makes NaN of no objects
         weights = scores.softmax(dim=1) * mask[..., None]
         features: Features = self.project(torch.einsum("bks,bkw->bsw", weights, nodes).flatten(1))
         return features
+
+
+class _Round(nn.Module):
+    """How each node stands to the others.
+
+    An MLP reads each ordered pair of nodes; another the node, with the mean and the maximum of that over its partners.
+    """
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__()
+        pair_width = max(width // 2, 1)
+        # Together a linear layer on the concatenated pair, at the cost of one on the objects.
+        self.own = nn.Linear(inputs, width)
+        self.partner = nn.Linear(inputs, width, bias=False)
+        self.pair = nn.Linear(width, pair_width)
+        self.node = _mlp(inputs + 2 * pair_width, width, width, width)
+
+    def forward(
+        self, nodes: Float[Tensor, "batch used inputs"], others: Bool[Tensor, "batch used used"]
+    ) -> Float[Tensor, "batch used width"]:
+        # In place, for these are the large arrays: relu_ needs no input for its gradient, and neither does "+".
+        pairs = F.relu_(self.own(nodes)[:, :, None] + self.partner(nodes)[:, None])
+        pairs = F.relu_(self.pair(pairs))
+        compared: Tensor = self.node(torch.cat([nodes, _mean_and_max(pairs, others)], dim=2))
+        return compared
 
 
 class AttentionNetwork(nn.Module):
@@ -83,7 +105,8 @@ class AttentionNetwork(nn.Module):
 
     def forward(self, tokens: Tokens, mask: Mask) -> Features:
         """Features of each set of the batch."""
-        objects = self.embed(_without_padding(tokens, mask))
+        tokens, mask = _slots_in_use(tokens, mask)
+        objects = self.embed(tokens)
         everything = torch.cat([self.query.expand(len(objects), 1, -1), objects], dim=1)
         ignored = F.pad(~mask, (1, 0), value=False)  # never the query: attention to nothing is NaN
         features: Features = self.project(self.layers(everything, src_key_padding_mask=ignored)[:, 0])
@@ -148,6 +171,13 @@ def _init_orthogonal(module: nn.Module) -> None:
 
 def _without_padding(tokens: Tokens, mask: Mask) -> Tokens:
     return tokens.masked_fill(~mask[..., None], 0.0)
+
+
+def _slots_in_use(tokens: Tokens, mask: Mask) -> tuple[Float[Tensor, "batch used token"], Bool[Tensor, "batch used"]]:
+    """Leaves out slots that no set of the batch uses: with 4 objects in 8 slots, three pairs of four are such."""
+    used = mask.any(dim=0)
+    used[0] = True  # a maximum needs something to choose from
+    return _without_padding(tokens, mask)[:, used], mask[:, used]
 
 
 def _mean_and_max(

@@ -1,0 +1,163 @@
+"""Trains agents on tasks x observations x seeds, tests each with several numbers of objects; a table and plots.
+
+    python agents/benchmark.py                    # two tasks, one seed
+    python agents/benchmark.py --full --jobs 2    # all tasks, observations and seeds: many hours
+
+Resumable: what is complete is kept, what was interrupted goes on. Any number of these may share one --out: each agent
+is trained by one of them. Run once more, it draws the table of all agents there.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from filelock import FileLock, Timeout
+from rich.console import Console
+from rich.markup import escape
+
+from lavae_rl.learning.presets import PRESETS
+from lavae_rl.learning.report import TESTS_FILE, write_report
+from lavae_rl.learning.vec_envs import OBSERVATIONS
+from lavae_rl.model.pretrained import CONFIG_FILE
+from lavae_rl.registration import task_name
+
+QUICK = (["ObjectGoal", "OddOneOut"], ["lavae", "oracle"], [0])
+FULL = (list(PRESETS), list(OBSERVATIONS), [0, 1, 2])
+"""Tasks, observations and seeds."""
+
+MODES = ("train", "test")
+"""Looks of the training, and looks held out from it."""
+
+TESTED = {
+    "ObjectGoal": range(1, 8),
+    "OddOneOut": range(3, 8),
+    "OddOneOutProperty": range(4, 8),
+    "Push": range(1, 5),
+    "Collect": range(2, 8),
+    "Largest": range(2, 8),
+    "MatchDigit": range(2, 8),
+    "DigitOrder": range(2, 7),
+}
+"""Numbers of objects that agents are tested with."""
+
+
+class Cell(NamedTuple):
+    """One agent of the table."""
+
+    task: str
+    observation: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Name of the run folder."""
+        return f"{self.task}-{self.observation}-seed{self.seed}"
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--full", action="store_true", help="all tasks, observations and seeds")
+    parser.add_argument("--tasks", nargs="+", help=f"of {', '.join(PRESETS)} (default: {' '.join(QUICK[0])})")
+    parser.add_argument("--observations", nargs="+", choices=OBSERVATIONS, help=f"(default: {' '.join(QUICK[1])})")
+    parser.add_argument("--seeds", nargs="+", type=int, help="(default: 0; with --full 0 1 2)")
+    parser.add_argument("--steps", type=int, help="environment steps of each agent (default: the task's preset)")
+    parser.add_argument("--episodes", type=int, default=500, help="of each test (default: 500)")
+    parser.add_argument("--jobs", type=int, default=1, help="agents trained at a time, sharing the cores (default: 1)")
+    parser.add_argument("--out", type=Path, default=Path("runs/agents"), help="(default: runs/agents)")
+    parser.add_argument("--report", type=Path, help="folder for agents.csv, agents.md and PNGs (default: --out)")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs the program. Exit status: 0 complete, 1 failed or incomplete, 2 unusable arguments."""
+    args, console = parse_args(argv), Console(highlight=False, soft_wrap=True)
+    try:
+        cells = chosen_cells(args)
+    except ValueError as error:
+        console.print(f"[red]error:[/] {escape(str(error))}")
+        sys.exit(1)
+    args.out.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(args.jobs) as pool:
+        complete = list(pool.map(lambda cell: run_cell(cell, args, console), cells))
+    report = args.report or args.out
+    write_report(args.out, report)
+    console.print(f"{sum(complete)} of {len(cells)} agents complete; table and plots in {escape(str(report))}")
+    if not all(complete):
+        sys.exit(1)
+
+
+def chosen_cells(args: argparse.Namespace) -> list[Cell]:
+    """The agents asked for, one seed after the other, so that a table of everything is there early."""
+    tasks, observations, seeds = FULL if args.full else QUICK
+    chosen = itertools.product(args.seeds or seeds, args.tasks or tasks, args.observations or observations)
+    return [Cell(task_name(task), observation, seed) for seed, task, observation in chosen]
+
+
+def run_cell(cell: Cell, args: argparse.Namespace, console: Console) -> bool:
+    """Trains and tests one agent; returns whether it is complete, which it is not while another process is at it."""
+    folder = args.out / cell.name
+    try:
+        with FileLock(f"{folder}.lock", timeout=0):
+            train(cell, folder, args)
+            test(cell, folder, args)
+    except Timeout:
+        console.print(f"{cell.name}: another process is at it")
+        return False
+    except subprocess.CalledProcessError as error:
+        console.print(f"{cell.name}: [red]exit status {error.returncode}[/]\n{escape(error.output[-2_000:])}")
+        return False
+    console.print(f"{cell.name}: complete")
+    return True
+
+
+def train(cell: Cell, folder: Path, args: argparse.Namespace) -> None:
+    """Trains to the end, from where an earlier run stopped."""
+    if (folder / CONFIG_FILE).exists():
+        execute("train_agent.py", ["--out", str(folder), "--resume"], args)
+        return
+    options = ["--env", cell.task, "--observation", cell.observation, "--seed", str(cell.seed), "--out", str(folder)]
+    if args.steps is not None:
+        options += ["--steps", str(args.steps)]
+    execute("train_agent.py", options, args)
+
+
+def test(cell: Cell, folder: Path, args: argparse.Namespace) -> None:
+    """Tests in both modes, once."""
+    if (folder / TESTS_FILE).exists():
+        return
+    tests = []
+    for mode in MODES:
+        file = folder / f"{mode}.json"
+        numbers = [str(number) for number in TESTED[cell.task]]
+        options = [str(folder), "--num-objects", *numbers, "--mode", mode, "--episodes", str(args.episodes)]
+        execute("evaluate_agent.py", [*options, "--json", str(file)], args)
+        tests.append(json.loads(file.read_text()))
+        file.unlink()
+    (folder / TESTS_FILE).write_text(json.dumps(tests, indent=2) + "\n")
+
+
+def execute(program: str, options: Sequence[str], args: argparse.Namespace) -> None:
+    """Runs a program that stands beside this one, on its share of the cores."""
+    threads = max((os.cpu_count() or 1) // args.jobs, 1)
+    subprocess.run(
+        [sys.executable, str(Path(__file__).with_name(program)), *options],
+        env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=True,
+    )
+
+
+if __name__ == "__main__":
+    main()

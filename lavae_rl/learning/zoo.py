@@ -1,0 +1,32 @@
+"""Our presets as hyperparameters of rl-baselines3-zoo, for agents on LAVAE's tokens.
+
+python -m rl_zoo3.train --algo ppo --env LAVAE/OddOneOut-v0 --gym-packages lavae_rl --conf-file lavae_rl.learning.zoo
+"""
+
+from typing import Any
+
+from lavae_rl.learning.agents import policy_kwargs
+from lavae_rl.learning.presets import PRESETS, Preset
+from lavae_rl.registration import TASKS
+
+
+def _settings(preset: Preset, model: str) -> dict[str, Any]:
+    return {
+        "n_timesteps": float(preset.steps),
+        "n_envs": preset.num_envs,
+        "env_kwargs": {"num_objects": preset.num_objects, "reward": preset.reward},
+        "vec_env_wrapper": [{"lavae_rl.perception.sb3.VecLAVAEObservation": {"model": model}}],
+        "policy": "MultiInputPolicy",
+        "policy_kwargs": policy_kwargs("lavae", preset),
+        "n_steps": preset.rollout,
+        "batch_size": preset.batch_size,
+        "n_epochs": preset.epochs,
+        "learning_rate": f"lin_{preset.learning_rate}",
+        "gamma": preset.gamma,
+        "gae_lambda": preset.gae_lambda,
+        "ent_coef": preset.entropy,
+    }
+
+
+hyperparams = {f"LAVAE/{task}-v0": _settings(preset, TASKS[task][2]) for task, preset in PRESETS.items()}
+"""By environment id, as rl-baselines3-zoo wants it."""

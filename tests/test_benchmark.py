@@ -1,0 +1,59 @@
+import csv
+import importlib
+import json
+
+import pytest
+from filelock import FileLock
+
+main = importlib.import_module("lavae_rl.agents.benchmark").main
+
+
+def test_agents_are_trained_and_tested_once_and_the_table_is_drawn_from_all(tmp_path, capsys):
+    options = [
+        "--tasks",
+        "MatchDigit",
+        "--observations",
+        "oracle",
+        "--steps",
+        "4096",
+        "--episodes",
+        "4",
+        "--out",
+        str(tmp_path),
+    ]
+    main(options)
+    facts = json.loads((tmp_path / "MatchDigit-oracle-seed0" / "config.json").read_text())
+    assert facts["preset"]["steps"] == facts["evaluations"][-1]["step"] == 4096
+    agent = tmp_path / "MatchDigit-oracle-seed0" / "agent.zip"
+    before = agent.stat().st_mtime_ns
+    main([*options, "--report", str(tmp_path / "report")])
+    assert agent.stat().st_mtime_ns == before
+    rows = list(csv.DictReader((tmp_path / "report" / "agents.csv").open()))
+    assert [(row["mode"], row["num_objects"]) for row in rows] == [(m, n) for m in ("train", "test") for n in "234567"]
+    assert "1 of 1 agents complete" in capsys.readouterr().out
+
+
+def test_an_agent_that_another_process_trains_is_left_to_it(tmp_path, capsys):
+    with FileLock(tmp_path / "MatchDigit-oracle-seed0.lock"), pytest.raises(SystemExit) as stopped:
+        main(["--tasks", "MatchDigit", "--observations", "oracle", "--out", str(tmp_path)])
+    assert stopped.value.code == 1
+    output = capsys.readouterr().out
+    assert "another process" in output
+    assert "0 of 1 agents complete" in output
+    assert not (tmp_path / "MatchDigit-oracle-seed0").exists()
+
+
+def test_a_failure_is_shown_and_counted(tmp_path, capsys):
+    (tmp_path / "MatchDigit-oracle-seed0").mkdir()
+    (tmp_path / "MatchDigit-oracle-seed0" / "notes.txt").write_text("mine")
+    with pytest.raises(SystemExit) as stopped:
+        main(["--tasks", "MatchDigit", "--observations", "oracle", "--out", str(tmp_path)])
+    assert stopped.value.code == 1
+    assert "holds another run" in capsys.readouterr().out
+
+
+def test_an_unknown_task_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["--tasks", "Chess", "--out", str(tmp_path)])
+    assert stopped.value.code == 1
+    assert "LAVAE/OddOneOut-v0" in capsys.readouterr().out
