@@ -1,10 +1,10 @@
-"""PPO's speed with perception in front of the policy and inside it: environment steps per second, end to end.
+"""PPO's speed on OddOneOut, end to end: environment steps per second on tokens, on pixels, on the true state.
 
     python benchmarks/ppo_fronts.py
 
-The environment costs next to nothing (it renders random scenes), so the figures are those of perception and PPO.
-*wrapper* encodes each frame once (``VecLAVAEObservation``), *features extractor* once per rollout and once per epoch
-(``LAVAEFeaturesExtractor``), *pixels* is Stable-Baselines3's own CNN on the frames.
+*lavae* encodes each frame once, in front of the policy (``VecLAVAEObservation``); *in the policy* encodes it once in
+the rollout and once per epoch (``LAVAEFeaturesExtractor``); *pixels* is Stable-Baselines3's own CNN on the frames;
+*oracle* observes the true state. All have the settings of PPO that ``agents/train_agent.py`` has.
 """
 
 import argparse
@@ -12,73 +12,50 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import gymnasium as gym
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 from stable_baselines3 import PPO
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+from stable_baselines3.common.base_class import BaseAlgorithm
 
-from lavae_rl.datasets import load_bank
-from lavae_rl.perception.sb3 import LAVAEFeaturesExtractor, VecLAVAEObservation
-from lavae_rl.scenes import render_scenes, sample_scenes
+from lavae_rl.learning.agents import make_agent
+from lavae_rl.learning.presets import PRESETS
+from lavae_rl.learning.vec_envs import make_task_vec_env
+from lavae_rl.perception.sb3 import LAVAEFeaturesExtractor
 
-FRONTS = ("wrapper", "features extractor", "pixels")
-
-
-class RandomScenes(gym.Env[np.ndarray, np.int64]):
-    """Each step shows one of a thousand scenes of three dSprites; episodes last 100 steps."""
-
-    observation_space = gym.spaces.Box(0, 255, (64, 64, 3), np.uint8)
-    action_space = gym.spaces.Discrete(4)
-
-    def __init__(self) -> None:
-        bank = load_bank("multi-dsprites")
-        self._frames = render_scenes(sample_scenes(np.random.default_rng(0), bank, 1_000, 3), bank)
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
-        super().reset(seed=seed)
-        self._clock = 0
-        return self._frame(), {}
-
-    def step(self, action: np.int64) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        self._clock += 1
-        return self._frame(), 0.0, False, self._clock == 100, {}
-
-    def _frame(self) -> np.ndarray:
-        frame: np.ndarray = self._frames[self.np_random.integers(len(self._frames))].copy()
-        return frame
+TASK = "OddOneOut"
+FRONTS = ("lavae", "in the policy", "pixels", "oracle")
 
 
-def steps_per_second(front: str, num_envs: int, epochs: int, steps: int) -> float:
-    venv: VecEnv = DummyVecEnv([RandomScenes] * num_envs)
-    policy: dict[str, Any] = {}
-    if front == "wrapper":
-        venv = VecLAVAEObservation(venv)
-    if front == "features extractor":
-        policy = {"features_extractor_class": LAVAEFeaturesExtractor}
-    name = "MultiInputPolicy" if front == "wrapper" else "CnnPolicy"
-    rollout = 64
-    agent = PPO(name, venv, n_steps=rollout, batch_size=256, n_epochs=epochs, policy_kwargs=policy, device="cpu")
-    agent.learn(rollout * num_envs)  # warm up
-    start = time.perf_counter()
-    agent.learn(steps)
-    return steps / (time.perf_counter() - start)
+def make_front(front: str, num_envs: int) -> BaseAlgorithm:
+    preset = PRESETS[TASK]
+    observation = "pixels" if front == "in the policy" else front
+    venv = make_task_vec_env(TASK, observation, num_envs, seed=0, num_objects=preset.num_objects, reward=preset.reward)
+    if front != "in the policy":
+        return make_agent("ppo", observation, preset, venv, seed=0)
+    policy = {"features_extractor_class": LAVAEFeaturesExtractor}
+    settings: dict[str, Any] = {"batch_size": preset.batch_size, "n_epochs": preset.epochs, "n_steps": preset.rollout}
+    return PPO("CnnPolicy", venv, policy_kwargs=policy, seed=0, device="cpu", **settings)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--num-envs", type=int, default=16, help="environments (default: 16)")
-    parser.add_argument("--epochs", type=int, default=4, help="PPO's epochs per rollout (default: 4)")
-    parser.add_argument("--rollouts", type=int, default=4, help="rollouts of 64 steps to time (default: 4)")
+    parser.add_argument("--num-envs", type=int, default=64, help="environments (default: 64)")
+    parser.add_argument("--rounds", type=int, default=3, help="rollouts and updates of each, in turns (default: 3)")
     args = parser.parse_args(argv)
-    steps = 64 * args.num_envs * args.rollouts
-    speeds = {front: steps_per_second(front, args.num_envs, args.epochs, steps) for front in FRONTS}
-    table = Table("front", "steps/s", "over pixels", title=f"PPO, {args.num_envs} environments, {args.epochs} epochs")
-    for front, speed in speeds.items():
-        table.add_row(front, f"{speed:,.0f}", f"{speed / speeds['pixels']:.1f} times")
+    agents = {front: make_front(front, args.num_envs) for front in FRONTS}
+    steps = PRESETS[TASK].rollout * args.num_envs
+    for agent in agents.values():
+        agent.learn(steps)  # warm up
+    seconds = dict.fromkeys(FRONTS, 0.0)
+    for _ in range(args.rounds):  # in turns: what disturbs the machine disturbs all of them
+        for front, agent in agents.items():
+            start = time.perf_counter()
+            agent.learn(steps)
+            seconds[front] += time.perf_counter() - start
+    table = Table("front", "steps/s", "over pixels", title=f"PPO on {TASK}, {args.num_envs} environments")
+    for front, time_taken in seconds.items():
+        speed = args.rounds * steps / time_taken
+        table.add_row(front, f"{speed:,.0f}", f"{seconds['pixels'] / time_taken:.1f} times")
     Console().print(table)
 
 

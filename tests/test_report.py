@@ -33,7 +33,7 @@ def runs(tmp_path):
 
 def test_the_table_has_a_row_per_test(runs, tmp_path):
     write_report(runs, tmp_path / "out")
-    rows = list(csv.DictReader((tmp_path / "out" / "agents.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "out" / "agents.csv").read_text().splitlines()))
     assert len(rows) == 3 * 2 * 2
     first = rows[0]
     assert (first["task"], first["observation"], first["seed"], first["mode"]) == ("OddOneOut", "lavae", "0", "train")
