@@ -56,9 +56,9 @@ class CollectEnv(SpriteEnv):
     Pixels, `Box(0, 255, (64, 64, 3), uint8)`, or the true state as tokens; see `SpriteEnv`.
 
     ## Rewards
-    1 / (number of squares at the start) for each square. With `reward="shaped"`, added to that, the
-    increase of -(squares left - 1 + moves to the nearest, past other objects, divided by the height and width of the
-    canvas in moves) / (number of squares at the start).
+    1 / (number of squares at the start) for each square. With `reward="shaped"`, added to that, 4 times the increase of
+    -(squares left - 1 + moves to the nearest, past other objects, divided by the height and width of the canvas in
+    moves) / (number of squares at the start).
 
     ## Starting state
     6 objects (`num_objects`), half of them squares, anywhere without overlap, all squares within reach.

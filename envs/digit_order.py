@@ -48,9 +48,8 @@ class DigitOrderEnv(SpriteEnv):
     Pixels, `Box(0, 255, (64, 64, 1), uint8)`, or the true state as tokens; see `SpriteEnv`.
 
     ## Rewards
-    1 / (number of digits at the start) for each digit. With `reward="shaped"`, added to that, the increase of
-    -(digits left - 1 + distance to the next one, in canvas diagonals) / (number of digits at the start), counted from
-    the centre of the canvas to the place pointed at.
+    1 / (number of digits at the start) for each digit. With `reward="shaped"`, less, each step, (digits left - 1 +
+    distance of the place pointed at to the next one, in canvas diagonals) / (number of digits at the start).
 
     ## Starting state
     3 digits (`num_objects`, at most 10), anywhere without overlap.

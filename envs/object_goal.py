@@ -46,7 +46,7 @@ class ObjectGoalEnv(SpriteEnv):
     Pixels, `Box(0, 255, (64, 64, 3), uint8)`, or the true state as tokens; see `SpriteEnv`.
 
     ## Rewards
-    1 for the green square, otherwise 0. With `reward="shaped"`, added to that, the
+    1 for the green square, otherwise 0. With `reward="shaped"`, added to that, 4 times the
     decrease of the number of moves to it, past the others, divided by the height and width of the canvas in moves.
 
     ## Starting state

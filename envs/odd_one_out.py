@@ -115,7 +115,7 @@ class OddOneOutEnv(SpriteEnv):
     Pixels, `Box(0, 255, (64, 64, 3), uint8)`, or the true state as tokens; see `SpriteEnv`.
 
     ## Rewards
-    1 for the odd one out, otherwise 0. With `reward="shaped"`, added to that, the
+    1 for the odd one out, otherwise 0. With `reward="shaped"`, added to that, 4 times the
     decrease of the number of moves to it, past the others, divided by the height and width of the canvas in moves.
 
     ## Starting state

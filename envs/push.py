@@ -102,8 +102,8 @@ class PushEnv(SpriteEnv):
     Pixels, `Box(0, 255, (64, 64, 3), uint8)`, or the true state as tokens; see `SpriteEnv`. The goal is not drawn.
 
     ## Rewards
-    1 for success, otherwise 0. With `reward="shaped"`, added to that, half the decrease of the distance from the green
-    square to the corner, and half that of the distance from the agent to the green square, in canvas diagonals.
+    1 for success, otherwise 0. With `reward="shaped"`, added to that, twice the decrease of the distance from the
+    green square to the corner, and twice that of the distance from the agent to the green square, in canvas diagonals.
 
     ## Starting state
     2 objects (`num_objects`), anywhere without overlap, the green square outside the goal, away from the other edges,

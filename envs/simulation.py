@@ -87,13 +87,16 @@ class Simulation:
         if not self._shaped:
             reward, success, failure = self.task.step(self.world, actions)
             return reward, success | failure, success
-        # Between two steps an agent's hand is where it stands, a pointer's at the centre of the canvas.
-        moves = isinstance(self.task.action_space, spaces.Discrete)
-        self.world.hand[:] = self.world.scenes.location[:, 0] if moves else (np.array(self.canvas_size) - 1) / 2
-        before = self.task.potential(self.world)
-        reward, success, failure = self.task.step(self.world, actions)
-        after = np.where(success, 0.0, self.task.potential(self.world))
-        return reward + after - before, success | failure, success
+        task, world = self.task, self.world
+        before = np.zeros(len(actions))
+        if isinstance(task.action_space, spaces.Discrete):
+            world.hand[:] = world.scenes.location[:, 0]
+            before = task.potential(world)
+        # What a pointer points at is no state that it could leave: to be rewarded for coming nearer, it would stay near
+        # without ever touching. It pays for its distance, each time.
+        reward, success, failure = task.step(world, actions)
+        after = np.where(success, 0.0, task.potential(world))
+        return reward + task.shaping * (after - before), success | failure, success
 
     def frames(self, envs: Int[np.ndarray, " selected"] | slice = slice(None)) -> Frames:
         """Frames of some environments."""

@@ -32,7 +32,8 @@ class SpriteEnv(gym.Env[Any, Any]):
         num_objects: number of objects beside the agent or cue, or an inclusive range (low, high), from which each
             episode draws; None is the task's own.
         mode: "train", or "test" for what training never shows; each task says what that is.
-        reward: "sparse", or "shaped": with the change of a potential (Ng et al. 1999) added, without a discount.
+        reward: "sparse", or "shaped": for agents that move, with the change of a potential (Ng et al. 1999) added,
+            without a discount; for those that point, less the distance. Each task says how much.
         canvas_size: (height, width) in pixels.
         observation: "pixels" are frames, uint8 (height, width, channels), each value 0 or 255; "oracle" is
             ``{"tokens": (K, 2 + D) float32, "mask": (K,) int8}``, see ``OracleTokens``; "both" has the frame beside

@@ -99,14 +99,14 @@ def test_another_object_in_the_corner_is_nothing(env):
     assert (reward, terminated, info) == (0, False, {"is_success": False})
 
 
-def test_a_shaped_push_is_worth_half_its_way_to_the_corner():
+def test_a_shaped_push_is_worth_twice_its_way_to_the_corner():
     env = push.PushEnv(reward="shaped")
     env.reset(seed=0)
     _put(env, (40, 50), (40, 41), (15, 53))
     rewards = [env.step(LEFT)[1], env.step(RIGHT)[1]]
     diagonal = np.hypot(64, 64)
     nearer = (np.hypot(31, 32) - np.hypot(31, 28)) / diagonal
-    assert rewards == pytest.approx([nearer / 2, -4 / diagonal / 2])
+    assert rewards == pytest.approx([nearer * 2, -4 / diagonal * 2])
 
 
 @pytest.mark.parametrize("mode", ["train", "test"])

@@ -236,7 +236,7 @@ def _potential(env):
 
 
 @pytest.mark.parametrize("task", ["Collect", "Largest", "ObjectGoal", "OddOneOut"])
-def test_shaped_rewards_of_moves_add_the_change_of_the_potential(task):
+def test_shaped_rewards_of_moves_add_four_times_the_change_of_the_potential(task):
     sparse, shaped = _make(task), _make(task, reward="shaped")
     shaped.action_space.seed(3)
     for env in (sparse, shaped):
@@ -249,7 +249,7 @@ def test_shaped_rewards_of_moves_add_the_change_of_the_potential(task):
         (_, reward, over, *_), (_, more, *_) = sparse.step(action), shaped.step(action)
         after = _potential(shaped)
         added.append(more - reward)
-        assert added[-1] == pytest.approx(after - potential, abs=1e-9)
+        assert added[-1] == pytest.approx(4 * (after - potential), abs=1e-9)
         potential = after
         if over:
             for env in (sparse, shaped):
@@ -258,7 +258,7 @@ def test_shaped_rewards_of_moves_add_the_change_of_the_potential(task):
     assert min(added) < 0 < max(added)
 
 
-def test_pointing_nearer_is_rewarded_against_the_middle_of_the_canvas():
+def test_pointing_costs_its_distance_so_that_no_place_is_worth_staying_at():
     env = _make("MatchDigit", reward="shaped")
     env.reset(seed=0)
     world = env.simulation.world
@@ -266,35 +266,26 @@ def test_pointing_nearer_is_rewarded_against_the_middle_of_the_canvas():
     roles = np.array([worlds.NEUTRAL, worlds.RIGHT, *[worlds.WRONG] * 3])
     world.begin(0, sprites, roles, [(9, 9), (50, 50), (9, 54), (54, 9), (35, 20)])
     diagonal = np.hypot(64, 64)
-    whole = np.hypot(18.5, 18.5) / diagonal
     for place in ((30, 40), (63, 35), (32, 40)):
         action = np.array(place[::-1], np.float32) / 63 * 2 - 1
         _, reward, terminated, _, _ = env.step(action)
         assert not terminated
-        assert reward == pytest.approx(whole - np.hypot(50 - place[0], 50 - place[1]) / diagonal, abs=1e-6)
-    assert env.step(np.array([50, 50], np.float32) / 63 * 2 - 1)[1] == pytest.approx(1 + whole)
+        assert reward == pytest.approx(-np.hypot(50 - place[0], 50 - place[1]) / diagonal, abs=1e-6)
+    assert env.step(np.array([50, 50], np.float32) / 63 * 2 - 1)[1] == pytest.approx(1)
 
 
-def test_digits_in_order_are_worth_their_share_and_the_way_to_the_next():
+def test_digits_in_order_are_worth_their_share_less_what_is_left():
     env = _make("DigitOrder", reward="shaped")
     env.reset(seed=0)
     task, world = env.simulation.task, env.simulation.world
     sprites = np.array([np.flatnonzero(task.labels == label)[0] for label in (7, 2, 4)])
     places = [(50, 50), (12, 12), (20, 50)]
     world.begin(0, sprites, np.full(3, worlds.RIGHT), places)
-    # Potentials from the middle of the canvas before a step, and from the place pointed at after it.
-    to_first, to_second, to_third = (
-        np.hypot(31.5 - row, 31.5 - column) for row, column in (places[i] for i in (1, 2, 0))
-    )
     second_from_first, third_from_second = np.hypot(8, 38), np.hypot(30, 0)
     diagonal = np.hypot(64, 64)
-    changes = [
-        (2 + to_first / diagonal) - (1 + second_from_first / diagonal),
-        (1 + to_second / diagonal) - third_from_second / diagonal,
-        to_third / diagonal,
-    ]
+    left = [1 + second_from_first / diagonal, third_from_second / diagonal, 0]
     got = [env.step(np.array(places[i][::-1], np.float32) / 63 * 2 - 1)[1] for i in (1, 2, 0)]
-    assert got == pytest.approx([(1 + change) / 3 for change in changes], abs=1e-6)
+    assert got == pytest.approx([(1 - cost) / 3 for cost in left], abs=1e-6)
 
 
 def _random_touches(env, episodes):

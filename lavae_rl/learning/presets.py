@@ -26,7 +26,7 @@ class Preset:
     """Of Adam, falling linearly to 0."""
     gamma: float = 0.95
     """Discount."""
-    gae_lambda: float = 0.8
+    gae_lambda: float = 0.3
     """Of generalised advantage estimation; low, since shaped rewards say at once whether a move was good."""
     entropy: float = 0.01
     """Weight of the entropy bonus."""
