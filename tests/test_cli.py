@@ -16,12 +16,13 @@ PROGRAMS = {
         ["--env", "--observation", "--algo", "--steps", "--seed", "--num-envs", "--out"],
     ),
     "evaluate_agent": ("lavae-evaluate-agent", ["--num-objects", "--episodes", "--mode", "--json"]),
+    "benchmark": ("lavae-benchmark-agents", ["--full", "--tasks", "--observations", "--seeds", "--jobs", "--out"]),
 }
 
 
 def _ways(name):
     script = Path(sys.executable).with_name(PROGRAMS[name][0])
-    folder = "agents" if name.endswith("_agent") else "pretrain"
+    folder = "pretrain" if name.endswith(("_lavae", "_dataset")) else "agents"
     return [
         [sys.executable, f"{folder}/{name}.py"],
         [sys.executable, "-m", f"lavae_rl.{folder}.{name}"],

@@ -37,7 +37,7 @@ class Preset:
 
 
 PRESETS = {
-    "ObjectGoal": Preset(steps=500_000),
+    "ObjectGoal": Preset(),
     "OddOneOut": Preset(steps=1_500_000),
     "OddOneOutProperty": Preset(steps=1_500_000, num_objects=5),
     "Push": Preset(num_objects=2),

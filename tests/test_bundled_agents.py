@@ -1,0 +1,38 @@
+import json
+import shutil
+
+import pytest
+
+from lavae_rl.learning.agents import BUNDLED_AGENTS, find_run, load_agent
+from lavae_rl.learning.evaluation import success_rate
+from lavae_rl.learning.vec_envs import make_task_vec_env
+
+TASKS = sorted(path.name for path in BUNDLED_AGENTS.iterdir())
+
+
+def test_the_promised_agents_are_there():
+    assert {"ObjectGoal", "OddOneOut"} <= set(TASKS)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_an_agent_does_what_its_facts_say(task):
+    saved = load_agent(find_run(f"bundled:{task}"))
+    facts = saved.facts
+    assert (facts["task"], facts["observation"], facts["model"]) == (task, "lavae", None)
+    assert facts["command"].startswith("python agents/train_agent.py")
+    assert facts["evaluations"][-1]["step"] >= facts["preset"]["steps"]
+    venv = make_task_vec_env(task, "lavae", 50, seed=5_000_000, num_objects=facts["preset"]["num_objects"])
+    promised = facts["evaluations"][-1]["success_rate"]
+    assert success_rate(saved.agent.predict, venv, 100).rate > promised - 0.12  # three standard deviations
+
+
+def test_an_unknown_agent_is_refused_with_those_that_exist():
+    with pytest.raises(FileNotFoundError, match="bundled:OddOneOut.*, got 'bundled:Chess'"):
+        find_run("bundled:Chess")
+
+
+def test_a_bundled_agent_can_be_copied_and_trained_on(tmp_path):
+    folder = shutil.copytree(find_run("bundled:ObjectGoal"), tmp_path / "run")
+    facts = json.loads((folder / "config.json").read_text())
+    venv = make_task_vec_env("ObjectGoal", "lavae", 2, seed=0, num_objects=facts["preset"]["num_objects"])
+    assert load_agent(folder, venv).agent.num_timesteps >= facts["preset"]["steps"]
