@@ -108,8 +108,9 @@ def run_cell(cell: Cell, args: argparse.Namespace, console: Console) -> bool:
     folder = args.out / cell.name
     try:
         with FileLock(f"{folder}.lock", timeout=0):
-            train(cell, folder, args)
-            test(cell, folder, args)
+            if not (folder / TESTS_FILE).exists():
+                train(cell, folder, args)
+                test(cell, folder, args)
     except Timeout:
         console.print(f"{cell.name}: another process is at it")
         return False
@@ -132,9 +133,7 @@ def train(cell: Cell, folder: Path, args: argparse.Namespace) -> None:
 
 
 def test(cell: Cell, folder: Path, args: argparse.Namespace) -> None:
-    """Tests in both modes, once."""
-    if (folder / TESTS_FILE).exists():
-        return
+    """Tests in both modes."""
     tests = []
     for mode in MODES:
         file = folder / f"{mode}.json"

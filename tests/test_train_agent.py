@@ -22,7 +22,9 @@ SHORT = [
 
 def test_a_run_describes_itself_and_goes_on_where_it_stopped(tmp_path, capsys):
     out = tmp_path / "run"
-    main([*SHORT, "--steps", "512", "--eval-every", "256", "--seed", "3", "--num-objects", "2", "3", "--out", str(out)])
+    main(
+        [*SHORT, "--steps", "2048", "--eval-every", "1024", "--seed", "3", "--num-objects", "2", "3", "--out", str(out)]
+    )
     facts = json.loads((out / "config.json").read_text())
     assert facts["preset"]["num_objects"] == [2, 3]
     assert (facts["task"], facts["observation"], facts["algorithm"], facts["seed"]) == (
@@ -32,21 +34,21 @@ def test_a_run_describes_itself_and_goes_on_where_it_stopped(tmp_path, capsys):
         3,
     )
     assert facts["commit"]
-    assert [row["step"] for row in facts["evaluations"]] == [256, 512]
+    assert [row["step"] for row in facts["evaluations"]] == [1024, 2048]
     assert all(0 <= row["success_rate"] <= 1 for row in facts["evaluations"])
     assert (out / "progress.csv").exists()
     # As if it had been stopped half-way: more steps are left than it has made.
-    facts["preset"]["steps"] = 1024
+    facts["preset"]["steps"] = 3072
     (out / "config.json").write_text(json.dumps(facts))
     main(["--out", str(out), "--resume"])
     saved = load_agent(out)
-    assert saved.agent.num_timesteps == 1024
-    assert saved.facts["evaluations"][-1]["step"] == 1024
+    assert saved.agent.num_timesteps == 3072
+    assert saved.facts["evaluations"][-1]["step"] == 3072
     assert saved.facts["preset"]["num_objects"] == [2, 3]
     assert len(list(out.glob("progress*.csv"))) == 2
     main(["--out", str(out), "--resume"])
-    assert load_agent(out).agent.num_timesteps == 1024
-    assert "1,024 steps" in capsys.readouterr().out
+    assert load_agent(out).agent.num_timesteps == 3072
+    assert "3,072 steps" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
