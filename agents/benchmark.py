@@ -32,6 +32,8 @@ QUICK = (["ObjectGoal", "OddOneOut"], ["lavae", "oracle"], [0])
 FULL = (list(PRESETS), list(OBSERVATIONS), [0, 1, 2])
 """Tasks, observations and seeds."""
 
+EXIT_STOPPED = 130
+
 MODES = ("train", "test")
 """Looks of the training, and looks held out from it."""
 
@@ -79,7 +81,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs the program. Exit status: 0 complete, 1 failed or incomplete, 2 unusable arguments."""
+    """Runs the program. Exit status: 0 complete, 1 failed or incomplete, 2 unusable arguments, 130 stopped."""
     args, console = parse_args(argv), Console(highlight=False, soft_wrap=True)
     try:
         cells = chosen_cells(args)
@@ -87,8 +89,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         console.print(f"[red]error:[/] {escape(str(error))}")
         sys.exit(1)
     args.out.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(args.jobs) as pool:
+    pool = ThreadPoolExecutor(args.jobs)
+    try:
         complete = list(pool.map(lambda cell: run_cell(cell, args, console), cells))
+    except KeyboardInterrupt:
+        console.print("stopped; the same command goes on")
+        sys.exit(EXIT_STOPPED)
+    finally:
+        pool.shutdown(cancel_futures=True)
     report = args.report or args.out
     write_report(args.out, report)
     console.print(f"{sum(complete)} of {len(cells)} agents complete; table and plots in {escape(str(report))}")
@@ -109,13 +117,15 @@ def run_cell(cell: Cell, args: argparse.Namespace, console: Console) -> bool:
     try:
         with FileLock(f"{folder}.lock", timeout=0):
             if not (folder / TESTS_FILE).exists():
+                console.print(f"{cell.name}: see {escape(str(log_file(folder)))}")
                 train(cell, folder, args)
                 test(cell, folder, args)
     except Timeout:
         console.print(f"{cell.name}: another process is at it")
         return False
     except subprocess.CalledProcessError as error:
-        console.print(f"{cell.name}: [red]exit status {error.returncode}[/]\n{escape(error.output[-2_000:])}")
+        last = log_file(folder).read_text()[-2_000:]
+        console.print(f"{cell.name}: [red]exit status {error.returncode}[/]\n{escape(last)}")
         return False
     console.print(f"{cell.name}: complete")
     return True
@@ -124,12 +134,12 @@ def run_cell(cell: Cell, args: argparse.Namespace, console: Console) -> bool:
 def train(cell: Cell, folder: Path, args: argparse.Namespace) -> None:
     """Trains to the end, from where an earlier run stopped."""
     if (folder / CONFIG_FILE).exists():
-        execute("train_agent.py", ["--out", str(folder), "--resume"], args)
+        execute("train_agent.py", ["--out", str(folder), "--resume"], folder, args)
         return
     options = ["--env", cell.task, "--observation", cell.observation, "--seed", str(cell.seed), "--out", str(folder)]
     if args.steps is not None:
         options += ["--steps", str(args.steps)]
-    execute("train_agent.py", options, args)
+    execute("train_agent.py", options, folder, args)
 
 
 def test(cell: Cell, folder: Path, args: argparse.Namespace) -> None:
@@ -139,23 +149,24 @@ def test(cell: Cell, folder: Path, args: argparse.Namespace) -> None:
         file = folder / f"{mode}.json"
         numbers = [str(number) for number in TESTED[cell.task]]
         options = [str(folder), "--num-objects", *numbers, "--mode", mode, "--episodes", str(args.episodes)]
-        execute("evaluate_agent.py", [*options, "--json", str(file)], args)
+        execute("evaluate_agent.py", [*options, "--json", str(file)], folder, args)
         tests.append(json.loads(file.read_text()))
         file.unlink()
     (folder / TESTS_FILE).write_text(json.dumps(tests, indent=2) + "\n")
 
 
-def execute(program: str, options: Sequence[str], args: argparse.Namespace) -> None:
+def execute(program: str, options: Sequence[str], folder: Path, args: argparse.Namespace) -> None:
     """Runs a program that stands beside this one, on its share of the cores."""
     threads = max((os.cpu_count() or 1) // args.jobs, 1)
-    subprocess.run(
-        [sys.executable, str(Path(__file__).with_name(program)), *options],
-        env=os.environ | {"OMP_NUM_THREADS": str(threads)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=True,
-    )
+    command = [sys.executable, str(Path(__file__).with_name(program)), *options]
+    with log_file(folder).open("a") as log:
+        environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+        subprocess.run(command, env=environment, stdout=log, stderr=subprocess.STDOUT, check=True)
+
+
+def log_file(folder: Path) -> Path:
+    """What the programs print goes here: beside the run folder, which has to be empty for a new run."""
+    return folder.with_name(folder.name + ".log")
 
 
 if __name__ == "__main__":
