@@ -1,6 +1,6 @@
 """Measures a trained agent on other numbers of objects, and shows it at work.
 
-    python agents/evaluate_agent.py bundled:ObjectGoal --num-objects 2 4 7 --video agent.gif
+    python agents/evaluate_agent.py bundled:OddOneOut --num-objects 3 4 5 6 7 --video agent.gif
 
 *chance* is the success rate of going to objects at random; the interval is Wilson's, of 95 % confidence.
 """

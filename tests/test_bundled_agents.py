@@ -11,7 +11,7 @@ TASKS = sorted(path.name for path in BUNDLED_AGENTS.iterdir())
 
 
 def test_the_promised_agents_are_there():
-    assert "ObjectGoal" in TASKS
+    assert {"ObjectGoal", "OddOneOut"} <= set(TASKS)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -27,7 +27,7 @@ def test_an_agent_does_what_its_facts_say(task):
 
 
 def test_an_unknown_agent_is_refused_with_those_that_exist():
-    with pytest.raises(FileNotFoundError, match=r"bundled:ObjectGoal.*, got 'bundled:Chess'"):
+    with pytest.raises(FileNotFoundError, match=r"bundled:ObjectGoal or bundled:OddOneOut.*, got 'bundled:Chess'"):
         find_run("bundled:Chess")
 
 
