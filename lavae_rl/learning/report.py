@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lavae_rl.learning.agents import read_facts
+from lavae_rl.learning.vec_envs import OBSERVATIONS
 from lavae_rl.model.pretrained import CONFIG_FILE
 
 TESTS_FILE = "tests.json"
@@ -140,7 +141,7 @@ def plot_objects(rows: Sequence[Row], file: Path) -> None:
 
 
 def _line(axes: Axes, observation: str, x: Sequence[float | int], values: Sequence[Sequence[float]]) -> None:
-    color = {"lavae": "C0", "oracle": "C1", "pixels": "C2", "vae": "C3"}[observation]
+    color = f"C{OBSERVATIONS.index(observation)}"  # the same in every panel
     axes.plot(x, [mean(point) for point in values], color=color, marker=".", label=observation)
     axes.fill_between(x, [min(point) for point in values], [max(point) for point in values], color=color, alpha=0.2)
 
@@ -148,9 +149,8 @@ def _line(axes: Axes, observation: str, x: Sequence[float | int], values: Sequen
 @contextmanager
 def _panels(titles: Sequence[str], x_label: str, file: Path) -> Iterator[dict[str, Axes]]:
     """A picture with a panel per task, all of success rates, written at the end; without tasks, none."""
-    columns = min(len(titles), _COLUMNS)
-    rows = -(-len(titles) // _COLUMNS)
-    figure = Figure(figsize=(max(columns, 1) * _PANEL[0], max(rows, 1) * _PANEL[1]), layout="constrained")
+    columns, rows = max(min(len(titles), _COLUMNS), 1), max(-(-len(titles) // _COLUMNS), 1)
+    figure = Figure(figsize=(columns * _PANEL[0], rows * _PANEL[1]), layout="constrained")
     panels = {title: figure.add_subplot(rows, columns, i + 1) for i, title in enumerate(titles)}
     for title, axes in panels.items():
         axes.set(title=title, xlabel=x_label, ylim=(-0.02, 1.02))
