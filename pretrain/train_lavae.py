@@ -221,6 +221,7 @@ def summary(facts: dict[str, Any], out: Path) -> Table:
         "location error": "none found" if error is None else f"{error:.2f} px",
         "missed / false objects": f"{metrics['miss_rate']:.3%} / {metrics['false_rate']:.3%}",
         "ELBO / bound": f"{metrics['elbo']:.1f} / {metrics['log_likelihood_bound']:.1f} nats per frame",
+        "best possible bound": f"{-metrics['entropy_floor']:.1f} nats per frame",
         "training": f"{facts['training_seconds']:.0f} s, {facts['skipped_steps']} steps skipped",
         "run folder": str(out),
         "weights": f"model.safetensors: LAVAE.from_pretrained({str(out)!r})",

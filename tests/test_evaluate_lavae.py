@@ -17,6 +17,7 @@ KEYS = [
     "false_rate",
     "elbo",
     "log_likelihood_bound",
+    "entropy_floor",
     "seconds",
 ]
 

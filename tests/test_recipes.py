@@ -7,7 +7,7 @@ from lavae_rl.training.recipes import FAST, LATENTS, RECIPES, Recipe
 
 
 def test_recipes_by_name():
-    assert sorted(RECIPES) == ["fast", "smoke"]
+    assert sorted(RECIPES) == ["fast", "long", "smoke"]
 
 
 @pytest.mark.parametrize(

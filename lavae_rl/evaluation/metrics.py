@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 
 from lavae_rl.datasets import SceneDataset, load_dataset
+from lavae_rl.evaluation.floor import check_bound, entropy_floor
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.objective import elbo_terms
 
@@ -23,6 +24,7 @@ METRICS = (
     "false_rate",
     "elbo",
     "log_likelihood_bound",
+    "entropy_floor",
     "seconds",
 )
 """What ``evaluate`` measures."""
@@ -138,7 +140,11 @@ def evaluate(
     Returns:
         ``count_accuracy_0_3``, ``count_accuracy_7``; over both splits ``location_error_px``, ``miss_rate``,
         ``false_rate`` (see ``Agreement``; the error is None where nothing matches); ``elbo`` (single sample) and
-        ``log_likelihood_bound``, mean nats per frame; ``seconds``.
+        ``log_likelihood_bound``, mean nats per frame, and ``entropy_floor``, what no ``-log_likelihood_bound`` can be
+        below; ``seconds``.
+
+    Raises:
+        ImpossibleBoundError: the bound is better than the entropy of the scenes by more than chance.
     """
     if min(num_samples, bound_scenes) < 1:
         raise ValueError(f"expected num_samples and bound_scenes of at least 1, got {num_samples} and {bound_scenes}")
@@ -152,6 +158,8 @@ def evaluate(
         frames = few[begin : min(begin + _BATCH, bound_scenes)]
         elbo.append(elbo_terms(model, model.images(frames), generator).elbo)
         bound.append(model.log_likelihood(frames, num_samples, generator))
+    bounds = torch.cat(bound).cpu().numpy()
+    check_bound(few.bank, few.scenes.count[: len(bounds)], bounds)
     return {
         "count_accuracy_0_3": found_few.count_accuracy,
         "count_accuracy_7": found_seven.count_accuracy,
@@ -159,6 +167,7 @@ def evaluate(
         "miss_rate": both.miss_rate,
         "false_rate": both.false_rate,
         "elbo": float(torch.cat(elbo).mean()),
-        "log_likelihood_bound": float(torch.cat(bound).mean()),
+        "log_likelihood_bound": float(bounds.mean()),
+        "entropy_floor": entropy_floor(few.bank),
         "seconds": time.perf_counter() - start,
     }

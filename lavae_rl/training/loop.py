@@ -23,6 +23,7 @@ from lavae_rl.training.dreams import SpriteMemory, centre_loss, cut_out, dream, 
 from lavae_rl.training.proposals import propose_by_surprise
 from lavae_rl.training.recipes import Recipe
 from lavae_rl.training.run_folder import RunFolder
+from lavae_rl.training.sharpness import fit_sharpness
 
 LOG_EVERY = 25
 """Steps between rows of metrics.csv."""
@@ -34,6 +35,7 @@ VALIDATION = ("count_accuracy", "location_error_px", "miss_rate", "false_rate", 
 """What every evaluation measures, on the validation split."""
 
 _ELBO_SCENES = 500
+_SHARPNESS_SCENES = 250
 
 
 class TrainingDivergedError(RuntimeError):
@@ -211,6 +213,8 @@ def train(
         due = progress.step % recipe.evaluate_every == 0 or progress.step == recipe.steps
         measured = unmeasured
         if due:
+            average = training.average
+            fit_sharpness(average, average.images(dataset[:_SHARPNESS_SCENES]), training.seed)
             measured = validate(training, validation, folder)
             on_evaluation(progress, measured)
             progress.seconds = time.perf_counter() - started

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from lavae_rl.model.networks import FAMILIES
 
@@ -83,6 +83,9 @@ class Recipe:
 FAST = Recipe()
 """Minutes on two CPU cores."""
 
+LONG = replace(FAST, steps=20_000, evaluate_every=1_000)
+"""The fast recipe for half an hour: the same counts, sharper sprites, tidier latents."""
+
 SMOKE = Recipe(
     steps=20,
     batch_size=8,
@@ -98,5 +101,5 @@ SMOKE = Recipe(
 LATENTS: Mapping[str, int] = {"multi-mnist-1k": 16, "multi-mnist-10k": 16, "multi-dsprites": 8}
 """Number of appearance latents for each data set (ours)."""
 
-RECIPES: Mapping[str, Recipe] = {"fast": FAST, "smoke": SMOKE}
+RECIPES: Mapping[str, Recipe] = {"fast": FAST, "long": LONG, "smoke": SMOKE}
 """Recipes by name: what ``--recipe`` takes."""

@@ -1,0 +1,34 @@
+"""How sharp q(l | x) is to be: the one number of the posterior that dreams cannot teach.
+
+Dreams are drawn a little differently from scenes, on purpose, so in them the pixel of a centre is less certain; and a
+sharp sprite pasted one pixel off costs hundreds of nats, which no loss on dreams knows. So the sharpness is read off
+the ELBO of real training scenes, without labels. Counts and locations do not depend on it.
+"""
+
+import math
+
+import torch
+
+from lavae_rl.model.lavae import LAVAE
+from lavae_rl.model.objective import elbo_terms
+from lavae_rl.model.shapes import Images
+
+TEMPERATURES = (1.0, 1 / 2, 1 / 3, 1 / 4, 1 / 6, 1 / 8, 1 / 12, 1 / 16, 1 / 24)
+"""What the logits are divided by inside q(l | x), log-odds as they are being 1."""
+
+
+@torch.inference_mode()
+def fit_sharpness(model: LAVAE, images: Images, seed: int) -> None:
+    """Sets the sharpness of the model to that of ``TEMPERATURES`` with the best single-sample ELBO, mean of the images.
+
+    Every temperature sees the same random numbers.
+    """
+    pixels = images.shape[2] * images.shape[3]
+    candidates = [-math.log(temperature * math.log(pixels)) for temperature in TEMPERATURES]
+
+    def elbo(log_sharpness: float) -> float:
+        model.log_sharpness.fill_(log_sharpness)
+        generator = torch.Generator(images.device).manual_seed(seed)
+        return elbo_terms(model, images, generator).elbo.mean().item()
+
+    model.log_sharpness.fill_(max(candidates, key=elbo))

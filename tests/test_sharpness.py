@@ -1,0 +1,44 @@
+import math
+
+import pytest
+import torch
+
+from lavae_rl.datasets import load_dataset
+from lavae_rl.model.lavae import LAVAE
+from lavae_rl.model.objective import elbo_terms
+from lavae_rl.training.sharpness import TEMPERATURES, fit_sharpness
+
+
+@pytest.fixture
+def model():
+    return LAVAE.from_pretrained("multi-dsprites")
+
+
+@pytest.fixture
+def images(model):
+    return model.images(load_dataset("multi-dsprites", "train")[:60])
+
+
+def _elbo(model, images):
+    return elbo_terms(model, images, torch.Generator().manual_seed(0)).elbo.mean().item()
+
+
+@pytest.mark.parametrize("temperature", [2.0, 1.0, 1e-3])
+def test_whatever_the_sharpness_was_it_is_the_best_of_the_list_afterwards(model, images, temperature):
+    with torch.no_grad():
+        model.log_sharpness.fill_(-math.log(temperature * math.log(64 * 64)))
+    before, found = _elbo(model, images), model.detect(images)
+    fit_sharpness(model, images, seed=0)
+    assert _elbo(model, images) >= before
+    scale = model.sharpness.item() * math.log(64 * 64)
+    assert any(scale == pytest.approx(1 / t, rel=1e-4) for t in TEMPERATURES)
+    assert scale > 2
+    assert model.detect(images).location.equal(found.location)
+
+
+def test_locations_are_sure_on_a_canvas_of_another_size(model):
+    frames = load_dataset("multi-dsprites", "train")[:40]
+    wide = torch.nn.functional.pad(model.images(frames), (0, 32, 0, 32))
+    fit_sharpness(model, wide, seed=0)
+    terms = elbo_terms(model, wide, torch.Generator().manual_seed(1))
+    assert terms.elbo.mean() > -60
