@@ -1,6 +1,7 @@
-"""Trains a LAVAE on one of the paper's data sets, without labels.
+"""Trains a LAVAE, or the paper's baseline, on one of the paper's data sets, without labels.
 
     python pretrain/train_lavae.py --dataset multi-dsprites
+    python pretrain/train_lavae.py --dataset multi-dsprites --model baseline
 
 Everything lands in one run folder: config.json, metrics.csv and TensorBoard events, checkpoint.pt, model.safetensors
 and figures/. Ctrl-C leaves a run that --resume continues to the same weights as if nothing had happened.
@@ -23,12 +24,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from lavae_rl.datasets import POOLS, SceneDataset, load_dataset
-from lavae_rl.evaluation.metrics import evaluate
 from lavae_rl.model.config import LAVAEConfig
-from lavae_rl.training.loop import Progress, Training, TrainingDivergedError, train
+from lavae_rl.training.base import Progress, Training
+from lavae_rl.training.loop import TrainingDivergedError, train
 from lavae_rl.training.provenance import provenance
-from lavae_rl.training.recipes import LATENTS, RECIPES, Recipe
+from lavae_rl.training.recipes import LATENTS, RECIPES, BaselineRecipe, LAVAERecipe
 from lavae_rl.training.run_folder import RunFolder
+from lavae_rl.training.vae import VAETraining
+from lavae_rl.training.wake_sleep import WakeSleepTraining
 
 BOUND_SAMPLES = 100
 """Importance samples of the log-likelihood bound (paper)."""
@@ -43,7 +46,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--dataset", choices=list(POOLS), help="data set to train on (default: multi-dsprites)")
-    parser.add_argument("--recipe", choices=list(RECIPES), help="training settings (default: fast)")
+    parser.add_argument("--model", choices=list(RECIPES), help="what to train (default: lavae)")
+    names = sorted({name for recipes in RECIPES.values() for name in recipes})
+    parser.add_argument("--recipe", choices=names, help="training settings (default: fast)")
     parser.add_argument("--steps", type=int, help="length of the run in optimiser steps (default: the recipe's)")
     parser.add_argument(
         "--seed", type=int, help="seed of weights, batches and noise, from 0; all seeds share the data set (default: 0)"
@@ -75,8 +80,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> bool:
     """Trains, evaluates and reports; returns whether the run is complete."""
-    given = {name: getattr(args, name) for name in ("dataset", "recipe", "steps", "seed", "mnist_dir")}
-    out = args.out or Path("runs") / f"{args.dataset or 'multi-dsprites'}-{args.recipe or 'fast'}-seed{args.seed or 0}"
+    given = {name: getattr(args, name) for name in ("dataset", "model", "recipe", "steps", "seed", "mnist_dir")}
+    out = args.out or default_folder(given)
     with RunFolder(out, args.resume) as folder:
         facts = resumed_facts(folder, given) if args.resume else fresh_facts(given)
         if "metrics" in facts:
@@ -95,8 +100,7 @@ def run(args: argparse.Namespace, console: Console) -> bool:
             console.print(f"stopped at step {training.progress.step}; continue with --resume --out {escape(str(out))}")
             return False
         console.print("measuring on the test splits ...")
-        recipe, name, mnist_dir = training.recipe, facts["dataset"], facts["mnist_dir"]
-        metrics = evaluate(training.average, name, recipe.test_scenes, BOUND_SAMPLES, recipe.bound_scenes, mnist_dir)
+        metrics = training.evaluate(facts["dataset"], BOUND_SAMPLES, facts["mnist_dir"])
         progress = training.progress
         facts |= {"training_seconds": progress.seconds, "skipped_steps": progress.skipped, "metrics": metrics}
         folder.save_model(training.average, facts)
@@ -104,17 +108,29 @@ def run(args: argparse.Namespace, console: Console) -> bool:
     return True
 
 
+def default_folder(given: dict[str, Any]) -> Path:
+    """Where a run goes that was not told."""
+    kind = "" if (given["model"] or "lavae") == "lavae" else f"{given['model']}-"
+    name = f"{given['dataset'] or 'multi-dsprites'}-{kind}{given['recipe'] or 'fast'}-seed{given['seed'] or 0}"
+    return Path("runs") / name
+
+
 def fresh_facts(given: dict[str, Any]) -> dict[str, Any]:
     """What config.json says of a new run: settings, from the command line and its defaults, and provenance."""
     seed = given["seed"] or 0
     if not 0 <= seed < 2**63:
         raise ValueError(f"expected --seed of 0 to 2^63 - 1, got {seed}")
-    recipe = RECIPES[given["recipe"] or "fast"]
+    model = given["model"] or "lavae"
+    name = given["recipe"] or "fast"
+    if name not in RECIPES[model]:
+        raise ValueError(f"expected --recipe of {', '.join(RECIPES[model])} for --model {model}, got {name}")
+    recipe = RECIPES[model][name]
     if given["steps"] is not None:
         recipe = dataclasses.replace(recipe, steps=given["steps"])
     settings = {
         "dataset": given["dataset"] or "multi-dsprites",
-        "recipe_name": given["recipe"] or "fast",
+        "model_name": model,
+        "recipe_name": name,
         "recipe": dataclasses.asdict(recipe),
         "seed": seed,
         "mnist_dir": given["mnist_dir"],
@@ -126,9 +142,8 @@ def resumed_facts(folder: RunFolder, given: dict[str, Any]) -> dict[str, Any]:
     """What config.json says of the run in the folder; flags given again must agree with it."""
     facts = {key: value for key, value in folder.read_config().items() if key != "model"}
     try:
-        recipe = Recipe(**facts["recipe"])
         stored = {key: facts[key] for key in ("dataset", "seed", "mnist_dir", "commit", "machine", "versions")}
-        stored |= {"recipe": facts["recipe_name"], "steps": recipe.steps}
+        stored |= {"model": facts["model_name"], "recipe": facts["recipe_name"], "steps": facts["recipe"]["steps"]}
     except (KeyError, TypeError) as error:
         raise ValueError(f"{folder.path} is not a run of this program: its config.json lacks or has {error}") from error
     for flag, value in given.items():
@@ -141,12 +156,18 @@ def resumed_facts(folder: RunFolder, given: dict[str, Any]) -> dict[str, Any]:
     return facts
 
 
-def make_training(facts: dict[str, Any], device: torch.device) -> Training:
+def make_training(facts: dict[str, Any], device: torch.device) -> Training[Any, Any]:
     """A training at its first step."""
-    recipe, name = Recipe(**facts["recipe"]), facts["dataset"]
+    name, seed = facts["dataset"], facts["seed"]
     channels = 3 if POOLS[name] is None else 1
+    try:
+        if facts["model_name"] == "baseline":
+            return VAETraining(channels, BaselineRecipe(**facts["recipe"]), seed, device)
+        recipe = LAVAERecipe(**facts["recipe"])
+    except TypeError as error:
+        raise ValueError(f"this run was made by another version of this program: {error}") from error
     config = LAVAEConfig(channels, recipe.sprite_size, LATENTS[name], networks=recipe.networks)
-    return Training(config, recipe, facts["seed"], device)
+    return WakeSleepTraining(config, recipe, seed, device)
 
 
 def choose_device(name: str) -> torch.device:
@@ -163,7 +184,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def watch(
-    training: Training,
+    training: Training[Any, Any],
     dataset: SceneDataset,
     validation: SceneDataset,
     folder: RunFolder,
@@ -173,7 +194,7 @@ def watch(
     """Trains under a progress bar. SIGINT and SIGTERM stop it after the current step, checkpoint written."""
     steps = training.recipe.steps
     console.print(f"{facts['dataset']}: {len(dataset):,} scenes, {steps:,} steps on {training.device}")
-    if steps <= training.recipe.dreams_from_step:
+    if isinstance(training, WakeSleepTraining) and steps <= training.recipe.dreams_from_step:
         console.print("[yellow]note:[/] so few steps end before the location network learns; it will find nothing")
     stopped: list[int] = []
     signals = (signal.SIGINT, signal.SIGTERM)
@@ -198,33 +219,40 @@ def watch(
 
 def describe(progress: Progress, terms: dict[str, float]) -> str:
     """The loss terms of a step, as the progress bar shows them."""
-    shown = {"log p": "log_likelihood", "KL": "kl_appearance", "dream": "dream_centre"}
-    text = "  ".join(f"{label} {terms[name]:.3g}" for label, name in shown.items() if not math.isnan(terms[name]))
+    shown = {"log p": "log_likelihood", "KL": "kl", "appearance KL": "kl_appearance", "dream": "dream_centre"}
+    measured = {label: terms[name] for label, name in shown.items() if not math.isnan(terms.get(name, math.nan))}
+    text = "  ".join(f"{label} {value:.3g}" for label, value in measured.items())
     return text + (f"  [red]skipped {progress.skipped}[/]" if progress.skipped else "")
 
 
 def describe_evaluation(progress: Progress, measured: dict[str, float]) -> str:
     """One line on an evaluation."""
-    return (
-        f"step {progress.step:6,d}  {progress.seconds:5.0f} s  count right {measured['count_accuracy']:.2%}  "
-        f"location error {measured['location_error_px']:.2f} px  ELBO {measured['elbo']:.1f} nats"
-    )
+    found = ""
+    if "count_accuracy" in measured:
+        error = measured["location_error_px"]
+        found = f"count right {measured['count_accuracy']:.2%}  location error {error:.2f} px  "
+    return f"step {progress.step:6,d}  {progress.seconds:5.0f} s  {found}ELBO {measured['elbo']:.1f} nats"
 
 
 def summary(facts: dict[str, Any], out: Path) -> Table:
     """The table at the end of a run."""
-    metrics, error = facts["metrics"], facts["metrics"]["location_error_px"]
+    metrics, found = facts["metrics"], {}
+    if "count_accuracy_0_3" in metrics:
+        error = metrics["location_error_px"]
+        found = {
+            "count right, 0 to 3 objects": f"{metrics['count_accuracy_0_3']:.2%}",
+            "count right, 7 objects": f"{metrics['count_accuracy_7']:.2%}",
+            "location error": "none found" if error is None else f"{error:.2f} px",
+            "missed / false objects": f"{metrics['miss_rate']:.3%} / {metrics['false_rate']:.3%}",
+        }
+    kind = "ConvVAE" if facts["model_name"] == "baseline" else "LAVAE"
     table = Table(title="Test splits", show_header=False, title_justify="left")
-    rows = {
-        "count right, 0 to 3 objects": f"{metrics['count_accuracy_0_3']:.2%}",
-        "count right, 7 objects": f"{metrics['count_accuracy_7']:.2%}",
-        "location error": "none found" if error is None else f"{error:.2f} px",
-        "missed / false objects": f"{metrics['miss_rate']:.3%} / {metrics['false_rate']:.3%}",
+    rows = found | {
         "ELBO / bound": f"{metrics['elbo']:.1f} / {metrics['log_likelihood_bound']:.1f} nats per frame",
         "best possible bound": f"{-metrics['entropy_floor']:.1f} nats per frame",
         "training": f"{facts['training_seconds']:.0f} s, {facts['skipped_steps']} steps skipped",
         "run folder": str(out),
-        "weights": f"model.safetensors: LAVAE.from_pretrained({str(out)!r})",
+        "weights": f"model.safetensors: {kind}.from_pretrained({str(out)!r})",
         "curves": "metrics.csv, or tensorboard --logdir",
         "pictures": "figures/",
     }

@@ -9,9 +9,10 @@ from lavae_rl.evaluation.metrics import measure_agreement
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.scenes import sample_scenes
-from lavae_rl.training.loop import TERMS, VALIDATION, Training, TrainingDivergedError, train
+from lavae_rl.training.loop import TrainingDivergedError, train
 from lavae_rl.training.recipes import FAST, SMOKE
 from lavae_rl.training.run_folder import RunFolder
+from lavae_rl.training.wake_sleep import WakeSleepTraining
 
 CPU = torch.device("cpu")
 
@@ -23,7 +24,7 @@ def dataset():
 
 
 def _training(recipe=SMOKE, seed=0):
-    return Training(LAVAEConfig(latents=4), recipe, seed, CPU)
+    return WakeSleepTraining(LAVAEConfig(latents=4), recipe, seed, CPU)
 
 
 def ignore(*_):
@@ -54,8 +55,8 @@ def test_a_run_reports_every_term_and_leaves_a_model_that_loads(dataset, tmp_pat
     )
     assert len(steps) == SMOKE.steps
     assert len(evaluations) == 2
-    assert set(steps[-1]) == set(TERMS)
-    assert set(evaluations[-1]) == set(VALIDATION)
+    assert set(steps[-1]) == set(WakeSleepTraining.TERMS)
+    assert set(evaluations[-1]) == set(WakeSleepTraining.VALIDATION)
     assert all(np.isfinite(list(steps[-1].values())))
     LAVAE.from_pretrained(tmp_path / "run")
     assert len(list((tmp_path / "run" / "figures").glob("*.png"))) == 2
@@ -157,7 +158,7 @@ def test_it_learns_to_count_and_locate_in_200_small_steps():
     recipe = dataclasses.replace(
         FAST, steps=200, batch_size=32, dreams=20, dreams_from_step=60, locations_from_step=140, kl_warmup_steps=100
     )
-    training = Training(LAVAEConfig(), recipe, 0, CPU)
+    training = WakeSleepTraining(LAVAEConfig(), recipe, 0, CPU)
     dataset = load_dataset("multi-dsprites", "train")
     for _ in range(recipe.steps):
         training.step(dataset)

@@ -10,7 +10,7 @@ from torch import nn
 from lavae_rl.model.canvas import bernoulli_log_likelihood, compose
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.lavae import LAVAE
-from lavae_rl.model.objective import elbo_terms, importance_weighted_bound, kl_appearance, log_prior_locations
+from lavae_rl.model.objective import elbo_terms, importance_weighted_bound, kl_to_standard_normal, log_prior_locations
 
 HEIGHT, WIDTH, NUM_MAX = 4, 5, 2
 SPRITE = torch.tensor([[0.1, 0.6, 0.1], [0.6, 0.9, 0.2], [0.1, 0.3, 0.1]]).view(1, 1, 3, 3)
@@ -117,8 +117,8 @@ def test_locations_without_replacement_have_a_uniform_prior():
 
 
 def test_the_appearance_kl_vanishes_at_the_prior():
-    assert kl_appearance(torch.zeros(1, 3), torch.zeros(1, 3)).item() == 0
-    assert kl_appearance(torch.ones(1, 3), torch.zeros(1, 3)).item() == pytest.approx(1.5)
+    assert kl_to_standard_normal(torch.zeros(1, 3), torch.zeros(1, 3)).item() == 0
+    assert kl_to_standard_normal(torch.ones(1, 3), torch.zeros(1, 3)).item() == pytest.approx(1.5)
 
 
 def test_a_frame_with_more_objects_than_the_prior_allows_is_bounded_by_its_surest(enumerable, image):

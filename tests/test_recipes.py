@@ -3,11 +3,14 @@ import dataclasses
 import pytest
 
 from lavae_rl.datasets import POOLS
-from lavae_rl.training.recipes import FAST, LATENTS, RECIPES, Recipe
+from lavae_rl.training.recipes import FAST, LATENTS, RECIPES, LAVAERecipe
 
 
 def test_recipes_by_name():
-    assert sorted(RECIPES) == ["fast", "long", "smoke"]
+    assert {model: sorted(recipes) for model, recipes in RECIPES.items()} == {
+        "lavae": ["fast", "long", "smoke"],
+        "baseline": ["fast", "smoke"],
+    }
 
 
 @pytest.mark.parametrize(
@@ -15,7 +18,7 @@ def test_recipes_by_name():
 )
 def test_settings_out_of_range_are_refused(values):
     with pytest.raises(ValueError, match="expected"):
-        Recipe(**values)
+        LAVAERecipe(**values)
 
 
 @pytest.mark.parametrize("steps", [100, 3_000])
@@ -38,4 +41,4 @@ def test_every_data_set_has_a_number_of_latents():
 @pytest.mark.parametrize("values", [{"warmup_steps": 0}, {"average_decay": 1.0}, {"max_gradient_norm": 0.0}], ids=str)
 def test_settings_that_divide_by_nothing_are_refused(values):
     with pytest.raises(ValueError, match="expected"):
-        Recipe(**values)
+        LAVAERecipe(**values)

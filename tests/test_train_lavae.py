@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from lavae_rl.model.baseline import ConvVAE
 from lavae_rl.model.lavae import LAVAE
 
 program = importlib.import_module("lavae_rl.pretrain.train_lavae")
@@ -47,6 +48,27 @@ def test_a_run_folder_describes_itself(finished):
 
 def test_a_run_folder_is_a_pretrained_model(finished):
     assert LAVAE.from_pretrained(finished).config.channels == 3
+
+
+def test_the_baseline_trains_by_the_same_program(tmp_path, capsys):
+    out = tmp_path / "baseline"
+    argv = [*SMOKE, "--model", "baseline", "--out", str(out)]
+    program.main(argv)
+    config = json.loads((out / "config.json").read_text())
+    assert config["model_name"] == "baseline"
+    assert config["metrics"]["log_likelihood_bound"] < -config["metrics"]["entropy_floor"]
+    assert ConvVAE.from_pretrained(out).config.latents == config["recipe"]["latents"]
+    assert "ConvVAE.from_pretrained" in capsys.readouterr().out
+    program.main(["--model", "baseline", "--device", "cpu", "--resume", "--out", str(out)])
+    code, message = _fails(["--model", "lavae", "--resume", "--out", str(out)], capsys)
+    assert code == 1
+    assert "has model 'baseline', got 'lavae'" in message
+
+
+def test_a_recipe_of_another_model_is_refused(tmp_path, capsys):
+    code, message = _fails(["--model", "baseline", "--recipe", "long", "--out", str(tmp_path / "x")], capsys)
+    assert code == 1
+    assert "expected --recipe of fast, smoke for --model baseline, got long" in message
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])

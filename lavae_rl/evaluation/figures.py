@@ -1,5 +1,6 @@
 """Pictures of what a model sees."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -17,11 +18,14 @@ def reconstruction_figure(model: LAVAE, frames: Frames) -> Picture:
     """Frames above, the model's reconstructions below, with the predicted centres marked on both; RGB, enlarged."""
     objects = model.encode(frames)
     mean = model.decode(objects)
-    rows = []
-    for pictures in (frames, np.rint(mean * 255).astype(np.uint8)):
-        marked = [mark_centres(picture, objects.location[i, : objects.count[i]]) for i, picture in enumerate(pictures)]
-        rows.append(np.concatenate(marked, axis=1))
-    return np.concatenate(rows, axis=0)
+    centres = [location[:count] for location, count in zip(objects.location, objects.count, strict=True)]
+    return frame_rows(frames, np.rint(mean * 255).astype(np.uint8), centres=centres)
+
+
+def frame_rows(*rows: Frames, centres: Sequence[np.ndarray] | None = None) -> Picture:
+    """Rows of frames, one below the other, enlarged; ``centres`` holds the (row, column) marks of each column."""
+    marks = [np.zeros((0, 2))] * len(rows[0]) if centres is None else centres
+    return np.concatenate([np.concatenate(list(map(mark_centres, row, marks)), axis=1) for row in rows], axis=0)
 
 
 def mark_centres(frame: UInt8[np.ndarray, "height width channels"], location: np.ndarray) -> Picture:

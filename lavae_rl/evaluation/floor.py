@@ -7,13 +7,20 @@ bound on log p(x) that is better by more than chance is a bug; its distance to t
 import math
 
 import numpy as np
+import torch
 from jaxtyping import Float
 
+from lavae_rl.datasets import SceneDataset
+from lavae_rl.model.baseline import ConvVAE
+from lavae_rl.model.lavae import LAVAE
 from lavae_rl.scenes import Scenes, apart, grown_boxes, sample_scenes
 from lavae_rl.sprites import SpriteBank
 
 _SCENES = 500
 """Random scenes to average the logarithm of the room left over: its spread is small (0.1 nats per object)."""
+
+
+_BATCH = 250
 
 
 class ImpossibleBoundError(RuntimeError):
@@ -52,6 +59,43 @@ def scene_entropy(bank: SpriteBank, num_objects: int, canvas_size: tuple[int, in
     total = num_objects * _look_entropy(bank) - math.lgamma(num_objects + 1)
     scenes = sample_scenes(np.random.default_rng(0), bank, _SCENES, num_objects, canvas_size)
     return total + sum(float(np.log(_room(scenes, bank, slot)).mean()) for slot in range(num_objects))
+
+
+def measure_bounds(
+    model: LAVAE | ConvVAE, dataset: SceneDataset, num_scenes: int, num_samples: int
+) -> dict[str, float]:
+    """Bounds on log p(x), mean nats per frame of the first scenes, and what they can be at best.
+
+    Args:
+        model: in evaluation mode.
+        dataset: scenes of 0 to 3 objects, all counts equally likely.
+        num_scenes: most scenes to measure on.
+        num_samples: importance samples of the bound.
+
+    Returns:
+        ``elbo`` (single sample), ``log_likelihood_bound``, and ``entropy_floor``, what no ``-log_likelihood_bound`` can
+        be below.
+
+    Raises:
+        ImpossibleBoundError: the bound is better than the entropy of the scenes by more than chance.
+        ValueError: no scenes or no samples.
+    """
+    if min(num_samples, num_scenes) < 1:
+        raise ValueError(f"expected num_samples and bound_scenes of at least 1, got {num_samples} and {num_scenes}")
+    generator = torch.Generator(model.device).manual_seed(0)
+    stop = min(num_scenes, len(dataset))
+    elbo, bound = [], []
+    for start in range(0, stop, _BATCH):
+        frames = dataset[start : min(start + _BATCH, stop)]
+        elbo.append(model.elbo(frames, generator))
+        bound.append(model.log_likelihood(frames, num_samples, generator))
+    bounds = torch.cat(bound).cpu().numpy()
+    check_bound(dataset.bank, dataset.scenes.count[:stop], bounds)
+    return {
+        "elbo": torch.cat(elbo).mean().item(),
+        "log_likelihood_bound": float(bounds.mean()),
+        "entropy_floor": entropy_floor(dataset.bank),
+    }
 
 
 def check_bound(

@@ -4,14 +4,12 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 
 from lavae_rl.datasets import SceneDataset, load_dataset
-from lavae_rl.evaluation.floor import check_bound, entropy_floor
+from lavae_rl.evaluation.floor import measure_bounds
 from lavae_rl.model.lavae import LAVAE
-from lavae_rl.model.objective import elbo_terms
 
 MATCH_RADIUS = 9.0
 """Farthest a predicted centre may be from the true one and still match it: half a patch, in pixels."""
@@ -146,28 +144,16 @@ def evaluate(
     Raises:
         ImpossibleBoundError: the bound is better than the entropy of the scenes by more than chance.
     """
-    if min(num_samples, bound_scenes) < 1:
-        raise ValueError(f"expected num_samples and bound_scenes of at least 1, got {num_samples} and {bound_scenes}")
     start = time.perf_counter()
     few, seven = (load_dataset(name, split, mnist_dir=mnist_dir) for split in ("test", "test-7"))
-    found_few, found_seven = measure_agreement(model, few, num_scenes), measure_agreement(model, seven, num_scenes)
+    found_few, found_seven = (measure_agreement(model, dataset, num_scenes) for dataset in (few, seven))
     both = found_few + found_seven
-    generator = torch.Generator(model.device).manual_seed(0)
-    elbo, bound = [], []
-    for begin in range(0, min(bound_scenes, len(few)), _BATCH):
-        frames = few[begin : min(begin + _BATCH, bound_scenes)]
-        elbo.append(elbo_terms(model, model.images(frames), generator).elbo)
-        bound.append(model.log_likelihood(frames, num_samples, generator))
-    bounds = torch.cat(bound).cpu().numpy()
-    check_bound(few.bank, few.scenes.count[: len(bounds)], bounds)
     return {
         "count_accuracy_0_3": found_few.count_accuracy,
         "count_accuracy_7": found_seven.count_accuracy,
         "location_error_px": both.location_error if len(both.displacement) else None,
         "miss_rate": both.miss_rate,
         "false_rate": both.false_rate,
-        "elbo": float(torch.cat(elbo).mean()),
-        "log_likelihood_bound": float(bounds.mean()),
-        "entropy_floor": entropy_floor(few.bank),
+        **measure_bounds(model, few, bound_scenes, num_samples),
         "seconds": time.perf_counter() - start,
     }

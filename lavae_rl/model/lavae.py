@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lavae_rl.model import networks, pretrained
 from lavae_rl.model.canvas import compose
 from lavae_rl.model.config import LAVAEConfig
+from lavae_rl.model.frames import to_images
 from lavae_rl.model.objects import Objects
 from lavae_rl.model.posterior import Detections, find_peaks
 from lavae_rl.model.shapes import AnyFrames, Images
@@ -63,29 +64,12 @@ class LAVAE(nn.Module):
             TypeError: not a uint8 array.
             ValueError: wrong rank, channels or size, or values other than 0 and 255.
         """
-        dtype = getattr(frames, "dtype", type(frames).__name__)
-        if str(dtype).removeprefix("torch.") != "uint8":
-            raise TypeError(f"expected frames as a uint8 array, got {dtype}")
-        shape, channels = tuple(frames.shape), self.config.channels
-        if len(shape) != 4 or shape[3] != channels:
+        images = to_images(frames, self.config.channels, self.device)
+        if min(images.shape[2:]) < self.config.sprite_size:
             raise ValueError(
-                f"expected frames of shape (batch, height, width, {channels}), got {shape}; "
-                "a single frame needs frame[None], channel-first frames a transpose"
+                f"expected frames of at least {self.config.sprite_size} px a side, got {tuple(images.shape[2:])}"
             )
-        if min(shape[1:3]) < self.config.sprite_size:
-            raise ValueError(f"expected frames of at least {self.config.sprite_size} px a side, got {shape[1:3]}")
-        if isinstance(frames, np.ndarray):
-            # PyTorch takes neither read-only nor reversed arrays (frames[..., ::-1]); only these are copied.
-            frames = torch.from_numpy(np.require(frames, requirements=["C", "W"]))
-        frames = frames.to(self.device)
-        # In uint8, 255 + 1 is 0.
-        if frames.numel() and (frames + 1).max() > 1:
-            raise ValueError(
-                f"expected pixel values 0 and 255 only, got {int(frames[(frames > 0) & (frames < 255)][0])}; "
-                "binarise the frames first: (frames > 127) * np.uint8(255), "
-                "or in a wrapper preprocessing=Preprocessing(threshold=127) or Preprocessing(palette=[...])"
-            )
-        return frames.permute(0, 3, 1, 2).float().div_(255)
+        return images
 
     @torch.inference_mode()
     def detect(self, images: Images) -> Detections:
@@ -228,6 +212,13 @@ class LAVAE(nn.Module):
         return torch.bernoulli(mean, generator=generator).to(torch.uint8) * 255
 
     @torch.inference_mode()
+    def elbo(self, frames: AnyFrames, generator: torch.Generator | None = None) -> Float[Tensor, " batch"]:
+        """Single-sample evidence lower bound on log p(x), nats per frame; its terms are ``objective.elbo_terms``."""
+        from lavae_rl.model.objective import elbo_terms  # objective imports this module
+
+        return elbo_terms(self, self.images(frames), generator).elbo
+
+    @torch.inference_mode()
     def log_likelihood(
         self,
         frames: AnyFrames,
@@ -272,6 +263,6 @@ class LAVAE(nn.Module):
         """
         folder = pretrained.find(name)
         with torch.inference_mode(False):  # weights made inside inference mode could not be told when they change
-            model = cls(pretrained.read_config(folder))
+            model = cls(pretrained.read_config(folder, LAVAEConfig))
             pretrained.load_weights(model, folder)
             return model.to(device)

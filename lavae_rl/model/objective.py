@@ -10,7 +10,7 @@ from torch import Tensor
 from lavae_rl.model.canvas import bernoulli_log_likelihood, compose
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.posterior import Detections, find_peaks, location_log_probs, ordered_log_prob, sample_locations
-from lavae_rl.model.shapes import AppearanceVectors, Images, LogitMaps, ObjectIndex, Sprites
+from lavae_rl.model.shapes import Images, LogitMaps, ObjectIndex, Sprites
 
 PerImage = Float[Tensor, " batch"]
 
@@ -37,8 +37,10 @@ class ELBOTerms:
         return self.log_likelihood - self.kl_count - self.kl_location - self.kl_appearance
 
 
-def kl_appearance(mean: AppearanceVectors, log_variance: AppearanceVectors) -> Float[Tensor, " objects"]:
-    """KL(N(mean, exp(log_variance)) || N(0, I)) of each object."""
+def kl_to_standard_normal(
+    mean: Float[Tensor, "batch latents"], log_variance: Float[Tensor, "batch latents"]
+) -> PerImage:
+    """KL(N(mean, exp(log_variance)) || N(0, I)) of each row."""
     return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
 
 
@@ -68,7 +70,7 @@ def reconstruct(
     sprites = model.sprite_decoder(mean + noise * (0.5 * log_variance).exp())
     theta = compose(sprites, found.image_index, found.location, len(images), _size(images))
     log_likelihood = bernoulli_log_likelihood(images, theta).sum((1, 2, 3))
-    kl = sum_by_image(kl_appearance(mean, log_variance), found.image_index, len(images))
+    kl = sum_by_image(kl_to_standard_normal(mean, log_variance), found.image_index, len(images))
     return log_likelihood, kl, sprites
 
 

@@ -5,16 +5,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from lavae_rl.model.config import LAVAEConfig
-
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
+Config = TypeVar("Config")
 BUNDLED = Path(__file__).parents[1] / "checkpoints"
 
 
@@ -61,17 +60,17 @@ def _hub(repository: str) -> Any:
         ) from error
 
 
-def read_config(folder: Path) -> LAVAEConfig:
-    """The model's configuration, from its folder.
+def read_config(folder: Path, kind: type[Config]) -> Config:
+    """The model's configuration, of its kind, from its folder.
 
     Raises:
         ValueError: config.json is not what ``save`` writes.
     """
     path = folder / CONFIG_FILE
     try:
-        return LAVAEConfig(**json.loads(path.read_text())["model"])
+        return kind(**json.loads(path.read_text())["model"])
     except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
-        known = ", ".join(field.name for field in fields(LAVAEConfig))
+        known = ", ".join(field.name for field in fields(cast("Any", kind)))
         raise ValueError(f'expected {path} to be JSON with an object "model" of {known}; got {error}') from error
 
 
@@ -91,7 +90,7 @@ def load_weights(model: nn.Module, folder: Path) -> None:
         raise ValueError(f"{path} holds NaN or infinite weights: {', '.join(broken)}")
 
 
-def save(folder: Path, config: LAVAEConfig, weights: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+def save(folder: Path, config: Any, weights: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
     """Writes a model's folder; whoever reads, or kills us, finds whole files."""
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / "saving.tmp"

@@ -8,6 +8,7 @@ import numpy as np
 from gymnasium import spaces
 
 from lavae_rl.model import pretrained
+from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.objects import Objects
 from lavae_rl.perception.preprocessing import Preprocessing
@@ -58,7 +59,7 @@ class FrameEncoder:
         self.config = config
         self._folder = pretrained.find(config.model)
         self.prepare = cast("Preprocessing", config.preprocessing)
-        model = pretrained.read_config(self._folder)
+        model = pretrained.read_config(self._folder, LAVAEConfig)
         self.layout = TokenLayout(config.max_objects, model.latents, config.presence, config.velocity, config.flatten)
         self._check(frame_space, model.channels, model.sprite_size)
         tracking = cast("TrackingConfig | None", config.tracking)

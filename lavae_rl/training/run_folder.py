@@ -20,6 +20,7 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from lavae_rl.evaluation.figures import save_png
+from lavae_rl.model.baseline import ConvVAE
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.pretrained import CONFIG_FILE
 from lavae_rl.shapes import Picture
@@ -70,7 +71,7 @@ class RunFolder:
         except (ValueError, TypeError) as error:
             raise ValueError(f"{self.path / CONFIG_FILE} is damaged: {error}") from error
 
-    def save_model(self, model: LAVAE, facts: Mapping[str, Any]) -> None:
+    def save_model(self, model: LAVAE | ConvVAE, facts: Mapping[str, Any]) -> None:
         """Writes ``config.json`` and ``model.safetensors``; the first time, this makes the folder."""
         model.save_pretrained(self.path, facts)
 

@@ -13,7 +13,7 @@ from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.objective import elbo_terms
 from lavae_rl.model.shapes import Images
 
-TEMPERATURES = (1.0, 1 / 2, 1 / 3, 1 / 4, 1 / 6, 1 / 8, 1 / 12, 1 / 16, 1 / 24)
+TEMPERATURES = (1.0, 1 / 2, 1 / 4, 1 / 6, 1 / 8, 1 / 16)
 """What the logits are divided by inside q(l | x), log-odds as they are being 1."""
 
 

@@ -1,0 +1,183 @@
+"""The paper's baseline: a fully convolutional VAE, whose latents are a map, not objects (appendix B).
+
+The widths and the number of latents per cell are ours: the paper states about 1M parameters and lost the rest.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from lavae_rl.model import pretrained
+from lavae_rl.model.canvas import bernoulli_log_likelihood
+from lavae_rl.model.frames import to_images
+from lavae_rl.model.networks import LOG_VARIANCE_RANGE
+from lavae_rl.model.objective import PerImage, kl_to_standard_normal
+from lavae_rl.model.shapes import AnyFrames, Images
+
+STRIDE = 8
+"""Pixels per cell of the latent map, in each direction."""
+
+_WIDTHS = (24, 48, 96)
+
+LatentMap = Float[Tensor, "batch latents rows columns"]
+
+
+@dataclass(frozen=True)
+class BaselineConfig:
+    """Configuration of a baseline. Raises ValueError on values out of range."""
+
+    channels: int = 3
+    """Image channels: 1 (grey) or 3 (RGB)."""
+    latents: int = 16
+    """Latents per cell: 64 cells on a canvas of 64 x 64."""
+
+    def __post_init__(self) -> None:
+        if self.channels not in (1, 3):
+            raise ValueError(f"expected 1 or 3 channels, got {self.channels!r}")
+        if not isinstance(self.latents, int) or self.latents < 1:
+            raise ValueError(f"expected latents of at least 1, got {self.latents!r}")
+
+
+class ConvVAE(nn.Module):
+    """A VAE that knows nothing of objects; for comparison with ``LAVAE``, whose conventions it shares."""
+
+    def __init__(self, config: BaselineConfig) -> None:
+        super().__init__()
+        self.config = config
+        fine, middle, coarse = _WIDTHS
+        self.encoder = nn.Sequential(
+            *_layer(nn.Conv2d(config.channels, fine, 3, 2, padding=1, bias=False)),
+            _Residual(fine),
+            nn.Conv2d(fine, middle, 3, 2, padding=1),
+            _Residual(middle),
+            nn.Conv2d(middle, coarse, 3, 2, padding=1),
+            _Residual(coarse),
+            _Residual(coarse),
+            nn.Conv2d(coarse, 2 * config.latents, 1),
+        )
+        self.decoder = nn.Sequential(
+            *_layer(nn.ConvTranspose2d(config.latents, coarse, 1, bias=False)),
+            _Residual(coarse, transposed=True),
+            _Residual(coarse, transposed=True),
+            nn.ConvTranspose2d(coarse, middle, 4, 2, padding=1),
+            _Residual(middle, transposed=True),
+            nn.ConvTranspose2d(middle, fine, 4, 2, padding=1),
+            _Residual(fine, transposed=True),
+            nn.Upsample(scale_factor=2, mode="bilinear"),
+            *_layer(nn.Conv2d(fine, fine, 3, padding=1, bias=False)),
+            nn.Conv2d(fine, config.channels, 3, padding=1),
+            nn.Sigmoid(),
+        )
+        self.eval()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def images(self, frames: AnyFrames) -> Images:
+        """Turns frames into what the encoder reads: float32 0 or 1, (batch, channels, height, width), on the device.
+
+        Raises:
+            TypeError, ValueError: not uint8 (batch, height, width, channels) of 0 and 255, sides multiples of STRIDE.
+        """
+        images = to_images(frames, self.config.channels, self.device)
+        if any(side % STRIDE for side in images.shape[2:]):
+            raise ValueError(
+                f"expected frames with sides that are multiples of {STRIDE}, got {tuple(images.shape[2:])}"
+            )
+        return images
+
+    def posterior(self, images: Images) -> tuple[LatentMap, LatentMap]:
+        """Mean and log-variance of q(z | x)."""
+        mean, log_variance = self.encoder(images).chunk(2, dim=1)
+        return mean, log_variance.clamp(*LOG_VARIANCE_RANGE)
+
+    @torch.inference_mode()
+    def encode(self, frames: AnyFrames) -> LatentMap:
+        """Posterior means of the latent map; frames as in ``images``."""
+        return self.posterior(self.images(frames))[0]
+
+    @torch.inference_mode()
+    def decode(self, latents: LatentMap) -> Float[Tensor, "batch height width channels"]:
+        """Pixel means in (0, 1)."""
+        mean: Tensor = self.decoder(latents).permute(0, 2, 3, 1)
+        return mean
+
+    @torch.inference_mode()
+    def sample(
+        self, num_images: int, canvas_size: tuple[int, int] = (64, 64), generator: torch.Generator | None = None
+    ) -> UInt8[Tensor, "batch height width channels"]:
+        """Ancestral samples of whole frames, values 0 and 255."""
+        shape = (num_images, self.config.latents, *(side // STRIDE for side in canvas_size))
+        mean = self.decode(torch.randn(shape, generator=generator, device=self.device))
+        return torch.bernoulli(mean, generator=generator).to(torch.uint8) * 255
+
+    def elbo_terms(self, images: Images, generator: torch.Generator | None = None) -> tuple[PerImage, PerImage]:
+        """Log p(x | z) at one sample of the posterior, and KL(q(z | x) || N(0, I)); nats per frame, differentiable."""
+        mean, log_variance = self.posterior(images)
+        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
+        theta = self.decoder(mean + noise * (0.5 * log_variance).exp())
+        log_likelihood = bernoulli_log_likelihood(images, theta).sum((1, 2, 3))
+        return log_likelihood, kl_to_standard_normal(mean.flatten(1), log_variance.flatten(1))
+
+    @torch.inference_mode()
+    def elbo(self, frames: AnyFrames, generator: torch.Generator | None = None) -> PerImage:
+        """Single-sample evidence lower bound on log p(x), nats per frame."""
+        log_likelihood, kl = self.elbo_terms(self.images(frames), generator)
+        return log_likelihood - kl
+
+    @torch.inference_mode()
+    def log_likelihood(
+        self, frames: AnyFrames, num_samples: int = 100, generator: torch.Generator | None = None
+    ) -> PerImage:
+        """Importance-weighted lower bound on log p(x), nats per frame; see ``LAVAE.log_likelihood``."""
+        if num_samples < 1:
+            raise ValueError(f"expected at least 1 importance sample, got {num_samples}")
+        images = self.images(frames)
+        mean, log_variance = self.posterior(images)
+        weights = []
+        for _ in range(num_samples):
+            noise = torch.randn(mean.shape, generator=generator, device=mean.device)
+            latents = mean + noise * (0.5 * log_variance).exp()
+            log_p_x = bernoulli_log_likelihood(images, self.decoder(latents)).sum((1, 2, 3))
+            # log p(z) - log q(z | x): the constants log 2 pi cancel.
+            ratio = 0.5 * (noise.square() + log_variance - latents.square()).flatten(1).sum(1)
+            weights.append(log_p_x + ratio)
+        return torch.stack(weights).logsumexp(0) - torch.tensor(float(num_samples)).log()
+
+    def save_pretrained(self, folder: str | Path, facts: Mapping[str, Any] | None = None) -> None:
+        """Writes config.json and model.safetensors; see ``LAVAE.save_pretrained``."""
+        pretrained.save(Path(folder), self.config, self.state_dict(), facts or {})
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, device: str | torch.device = "cpu") -> "ConvVAE":
+        """Loads a folder, or a repository of the Hugging Face Hub; see ``LAVAE.from_pretrained``."""
+        folder = pretrained.find(name)
+        with torch.inference_mode(False):
+            model = cls(pretrained.read_config(folder, BaselineConfig))
+            pretrained.load_weights(model, folder)
+            return model.to(device)
+
+
+class _Residual(nn.Module):
+    def __init__(self, channels: int, transposed: bool = False) -> None:
+        super().__init__()
+        kind = nn.ConvTranspose2d if transposed else nn.Conv2d
+        self.layers = nn.Sequential(
+            *(layer for _ in range(2) for layer in _layer(kind(channels, channels, 3, padding=1, bias=False)))
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        refined: Tensor = self.layers(features)
+        return features + refined
+
+
+def _layer(convolution: nn.Conv2d | nn.ConvTranspose2d) -> tuple[nn.Module, ...]:
+    """The paper's order: convolution, leaky ReLU, batch normalisation."""
+    return convolution, nn.LeakyReLU(inplace=True), nn.BatchNorm2d(convolution.out_channels)

@@ -1,0 +1,57 @@
+"""The baseline's training: the ELBO of a plain VAE, its KL warmed up."""
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lavae_rl.datasets import SceneDataset, load_dataset
+from lavae_rl.evaluation.figures import frame_rows
+from lavae_rl.evaluation.floor import measure_bounds
+from lavae_rl.model.baseline import BaselineConfig, ConvVAE
+from lavae_rl.shapes import Frames
+from lavae_rl.training.base import Training
+from lavae_rl.training.recipes import BaselineRecipe
+from lavae_rl.training.run_folder import RunFolder
+
+_ELBO_SCENES = 500
+
+
+class VAETraining(Training[ConvVAE, BaselineRecipe]):
+    """Minimises reconstruction cost + beta * KL, beta rising from 0 to 1 (appendix B); all terms in nats per frame."""
+
+    TERMS = ("loss", "log_likelihood", "kl", "gradient_norm")
+    VALIDATION = ("elbo", "kl")
+
+    def __init__(self, channels: int, recipe: BaselineRecipe, seed: int, device: torch.device) -> None:
+        super().__init__(lambda: ConvVAE(BaselineConfig(channels, recipe.latents)), recipe, seed, device)
+
+    def _parameter_groups(self) -> Sequence[tuple[list[nn.Parameter], float]]:
+        return ((list(self.model.parameters()), self.recipe.learning_rate),)
+
+    def _loss(self, frames: Frames) -> tuple[Tensor, dict[str, float]]:
+        self.model.train()
+        log_likelihood, kl = self.model.elbo_terms(self.model.images(frames), self.generator)
+        loss = (self.recipe.kl_weight(self.progress.step) * kl - log_likelihood).mean()
+        terms = {"log_likelihood": log_likelihood.mean().item(), "kl": kl.mean().item()}
+        return loss / 100, terms  # one range with the clipped norm
+
+    @torch.inference_mode()
+    def validate(self, dataset: SceneDataset, validation: SceneDataset, folder: RunFolder) -> dict[str, float]:
+        """Measures ``VALIDATION`` and draws scenes above their reconstructions."""
+        model = self.average
+        generator = torch.Generator(self.device).manual_seed(self.seed)
+        log_likelihood, kl = model.elbo_terms(model.images(validation[:_ELBO_SCENES]), generator)
+        frames = validation[:8]
+        means = np.rint(model.decode(model.encode(frames)).cpu().numpy() * 255).astype(np.uint8)
+        folder.save_figure(f"reconstructions-{self.progress.step:06d}", frame_rows(frames, means))
+        return {"elbo": (log_likelihood - kl).mean().item(), "kl": kl.mean().item()}
+
+    def evaluate(self, name: str, num_samples: int, mnist_dir: str | None) -> dict[str, float | None]:
+        """ELBO, importance-weighted bound and the entropy floor on test scenes of 0 to 3 objects, nats per frame."""
+        start, model = time.perf_counter(), self.average
+        test = load_dataset(name, "test", mnist_dir=mnist_dir)
+        bounds = measure_bounds(model, test, self.recipe.bound_scenes, num_samples)
+        return {**bounds, "seconds": time.perf_counter() - start}

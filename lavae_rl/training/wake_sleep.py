@@ -1,0 +1,107 @@
+"""LAVAE's training: awake, it explains scenes; asleep, it learns to locate what it dreams."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from lavae_rl.datasets import SceneDataset
+from lavae_rl.evaluation.figures import reconstruction_figure
+from lavae_rl.evaluation.metrics import evaluate, measure_agreement
+from lavae_rl.model.config import LAVAEConfig
+from lavae_rl.model.lavae import LAVAE
+from lavae_rl.model.objective import elbo_terms, kl_count, reconstruct
+from lavae_rl.model.posterior import Detections, location_log_probs
+from lavae_rl.model.shapes import Images, Sprites
+from lavae_rl.shapes import Frames
+from lavae_rl.training.base import Training
+from lavae_rl.training.dreams import SpriteMemory, centre_loss, cut_out, dream, location_loss, recentre, thicken
+from lavae_rl.training.proposals import propose_by_surprise
+from lavae_rl.training.recipes import LAVAERecipe
+from lavae_rl.training.run_folder import RunFolder
+from lavae_rl.training.sharpness import fit_sharpness
+
+_ELBO_SCENES = 500
+_SHARPNESS_SCENES = 250
+
+
+class WakeSleepTraining(Training[LAVAE, LAVAERecipe]):
+    """The fast recipe: a training with remembered sprites, from which dreams are composed."""
+
+    # Nats per frame, but for the dreams (nats per dreamed object) and the norm.
+    TERMS = ("loss", "log_likelihood", "kl_count", "kl_appearance", "dream_centre", "dream_location", "gradient_norm")
+    VALIDATION = ("count_accuracy", "location_error_px", "miss_rate", "false_rate", "elbo", "kl_location")
+    PARTS = ("model", "average", "memory", "optimizer")
+
+    def __init__(self, config: LAVAEConfig, recipe: LAVAERecipe, seed: int, device: torch.device) -> None:
+        super().__init__(lambda: LAVAE(config), recipe, seed, device)
+        for model in (self.model, self.average):
+            model.location_network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.memory = SpriteMemory(recipe.memory, config.channels, config.sprite_size).to(device)
+
+    def _parameter_groups(self) -> Sequence[tuple[list[nn.Parameter], float]]:
+        model, recipe = self.model, self.recipe
+        appearance = [*model.appearance_network.parameters(), *model.sprite_decoder.parameters()]
+        location = [*model.location_network.parameters(), model.count_logits, model.log_sharpness]
+        return (location, recipe.location_learning_rate), (appearance, recipe.appearance_learning_rate)
+
+    def _loss(self, frames: Frames) -> tuple[Tensor, dict[str, float]]:
+        images = self.model.images(frames).contiguous(memory_format=torch.channels_last)
+        found = self._locate(images)
+        self.model.train()
+        loss, sprites, terms = self._wake(images, found)
+        if self.progress.step >= self.recipe.dreams_from_step:
+            self.memory.write(recentre(thicken(cut_out(images, found, sprites.detach()), self.generator)))
+            if len(self.memory):  # stays empty while all frames are
+                dreaming, dream_terms = self._dream(frames.shape[1:3])
+                loss, terms = loss + dreaming, terms | dream_terms
+        return loss, terms
+
+    def _locate(self, images: Images) -> Detections:
+        most = self.model.config.max_objects
+        if self.progress.step < self.recipe.locations_from_step:
+            return propose_by_surprise(images, most, self.model.config.sprite_size)
+        self.model.eval()
+        found = self.model.detect(images).keep_first(most)
+        # Out of inference mode, so that autograd may save them.
+        return Detections(found.image_index.clone(), found.location.clone(), found.count.clone())
+
+    def _wake(self, images: Images, found: Detections) -> tuple[Tensor, Sprites, dict[str, float]]:
+        """The ELBO's terms for decoder, appearance network and count prior, at the locations found."""
+        log_likelihood, kl, sprites = reconstruct(self.model, images, found, self.generator)
+        counting = kl_count(self.model, found.count)
+        loss = (self.recipe.kl_weight(self.progress.step) * kl + counting - log_likelihood).mean()
+        terms = {"log_likelihood": log_likelihood, "kl_count": counting, "kl_appearance": kl}
+        # Nats are large beside the dreams' losses and the clipped norm: a hundredth keeps all in one range.
+        return loss / 100, sprites, {name: value.mean().item() for name, value in terms.items()}
+
+    def _dream(self, canvas_size: tuple[int, int]) -> tuple[Tensor, dict[str, float]]:
+        recipe = self.recipe
+        images, centres = dream(self.memory, recipe.dreams, recipe.dream_objects, canvas_size, self.generator)
+        logits = self.model.location_network(images.contiguous(memory_format=torch.channels_last))
+        focal = centre_loss(logits, centres)
+        location = location_loss(location_log_probs(logits, self.model.sharpness), centres)
+        terms = {"dream_centre": focal.item(), "dream_location": location.item()}
+        return focal + recipe.location_weight * location, terms
+
+    def validate(self, dataset: SceneDataset, validation: SceneDataset, folder: RunFolder) -> dict[str, float]:
+        """Fits the sharpness on training scenes, then measures ``VALIDATION`` and draws reconstructions."""
+        model, step = self.average, self.progress.step
+        fit_sharpness(model, model.images(dataset[:_SHARPNESS_SCENES]), self.seed)
+        found = measure_agreement(model, validation)
+        generator = torch.Generator(self.device).manual_seed(self.seed)
+        terms = elbo_terms(model, model.images(validation[:_ELBO_SCENES]), generator)
+        folder.save_figure(f"reconstructions-{step:06d}", reconstruction_figure(model, validation[:8]))
+        return {
+            "count_accuracy": found.count_accuracy,
+            "location_error_px": found.location_error,
+            "miss_rate": found.miss_rate,
+            "false_rate": found.false_rate,
+            "elbo": terms.elbo.mean().item(),
+            "kl_location": terms.kl_location.mean().item(),
+        }
+
+    def evaluate(self, name: str, num_samples: int, mnist_dir: str | None) -> dict[str, float | None]:
+        """See ``lavae_rl.evaluation.metrics.evaluate``."""
+        recipe = self.recipe
+        return evaluate(self.average, name, recipe.test_scenes, num_samples, recipe.bound_scenes, mnist_dir)

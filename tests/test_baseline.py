@@ -1,0 +1,117 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from lavae_rl.datasets import SceneDataset, load_bank
+from lavae_rl.model.baseline import BaselineConfig, ConvVAE
+from lavae_rl.model.lavae import LAVAE
+from lavae_rl.scenes import sample_scenes
+from lavae_rl.training.recipes import BASELINE, BASELINE_SMOKE
+from lavae_rl.training.run_folder import RunFolder
+from lavae_rl.training.vae import VAETraining
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return ConvVAE(BaselineConfig(latents=3))
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    bank = load_bank("multi-dsprites")
+    return SceneDataset(sample_scenes(np.random.default_rng(0), bank, 64, (0, 3)), bank)
+
+
+def _numel(module):
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def test_it_has_about_a_million_parameters_as_the_paper_says():
+    model = ConvVAE(BaselineConfig(latents=BASELINE.latents))
+    assert 0.8e6 < _numel(model) < 1.2e6
+    assert 0.4 < _numel(model.encoder) / _numel(model) < 0.6
+
+
+@pytest.mark.parametrize("canvas", [(64, 64), (48, 96)])
+def test_latents_are_a_map_and_come_back_as_frames(model, canvas):
+    frames = np.zeros((2, *canvas, 3), np.uint8)
+    latents = model.encode(frames)
+    assert latents.shape == (2, 3, canvas[0] // 8, canvas[1] // 8)
+    mean = model.decode(latents)
+    assert mean.shape == frames.shape
+    assert mean.min() >= 0
+    assert mean.max() <= 1
+
+
+def test_samples_are_frames(model):
+    samples = model.sample(3, (32, 64), torch.Generator().manual_seed(0))
+    assert samples.shape == (3, 32, 64, 3)
+    assert set(samples.unique().tolist()) <= {0, 255}
+
+
+def test_the_bound_is_exact_where_the_decoder_ignores_the_latents(model, dataset):
+    torch.nn.init.zeros_(model.decoder[-2].weight)
+    torch.nn.init.constant_(model.decoder[-2].bias, -2.0)
+    frames = dataset[:2]
+    lit = (frames > 0).sum(axis=(1, 2, 3))
+    p = 1 / (1 + math.exp(2))
+    exact = lit * math.log(p) + (frames[0].size - lit) * math.log(1 - p)
+    bound = model.log_likelihood(frames, 200, torch.Generator().manual_seed(0))
+    log_likelihood, kl = model.elbo_terms(model.images(frames), torch.Generator().manual_seed(0))
+    np.testing.assert_allclose(log_likelihood.detach(), exact, rtol=1e-3)
+    assert (log_likelihood - kl < bound).all()
+    assert (bound < log_likelihood + 1).all()
+
+
+def test_the_bound_rises_with_the_samples(model, dataset):
+    few, many = (model.log_likelihood(dataset[:8], n, torch.Generator().manual_seed(0)).mean() for n in (1, 50))
+    assert few < many
+    with pytest.raises(ValueError, match="at least 1 importance sample"):
+        model.log_likelihood(dataset[:1], 0)
+
+
+@pytest.mark.parametrize(
+    ("frames", "error", "message"),
+    [
+        (np.zeros((1, 60, 64, 3), np.uint8), ValueError, "multiples of 8"),
+        (np.zeros((1, 64, 64, 1), np.uint8), ValueError, "height, width, 3"),
+        (np.zeros((1, 64, 64, 3), np.float32), TypeError, "uint8"),
+        (np.full((1, 64, 64, 3), 7, np.uint8), ValueError, "0 and 255 only"),
+    ],
+    ids=["size", "channels", "type", "values"],
+)
+def test_frames_it_cannot_read_are_refused(model, frames, error, message):
+    with pytest.raises(error, match=message):
+        model.encode(frames)
+
+
+@pytest.mark.parametrize("values", [{"channels": 2}, {"latents": 0}], ids=str)
+def test_configurations_out_of_range_are_refused(values):
+    with pytest.raises(ValueError, match="expected"):
+        BaselineConfig(**values)
+
+
+def test_a_saved_model_comes_back_and_is_no_lavae(model, dataset, tmp_path):
+    model.save_pretrained(tmp_path / "baseline")
+    loaded = ConvVAE.from_pretrained(tmp_path / "baseline")
+    torch.testing.assert_close(loaded.encode(dataset[:3]), model.encode(dataset[:3]))
+    with pytest.raises(ValueError, match="does not fit"):
+        LAVAE.from_pretrained(tmp_path / "baseline")
+    with pytest.raises(ValueError, match="channels, latents"):
+        ConvVAE.from_pretrained("multi-dsprites")
+
+
+def test_it_learns_in_a_few_steps(dataset, tmp_path):
+    training = VAETraining(3, BASELINE_SMOKE, 0, torch.device("cpu"))
+    with RunFolder(tmp_path / "run", resume=False) as folder:
+        before = training.validate(dataset, dataset, folder)
+        for _ in range(BASELINE_SMOKE.steps):
+            terms = training.step(dataset)
+        after = training.validate(dataset, dataset, folder)
+    assert set(terms) == set(training.TERMS)
+    assert set(after) == set(training.VALIDATION)
+    assert after["elbo"] > before["elbo"] + 100
+    assert training.progress.skipped == 0
