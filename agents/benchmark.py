@@ -29,7 +29,7 @@ from lavae_rl.model.pretrained import CONFIG_FILE
 from lavae_rl.registration import task_name
 
 QUICK = (["ObjectGoal", "OddOneOut"], ["lavae", "oracle"], [0])
-FULL = (list(PRESETS), list(OBSERVATIONS), [0, 1, 2])
+FULL = (list(PRESETS), ["lavae", "oracle", "pixels"], [0, 1, 2])
 """Tasks, observations and seeds."""
 
 EXIT_STOPPED = 130
@@ -71,6 +71,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--full", action="store_true", help="all tasks, observations and seeds")
     parser.add_argument("--tasks", nargs="+", help=f"of {', '.join(PRESETS)} (default: {' '.join(QUICK[0])})")
     parser.add_argument("--observations", nargs="+", choices=OBSERVATIONS, help=f"(default: {' '.join(QUICK[1])})")
+    parser.add_argument("--vae", help="folder of the baseline that observation vae needs, for the sprites of the tasks")
     parser.add_argument("--seeds", nargs="+", type=int, help="(default: 0; with --full 0 1 2)")
     parser.add_argument("--steps", type=int, help="environment steps of each agent (default: the task's preset)")
     parser.add_argument("--episodes", type=int, default=500, help="of each test (default: 500)")
@@ -139,6 +140,8 @@ def train(cell: Cell, folder: Path, args: argparse.Namespace) -> None:
     options = ["--env", cell.task, "--observation", cell.observation, "--seed", str(cell.seed), "--out", str(folder)]
     if args.steps is not None:
         options += ["--steps", str(args.steps)]
+    if cell.observation == "vae" and args.vae is not None:
+        options += ["--model", args.vae]
     execute("train_agent.py", options, folder, args)
 
 

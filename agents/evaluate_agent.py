@@ -105,6 +105,8 @@ def record(args: argparse.Namespace, saved: SavedAgent) -> None:
     """Writes a few episodes of each number of objects; tokens of LAVAE are drawn over the frames."""
     task, observation = saved.facts["task"], saved.facts["observation"]
     frames: list[tuple[Picture, int]] = []
+    if observation == "vae":
+        raise ValueError("expected an agent on lavae, oracle or pixels for --video, got one on vae")
     for number in numbers(args, saved):
         view = "oracle" if observation == "oracle" else "pixels"
         env: gym.Env[Any, Any] = gym.make(

@@ -51,7 +51,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--reward", choices=["sparse", "shaped"], help="(default: the task's preset)")
     parser.add_argument("--arch", choices=ARCHITECTURES, help="(default: the preset's)")
-    parser.add_argument("--model", help="LAVAE that makes the tokens (default: the bundled one for the task)")
+    parser.add_argument("--model", help="LAVAE that makes the tokens (default: the bundled one); for vae, a baseline")
     parser.add_argument("--seed", type=int, default=0, help="(default: 0)")
     parser.add_argument("--eval-every", type=int, default=100_000, help="steps between evaluations (default: 100,000)")
     parser.add_argument("--eval-episodes", type=int, default=200, help="per evaluation (default: 200)")

@@ -67,3 +67,17 @@ def test_no_objects_give_no_appearances_and_no_sprites(family):
     none = torch.zeros(0, dtype=torch.int64)
     mean, _ = family.appearance(1, SIZE, LATENTS).eval()(torch.rand(1, 1, 64, 64), none, none.view(0, 1).expand(0, 2))
     assert family.decoder(1, SIZE, LATENTS).eval()(mean).shape == (0, 1, SIZE, SIZE)
+
+
+@pytest.mark.parametrize(("channels", "size", "latents"), [(3, 21, 8), (1, 19, 16)])
+def test_the_papers_networks_have_half_a_million_parameters_in_three_near_equal_parts(channels, size, latents):
+    paper = FAMILIES["paper"]
+    networks = (
+        paper.location(channels),
+        paper.appearance(channels, size, latents),
+        paper.decoder(channels, size, latents),
+    )
+    counts = [sum(parameter.numel() for parameter in network.parameters()) for network in networks]
+    print("location, appearance, decoder:", counts)
+    assert 450_000 < sum(counts) < 550_000
+    assert max(counts) < 1.15 * min(counts)

@@ -2,14 +2,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from lavae_rl.learning.vec_envs import make_task_vec_env
+from lavae_rl.model.baseline import BaselineConfig, ConvVAE
+from lavae_rl.perception.vae_vector import VecVAEObservation
 
 
 def test_unknown_tasks_and_observations_are_refused():
     with pytest.raises(ValueError, match=r"LAVAE/Collect-v0.*got 'OddManOut'"):
         make_task_vec_env("OddManOut", "oracle", 2)
-    with pytest.raises(ValueError, match="lavae, oracle, pixels, got 'sound'"):
+    with pytest.raises(ValueError, match="lavae, oracle, pixels, vae, got 'sound'"):
         make_task_vec_env("Collect", "sound", 2)
 
 
@@ -45,3 +48,34 @@ def test_digits_are_read_by_their_own_model():
     venv = make_task_vec_env("MatchDigit", "lavae", 2, seed=0)
     seen: Any = venv.reset()
     assert seen["tokens"].shape == (2, 8, 18)
+
+
+def test_the_vector_of_a_vae_is_that_of_its_frames(tmp_path):
+    torch.manual_seed(0)
+    vae = ConvVAE(BaselineConfig(latents=2))
+    vae.save_pretrained(tmp_path)
+    options = {"seed": 3, "num_objects": 1, "max_episode_steps": 2}
+    vectors, frames = (
+        make_task_vec_env("ObjectGoal", observation, 3, model=str(tmp_path), **options)
+        for observation in ("vae", "pixels")
+    )
+    assert vectors.observation_space.shape == (2 * 8 * 8,)
+
+    def vector(seen: Any) -> Any:
+        return vae.encode(np.asarray(seen)).flatten(1).numpy()
+
+    np.testing.assert_allclose(np.asarray(vectors.reset()), vector(frames.reset()), atol=1e-5)
+    for _ in range(2):
+        seen, _, dones, infos = vectors.step(np.zeros(3, np.int64))
+        pixels, _, _, pixel_infos = frames.step(np.zeros(3, np.int64))
+        np.testing.assert_allclose(np.asarray(seen), vector(pixels), atol=1e-5)
+    assert dones.all()
+    finals = [info["terminal_observation"] for info in pixel_infos]
+    np.testing.assert_allclose([info["terminal_observation"] for info in infos], vector(finals), atol=1e-5)
+
+
+def test_a_vae_has_to_be_named_and_wants_frames(tmp_path):
+    with pytest.raises(ValueError, match="--model baseline"):
+        make_task_vec_env("ObjectGoal", "vae", 2)
+    with pytest.raises(TypeError, match="Box of uint8 frames"):
+        VecVAEObservation(make_task_vec_env("ObjectGoal", "oracle", 2), str(tmp_path))

@@ -23,6 +23,8 @@ AGENT_FILE = "agent.zip"
 BUNDLED_AGENTS = BUNDLED / "agents"
 _BUNDLED = "bundled:"
 ALGORITHMS: Mapping[str, type[BaseAlgorithm]] = {"ppo": PPO, "a2c": A2C, "dqn": DQN, "sac": SAC}
+POLICIES: Mapping[str, str] = {"pixels": "CnnPolicy", "vae": "MlpPolicy"}
+"""Stable-Baselines3's own policies, by observation; tokens take "MultiInputPolicy"."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ def make_agent(algorithm: str, observation: str, preset: Preset, venv: VecEnv, s
 
     Args:
         algorithm: "ppo", "a2c", "dqn" (moves only) or "sac" (pointing only).
-        observation: "pixels" takes Stable-Baselines3's own CNN, tokens a ``SetFeaturesExtractor``.
+        observation: "pixels" takes Stable-Baselines3's own CNN, "vae" its MLP, tokens a ``SetFeaturesExtractor``.
         preset: settings.
         venv: what it is to learn on.
         seed: of weights and of actions.
@@ -56,15 +58,13 @@ def make_agent(algorithm: str, observation: str, preset: Preset, venv: VecEnv, s
         # With few environments a rollout can be smaller than a batch.
         batch_size = min(preset.batch_size, preset.rollout * venv.num_envs)
         settings |= {"batch_size": batch_size, "n_epochs": preset.epochs}
-    name = "CnnPolicy" if observation == "pixels" else "MultiInputPolicy"
-    return ALGORITHMS[algorithm](
-        name, venv, policy_kwargs=policy_kwargs(observation, preset), seed=seed, device="cpu", **settings
-    )
+    policy, kwargs = POLICIES.get(observation, "MultiInputPolicy"), policy_kwargs(observation, preset)
+    return ALGORITHMS[algorithm](policy, venv, policy_kwargs=kwargs, seed=seed, device="cpu", **settings)
 
 
 def policy_kwargs(observation: str, preset: Preset) -> dict[str, Any]:
-    """What is special about the policy of an agent that observes tokens; of one that observes pixels, nothing is."""
-    if observation == "pixels":
+    """What is special about the policy of an agent that observes tokens; of the others, nothing is."""
+    if observation in POLICIES:
         return {}
     return {
         "features_extractor_class": SetFeaturesExtractor,

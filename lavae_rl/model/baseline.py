@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from lavae_rl.model import pretrained
 from lavae_rl.model.canvas import bernoulli_log_likelihood
 from lavae_rl.model.frames import to_images
-from lavae_rl.model.networks import LOG_VARIANCE_RANGE
 from lavae_rl.model.objective import PerImage, kl_to_standard_normal
+from lavae_rl.model.posterior import LOG_VARIANCE_RANGE
 from lavae_rl.model.shapes import AnyFrames, Images
 
 STRIDE = 8

@@ -1,28 +1,21 @@
-"""The three networks of LAVAE: location, appearance, sprite decoder.
+"""The three networks of LAVAE, location, appearance and sprite decoder, by family.
 
 Contract, whatever the networks look like inside (``LAVAEConfig.networks`` names the family):
   * location network: images -> one logit per pixel, the log-odds that an object is centred there;
   * appearance network: images and object locations -> mean and log-variance of q(a | l, x), eq. (10);
   * sprite decoder: appearance -> sprite of pixel means in (0, 1), the function g of eq. (4).
-
-The *fast* family asks for the same functions at a hundredth of the cost of full-resolution networks: locations are
-found at half and quarter resolution, and the appearance map is evaluated only where somebody reads it.
 """
 
 import copy
 from collections.abc import Callable
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from lavae_rl.model.canvas import crop_windows
-from lavae_rl.model.shapes import AppearanceVectors, Images, LogitMaps, ObjectIndex, ObjectLocations, Sprites
-
-LOG_VARIANCE_RANGE = (-12.0, 4.0)
-"""Bounds of the appearance log-variance: keeps exp() finite whatever the input."""
+from lavae_rl.model.fast_networks import FastAppearanceNetwork, FastLocationNetwork, FastSpriteDecoder
+from lavae_rl.model.paper_networks import PaperAppearanceNetwork, PaperLocationNetwork, PaperSpriteDecoder
 
 
 class Networks(NamedTuple):
@@ -33,93 +26,11 @@ class Networks(NamedTuple):
     decoder: Callable[[int, int, int], nn.Module]
 
 
-def _conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
-
-
-class _Residual(nn.Module):
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.convolutions = nn.Sequential(_conv(channels, channels), _conv(channels, channels))
-
-    def forward(self, features: Tensor) -> Tensor:
-        refined: Tensor = self.convolutions(features)
-        return features + refined
-
-
-class FastLocationNetwork(nn.Module):
-    """A small U-net: half resolution for where exactly, quarter resolution for what belongs together."""
-
-    def __init__(self, channels: int, stem: int = 8, trunk: int = 32, blocks: int = 2) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(nn.PixelUnshuffle(2), _conv(4 * channels, stem))
-        self.trunk = nn.Sequential(_conv(stem, trunk, stride=2), *(_Residual(trunk) for _ in range(blocks)))
-        self.lift = nn.Sequential(_conv(trunk, stem, kernel=1), nn.Upsample(scale_factor=2))
-        self.merge = _conv(stem, stem)
-        self.head = nn.Conv2d(stem, 4, 1)
-        nn.init.constant_(cast("Tensor", self.head.bias), -5.0)  # objects are rare: start near "nowhere"
-
-    def forward(self, images: Images) -> LogitMaps:
-        """One logit per pixel."""
-        height, width = images.shape[-2:]
-        if not len(images):  # PixelUnshuffle hands an empty batch through unchanged
-            return images.new_zeros(0, height, width)
-        padded = F.pad(images, (0, -width % 4, 0, -height % 4))
-        fine = self.stem(padded)
-        features = self.merge(fine + self.lift(self.trunk(fine)))
-        return F.pixel_shuffle(self.head(features), 2)[:, 0, :height, :width]
-
-
-class FastAppearanceNetwork(nn.Module):
-    """Encodes the window around each location: an appearance map with that receptive field, evaluated lazily."""
-
-    def __init__(self, channels: int, size: int, latents: int, width: int = 256) -> None:
-        super().__init__()
-        self.size = size
-        self.layers = nn.Sequential(
-            nn.Flatten(),
-            nn.Linear(channels * size * size, width),
-            nn.ReLU(),
-            nn.Linear(width, width),
-            nn.ReLU(),
-            nn.Linear(width, 2 * latents),
-        )
-
-    def forward(
-        self, images: Images, image_index: ObjectIndex, location: ObjectLocations
-    ) -> tuple[AppearanceVectors, AppearanceVectors]:
-        """Mean and log-variance of q(a | l, x) of each object."""
-        windows = crop_windows(images, image_index, location, self.size)
-        mean, log_variance = self.layers(windows).chunk(2, dim=1)
-        return mean, log_variance.clamp(*LOG_VARIANCE_RANGE)
-
-
-class FastSpriteDecoder(nn.Module):
-    """Fully connected; a sprite is a mask times a colour, the colour free to vary from pixel to pixel.
-
-    The product halves what has to be learned about sprites of one colour, and loses nothing for others: the texture
-    starts at zero and grows where it pays.
-    """
-
-    def __init__(self, channels: int, size: int, latents: int, width: int = 256) -> None:
-        super().__init__()
-        self.shape = (channels, size, size)
-        self.trunk = nn.Sequential(nn.Linear(latents, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
-        self.mask = nn.Linear(width, size * size)
-        self.color = nn.Sequential(nn.Linear(latents, 64), nn.ReLU(), nn.Linear(64, channels))
-        self.texture = nn.Linear(width, channels * size * size)
-        nn.init.constant_(self.mask.bias, -2.0)  # start dark, as canvases are
-        nn.init.zeros_(self.texture.weight)
-        nn.init.zeros_(self.texture.bias)
-
-    def forward(self, appearance: AppearanceVectors) -> Sprites:
-        """Pixel means of each sprite."""
-        channels, size, _ = self.shape
-        features = self.trunk(appearance)
-        mask = torch.sigmoid(self.mask(features)).view(-1, 1, size, size)
-        texture = self.texture(features).view(-1, *self.shape)
-        return mask * torch.sigmoid(self.color(appearance).view(-1, channels, 1, 1) + texture)
+FAMILIES = {
+    "fast": Networks(FastLocationNetwork, FastAppearanceNetwork, FastSpriteDecoder),
+    "paper": Networks(PaperLocationNetwork, PaperAppearanceNetwork, PaperSpriteDecoder),
+}
+"""Network families by name: what ``LAVAEConfig.networks`` may be."""
 
 
 def fold_batch_norms(network: nn.Module) -> nn.Module:
@@ -131,7 +42,3 @@ def fold_batch_norms(network: nn.Module) -> nn.Module:
                 if isinstance(layer, nn.Conv2d) and isinstance(after, nn.BatchNorm2d):
                     module[i], module[i + 1] = fuse_conv_bn_eval(layer, after), nn.Identity()
     return folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
-FAMILIES = {"fast": Networks(FastLocationNetwork, FastAppearanceNetwork, FastSpriteDecoder)}
-"""Network families by name: what ``LAVAEConfig.networks`` may be."""

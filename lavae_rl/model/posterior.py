@@ -19,6 +19,10 @@ between them. Chosen on the validation split, where 0.3 to 0.5 count nearly alik
 (tests/test_generalisation.py), which 0.5 undercounted."""
 
 
+LOG_VARIANCE_RANGE = (-12.0, 4.0)
+"""Bounds of the appearance log-variance: keeps exp() finite whatever the input."""
+
+
 @dataclass(frozen=True)
 class Detections:
     """The objects of a batch as one ragged list, ordered by image, then by descending logit.
