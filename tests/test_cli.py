@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[1]
 PROGRAMS = {
     "train_lavae": ("lavae-train", ["--dataset", "--recipe", "--steps", "--seed", "--device", "--out", "--resume"]),
     "evaluate_lavae": ("lavae-evaluate", ["--dataset", "--num-scenes", "--num-samples", "--json"]),
+    "make_figures": ("lavae-figures", ["--dataset", "--baseline", "--out", "--num-scenes", "--seed"]),
     "make_dataset": ("lavae-make-dataset", ["--dataset", "--split", "--out"]),
     "train_agent": (
         "lavae-train-agent",
@@ -22,7 +23,7 @@ PROGRAMS = {
 
 def _ways(name):
     script = Path(sys.executable).with_name(PROGRAMS[name][0])
-    folder = "pretrain" if name.endswith(("_lavae", "_dataset")) else "agents"
+    folder = "pretrain" if name.endswith(("_lavae", "_dataset", "_figures")) else "agents"
     return [
         [sys.executable, f"{folder}/{name}.py"],
         [sys.executable, "-m", f"lavae_rl.{folder}.{name}"],

@@ -1,0 +1,95 @@
+"""The paper's figures, for any model: inference, samples, interventions. Each is one picture of enlarged frames."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import torch
+
+from lavae_rl.evaluation.figures import frame_rows
+from lavae_rl.evaluation.interventions import change_appearance, move, pixel_means, swap_locations
+from lavae_rl.model.baseline import STRIDE, ConvVAE
+from lavae_rl.model.lavae import LAVAE
+from lavae_rl.model.objects import Objects
+from lavae_rl.shapes import Frames, Picture
+
+STEPS = 8
+"""Frames of a traversal."""
+
+
+def inference(model: LAVAE, frames: Frames) -> Picture:
+    """Figures 1, 5 and 8: scene, canvas of locations, then each object's sprite, decoded by itself; a row per scene."""
+    objects = model.encode(frames)
+    canvas = np.zeros_like(frames)
+    scene, slot = np.nonzero(objects.mask)
+    canvas[scene, objects.location[scene, slot, 0], objects.location[scene, slot, 1]] = 255
+    sprites = _to_bytes(model.decode_sprites(objects))
+    size, (height, width) = sprites.shape[2], objects.canvas_size
+    shown = np.zeros((*sprites.shape[:2], height, width, frames.shape[3]), np.uint8)
+    row, column = (height - size) // 2, (width - size) // 2
+    shown[:, :, row : row + size, column : column + size] = sprites
+    return frame_rows(*(np.concatenate([frames[i : i + 1], canvas[i : i + 1], shown[i]]) for i in range(len(frames))))
+
+
+def samples(model: LAVAE | ConvVAE, rows: int, columns: int, seed: int = 0) -> Picture:
+    """Figures 2 and 4: ancestral samples from the prior, pixels at their means; a row of each."""
+    generator = torch.Generator(model.device).manual_seed(seed)
+    if isinstance(model, LAVAE):
+        return _grid(pixel_means(model, model.sample_objects(rows * columns, generator=generator)), rows)
+    shape = (rows * columns, model.config.latents, 64 // STRIDE, 64 // STRIDE)
+    return _grid(model.decode(torch.randn(shape, generator=generator, device=model.device)).cpu().numpy(), rows)
+
+
+def counted_samples(model: LAVAE, most: int, rows: int, seed: int = 0) -> Picture:
+    """Figure 9: samples with 0 to ``most`` objects, one column for each number; the prior p(n) made uniform."""
+    generator = torch.Generator(model.device).manual_seed(seed)
+    columns = [pixel_means(model, model.sample_objects(rows, count, generator=generator)) for count in range(most + 1)]
+    return _grid(np.concatenate(np.stack(columns, axis=1)), rows)
+
+
+def interventions(model: LAVAE, frame: Frames, seed: int = 0) -> Picture:
+    """Figures 3, 6, 7 and 8, on one scene of at least two objects. Each row changes one thing, beginning as inferred.
+
+    Rows: the first object walks to the right and back in; the objects swap places in turn; the widest latent of the
+    first object's appearance goes from -2 to 2; the first object takes looks drawn from the prior.
+
+    Args:
+        model: in evaluation mode.
+        frame: one scene, (1, height, width, channels).
+        seed: of the looks.
+
+    Raises:
+        ValueError: fewer than two objects are found.
+    """
+    found = model.encode(frame)
+    count = int(found.count[0])
+    if count < 2:
+        raise ValueError(f"expected a scene in which at least two objects are found, got {count}")
+    (row, column), width = found.location[0, 0], found.canvas_size[1]
+    walk = [move(found, 0, 0, (int(row), int((column + i * width // STEPS) % width))) for i in range(STEPS)]
+    swaps = [found, *(swap_locations(found, 0, i % count, (i + 1) % count) for i in range(STEPS - 1))]
+    # The latent that is known best is the one that is used most.
+    latent = int(found.appearance_variance[0, 0].argmin())
+    traversal = []
+    for value in np.linspace(-2, 2, STEPS):
+        appearance = found.appearance[0, 0].copy()
+        appearance[latent] = value
+        traversal.append(change_appearance(found, 0, 0, appearance))
+    looks = np.random.default_rng(seed).normal(size=(STEPS, model.config.latents)).astype(np.float32)
+    looks[0] = found.appearance[0, 0]
+    others = [change_appearance(found, 0, 0, look) for look in looks]
+    return frame_rows(*(_to_bytes(pixel_means(model, _stack(scenes))) for scenes in (walk, swaps, traversal, others)))
+
+
+def _stack(scenes: list[Objects]) -> Objects:
+    names = [field.name for field in dataclasses.fields(Objects) if field.name != "canvas_size"]
+    stacked: dict[str, Any] = {name: np.concatenate([getattr(scene, name) for scene in scenes]) for name in names}
+    return dataclasses.replace(scenes[0], **stacked)
+
+
+def _grid(mean: np.ndarray, rows: int) -> Picture:
+    return frame_rows(*np.split(_to_bytes(mean), rows))
+
+
+def _to_bytes(mean: np.ndarray) -> np.ndarray:
+    return np.rint(mean * 255).astype(np.uint8)

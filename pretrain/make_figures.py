@@ -1,0 +1,85 @@
+"""Draws the paper's figures 1 to 9 with a trained model, and measures what an intervention changes.
+
+python pretrain/make_figures.py multi-dsprites --dataset multi-dsprites --out figures
+"""
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from lavae_rl.datasets import POOLS, load_dataset
+from lavae_rl.evaluation import gallery
+from lavae_rl.evaluation.figures import save_png
+from lavae_rl.evaluation.interventions import MoveErrors, measure_moves
+from lavae_rl.model.baseline import ConvVAE
+from lavae_rl.model.lavae import LAVAE
+
+MOVES_FILE = "interventions.json"
+MOST_OBJECTS = 8
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("model", help="bundled name, or folder with config.json and model.safetensors")
+    parser.add_argument("--dataset", choices=list(POOLS), required=True, help="data set whose test scenes to use")
+    parser.add_argument("--baseline", help="folder of a baseline, to draw its samples too")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the PNGs; made if it is missing")
+    parser.add_argument("--num-scenes", type=int, default=1_000, help="scenes to intervene on (default: 1,000)")
+    parser.add_argument("--seed", type=int, default=0, help="of samples and interventions (default: 0)")
+    parser.add_argument("--mnist-dir", help="folder of MNIST's IDX files the pool was drawn from in training")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs the program. Exit status: 0 done, 1 failed, 2 unusable arguments."""
+    args = parse_args(argv)
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        errors = run(args)
+    except (ValueError, TypeError, OSError) as error:
+        console.print(f"[red]error:[/] {escape(str(error))}")
+        sys.exit(1)
+    table = Table(title="One object moved, drawn and encoded again", show_header=False, title_justify="left")
+    for name, value in dataclasses.asdict(errors).items():
+        table.add_row(name, f"{value:,}" if isinstance(value, int) else f"{value:.4f}")
+    console.print(table, f"pictures and {MOVES_FILE} in {escape(str(args.out))}")
+
+
+def run(args: argparse.Namespace) -> MoveErrors:
+    """Draws and measures."""
+    if args.num_scenes < 1:
+        raise ValueError(f"expected --num-scenes of at least 1, got {args.num_scenes}")
+    model = LAVAE.from_pretrained(args.model)
+    few, seven = (load_dataset(args.dataset, split, mnist_dir=args.mnist_dir) for split in ("test", "test-7"))
+    several = np.flatnonzero(few.scenes.count == 3)[:6]
+    pictures = {
+        "inference": gallery.inference(model, few[several]),
+        "inference-7": gallery.inference(model, seven[:4]),
+        "samples": gallery.samples(model, 4, 8, args.seed),
+        "samples-counted": gallery.counted_samples(model, MOST_OBJECTS, 3, args.seed),
+        "interventions": gallery.interventions(model, few[several[:1]], args.seed),
+        "interventions-7": gallery.interventions(model, seven[:1], args.seed),
+    }
+    if args.baseline is not None:
+        pictures["samples-baseline"] = gallery.samples(ConvVAE.from_pretrained(args.baseline), 4, 8, args.seed)
+    args.out.mkdir(parents=True, exist_ok=True)
+    for name, picture in pictures.items():
+        save_png(args.out / f"{name}.png", picture)
+    errors = measure_moves(model, few[: args.num_scenes], args.seed)
+    (args.out / MOVES_FILE).write_text(json.dumps(dataclasses.asdict(errors), indent=2) + "\n")
+    return errors
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+
+from lavae_rl.datasets import load_dataset
+from lavae_rl.evaluation.interventions import change_appearance, measure_moves, move, pixel_means, swap_locations
+from lavae_rl.model.config import LAVAEConfig
+from lavae_rl.model.lavae import LAVAE
+
+
+@pytest.fixture(scope="module")
+def model():
+    return LAVAE.from_pretrained("multi-dsprites")
+
+
+@pytest.fixture(scope="module")
+def frames():
+    dataset = load_dataset("multi-dsprites", "validation")
+    return dataset[np.flatnonzero(dataset.scenes.count >= 2)[:40]]
+
+
+def test_each_intervention_changes_one_thing(model, frames):
+    found = model.encode(frames[:2])
+    moved = move(found, 1, 0, (20, 30))
+    assert moved.location[1, 0].tolist() == [20, 30]
+    np.testing.assert_array_equal(np.delete(moved.location[1], 0, axis=0), np.delete(found.location[1], 0, axis=0))
+    np.testing.assert_array_equal(moved.location[0], found.location[0])
+    np.testing.assert_array_equal(moved.appearance, found.appearance)
+    swapped = swap_locations(found, 0, 0, 1)
+    np.testing.assert_array_equal(swapped.location[0, :2], found.location[0, 1::-1])
+    np.testing.assert_array_equal(swapped.location[1], found.location[1])
+    look = np.full(model.config.latents, 0.5, np.float32)
+    changed = change_appearance(found, 0, 1, look)
+    np.testing.assert_array_equal(changed.appearance[0, 1], look)
+    np.testing.assert_array_equal(changed.appearance[0, 0], found.appearance[0, 0])
+    np.testing.assert_array_equal(changed.location, found.location)
+
+
+def test_swapping_twice_changes_nothing(model, frames):
+    found = model.encode(frames[:1])
+    twice = swap_locations(swap_locations(found, 0, 0, 1), 0, 1, 0)
+    np.testing.assert_array_equal(pixel_means(model, twice), pixel_means(model, found))
+
+
+def test_a_moved_object_arrives_and_leaves_the_others_alone(model, frames):
+    errors = measure_moves(model, frames)
+    assert errors.scenes + errors.no_room == len(frames)
+    assert errors.scenes > 30
+    assert errors.count_kept > 0.95
+    assert errors.moved_px < 0.5
+    assert errors.others_px < 0.5
+    assert errors.moved_appearance < 0.2 * errors.unrelated_appearance
+    assert errors.others_appearance < 0.2 * errors.unrelated_appearance
+    assert measure_moves(model, frames) == errors
+
+
+def test_errors_are_seen_where_appearance_depends_on_the_place(model, frames, monkeypatch):
+    encode = model.encode
+
+    def entangled(seen):
+        objects = encode(seen)
+        objects.appearance[:] += 0.05 * objects.location[..., :1] * objects.mask[..., None]
+        return objects
+
+    honest = measure_moves(model, frames)
+    monkeypatch.setattr(model, "encode", entangled)
+    assert measure_moves(model, frames).moved_appearance > 3 * honest.moved_appearance
+
+
+def test_nothing_to_move_is_an_error(frames):
+    with pytest.raises(ValueError, match="room to move, got none"):
+        measure_moves(LAVAE(LAVAEConfig()), frames[:2])
