@@ -11,6 +11,7 @@ PROGRAMS = {
     "train_lavae": ("lavae-train", ["--dataset", "--recipe", "--steps", "--seed", "--device", "--out", "--resume"]),
     "evaluate_lavae": ("lavae-evaluate", ["--dataset", "--num-scenes", "--num-samples", "--json"]),
     "make_figures": ("lavae-figures", ["--dataset", "--baseline", "--out", "--num-scenes", "--seed"]),
+    "reproduce_table1": ("lavae-table1", ["--rows", "--datasets", "--seeds", "--jobs", "--out", "--report"]),
     "make_dataset": ("lavae-make-dataset", ["--dataset", "--split", "--out"]),
     "train_agent": (
         "lavae-train-agent",
@@ -23,7 +24,7 @@ PROGRAMS = {
 
 def _ways(name):
     script = Path(sys.executable).with_name(PROGRAMS[name][0])
-    folder = "pretrain" if name.endswith(("_lavae", "_dataset", "_figures")) else "agents"
+    folder = "pretrain" if name.endswith(("_lavae", "_dataset", "_figures", "_table1")) else "agents"
     return [
         [sys.executable, f"{folder}/{name}.py"],
         [sys.executable, "-m", f"lavae_rl.{folder}.{name}"],

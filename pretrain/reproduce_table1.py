@@ -1,0 +1,193 @@
+"""Remakes the paper's Table 1: bound on log p(x) and count accuracy, of LAVAE and of the baseline, every seed counted.
+
+    python pretrain/reproduce_table1.py --report docs
+
+Hours of training, so resumable: complete runs are kept, interrupted ones go on, and several of these programs can share
+one --out. Writes table1.csv, a line for each run, and table1.md, a line for each row and data set.
+"""
+
+import argparse
+import csv
+import itertools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from statistics import mean
+from typing import Any, NamedTuple
+
+from filelock import FileLock, Timeout
+from rich.console import Console
+from rich.markup import escape
+
+from lavae_rl.datasets import POOLS
+from lavae_rl.evaluation.metrics import METRICS
+from lavae_rl.model.pretrained import CONFIG_FILE
+from lavae_rl.training.run_folder import METRICS_FILE
+
+ROWS = {"fast": ("lavae", "fast"), "long": ("lavae", "long"), "baseline": ("baseline", "fast")}
+"""Rows of the table: model and recipe of ``train_lavae.py``."""
+
+MEASURED = METRICS[:-1]  # all but how long measuring took
+COLUMNS = ("row", "dataset", "seed", *MEASURED, "minutes", "minutes_to_99", "skipped_steps", "peak_mib", "commit")
+PEAK_FILE = "peak_mib.txt"
+EXIT_FAILED, EXIT_STOPPED = 1, 130
+
+
+class Cell(NamedTuple):
+    """One run."""
+
+    row: str
+    dataset: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Name of the run folder."""
+        return f"{self.row}-{self.dataset}-seed{self.seed}"
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS), help="(default: all)")
+    parser.add_argument("--datasets", nargs="+", choices=list(POOLS), default=list(POOLS), help="(default: all)")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="(default: 0 1 2)")
+    parser.add_argument("--steps", type=int, help="length of each run (default: the recipe's)")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, sharing the cores (default: 1)")
+    parser.add_argument("--out", type=Path, default=Path("runs/table1"), help="(default: runs/table1)")
+    parser.add_argument("--report", type=Path, help="folder for table1.csv and table1.md (default: --out)")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs the program. Exit status: 0 complete, 1 a run failed or is elsewhere, 2 unusable arguments, 130 stopped."""
+    args, console = parse_args(argv), Console(highlight=False, soft_wrap=True)
+    if args.jobs < 1:
+        console.print(f"[red]error:[/] expected --jobs of at least 1, got {args.jobs}")
+        sys.exit(EXIT_FAILED)
+    # One seed after the other, so that a table of everything is there early.
+    cells = [Cell(row, name, seed) for seed, name, row in itertools.product(args.seeds, args.datasets, args.rows)]
+    args.out.mkdir(parents=True, exist_ok=True)
+    pool = ThreadPoolExecutor(args.jobs)
+    try:
+        list(pool.map(lambda cell: run_cell(cell, args, console), cells))
+    except KeyboardInterrupt:
+        console.print("stopped; the same command goes on")
+        sys.exit(EXIT_STOPPED)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    results = [result(cell, args.out / cell.name) for cell in cells]
+    report = args.report or args.out
+    write_report(report, results)
+    complete = sum("minutes" in row for row in results)
+    console.print(f"{complete} of {len(cells)} runs complete; table1.csv and table1.md in {escape(str(report))}")
+    if complete < len(cells):
+        sys.exit(EXIT_FAILED)
+
+
+def run_cell(cell: Cell, args: argparse.Namespace, console: Console) -> None:
+    """Trains one model to the end, on its share of the cores, unless that is done or another process is at it."""
+    folder = args.out / cell.name
+    try:
+        with FileLock(f"{folder}.lock", timeout=0):
+            if "minutes" in result(cell, folder):
+                return
+            console.print(f"{cell.name}: see {escape(str(folder))}.log")
+            if status := train(cell, folder, args):
+                console.print(f"{cell.name}: [red]exit status {status}[/]")
+    except Timeout:
+        console.print(f"{cell.name}: another process is at it")
+
+
+def train(cell: Cell, folder: Path, args: argparse.Namespace) -> int:
+    """Runs the training program and notes its peak resident memory; returns its exit status."""
+    model, recipe = ROWS[cell.row]
+    options = ["--dataset", cell.dataset, "--model", model, "--recipe", recipe, "--seed", str(cell.seed)]
+    if args.steps is not None:
+        options += ["--steps", str(args.steps)]
+    if (folder / CONFIG_FILE).exists():
+        options.append("--resume")
+    command = [sys.executable, str(Path(__file__).with_name("train_lavae.py")), *options, "--out", str(folder)]
+    threads = max((os.cpu_count() or 1) // args.jobs, 1)
+    with Path(f"{folder}.log").open("a") as log:
+        process = subprocess.Popen(
+            command, env=os.environ | {"OMP_NUM_THREADS": str(threads)}, stdout=log, stderr=subprocess.STDOUT
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if folder.exists():
+        (folder / PEAK_FILE).write_text(f"{usage.ru_maxrss / 1024:.0f}\n")
+    return process.returncode
+
+
+def result(cell: Cell, folder: Path) -> dict[str, Any]:
+    """One line of the CSV; a run that is not complete has no metrics and counts as such."""
+    line: dict[str, Any] = dict(cell._asdict())
+    config = json.loads((folder / CONFIG_FILE).read_text()) if (folder / CONFIG_FILE).exists() else {}
+    if "metrics" not in config:
+        return line
+    with (folder / METRICS_FILE).open(newline="") as stream:
+        logged = list(csv.DictReader(stream))
+    reached = [float(row["seconds"]) for row in logged if float(row.get("validation_count_accuracy", "nan")) >= 0.99]
+    peak = folder / PEAK_FILE
+    return line | {
+        **{key: config["metrics"][key] for key in MEASURED if key in config["metrics"]},
+        "minutes": config["training_seconds"] / 60,
+        "minutes_to_99": min(reached) / 60 if reached else None,
+        "skipped_steps": config["skipped_steps"],
+        "peak_mib": peak.read_text().strip() if peak.exists() else None,
+        "commit": config["commit"],
+    }
+
+
+def write_report(folder: Path, results: Sequence[dict[str, Any]]) -> None:
+    """Writes table1.csv and table1.md."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "table1.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, COLUMNS)
+        writer.writeheader()
+        writer.writerows(results)
+    lines = [
+        "| row | data set | bound | best possible | ELBO | count right, 0..3 | count right, 7 | training | runs |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row, dataset in dict.fromkeys((line["row"], line["dataset"]) for line in results):
+        group = [line for line in results if (line["row"], line["dataset"]) == (row, dataset)]
+        lines.append(summary(row, dataset, group))
+    (folder / "table1.md").write_text("\n".join(lines) + "\n")
+
+
+def summary(row: str, dataset: str, group: Sequence[dict[str, Any]]) -> str:
+    """One line of the Markdown: means over the complete runs, in brackets the worst and the best."""
+    complete = [line for line in group if "minutes" in line]
+
+    def spread(key: str, form: str, unit: str) -> str:
+        values = [line[key] for line in complete if line.get(key) is not None]
+        if not values:
+            return ""
+        low, high = (format(value, form) for value in (min(values), max(values)))
+        return f"{format(mean(values), form)}{unit}" + ("" if low == high else f" ({low} to {high})")
+
+    floor = f"{-complete[0]['entropy_floor']:.1f} nats" if complete else ""
+    cells = [
+        row,
+        dataset,
+        spread("log_likelihood_bound", ".1f", " nats"),
+        floor,
+        spread("elbo", ".1f", " nats"),
+        spread("count_accuracy_0_3", ".2%", ""),
+        spread("count_accuracy_7", ".2%", ""),
+        spread("minutes", ".0f", " min"),
+        f"{len(complete)} of {len(group)}",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+import csv
+import importlib
+import json
+
+import pytest
+
+program = importlib.import_module("lavae_rl.pretrain.reproduce_table1")
+
+
+def _run_folder(out, name, metrics, seconds=60.0, accuracy=("0.5", "0.995")):
+    folder = out / name
+    folder.mkdir(parents=True)
+    facts = {"metrics": metrics, "training_seconds": seconds, "skipped_steps": 0, "commit": "abc"}
+    (folder / "config.json").write_text(json.dumps(facts if metrics else {}))
+    rows = [f"{i},{30 * i},{value}" for i, value in enumerate(accuracy)]
+    (folder / "metrics.csv").write_text("\n".join(["step,seconds,validation_count_accuracy", *rows]))
+
+
+def _metrics(bound, accuracy):
+    counts = {"count_accuracy_0_3": accuracy, "count_accuracy_7": accuracy}
+    return counts | {"log_likelihood_bound": bound, "elbo": bound - 3, "entropy_floor": 23.7}
+
+
+def test_complete_runs_are_kept_and_tabulated_with_their_spread(tmp_path):
+    _run_folder(tmp_path, "fast-multi-dsprites-seed0", _metrics(-40.0, 1.0))
+    _run_folder(tmp_path, "fast-multi-dsprites-seed1", _metrics(-42.0, 0.99), seconds=120.0)
+    argv = ["--rows", "fast", "--datasets", "multi-dsprites", "--seeds", "0", "1", "--out", str(tmp_path)]
+    program.main([*argv, "--report", str(tmp_path / "docs")])
+    line = (tmp_path / "docs" / "table1.md").read_text().splitlines()[-1]
+    assert "-41.0 nats (-42.0 to -40.0) | -23.7 nats | -44.0 nats (-45.0 to -43.0) | 99.50% (99.00% to 100.00%)" in line
+    assert line.endswith("2 min (1 to 2) | 2 of 2 |")
+    with (tmp_path / "docs" / "table1.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["seed"] for row in rows] == ["0", "1"]
+    assert rows[0]["minutes_to_99"] == "0.5"
+
+
+def test_the_baseline_has_no_counts(tmp_path):
+    metrics = {"log_likelihood_bound": -90.0, "elbo": -95.0, "entropy_floor": 23.7}
+    _run_folder(tmp_path, "baseline-multi-dsprites-seed0", metrics, accuracy=())
+    program.main(["--rows", "baseline", "--datasets", "multi-dsprites", "--seeds", "0", "--out", str(tmp_path)])
+    assert "| -95.0 nats |  |  | 1 min | 1 of 1 |" in (tmp_path / "table1.md").read_text()
+
+
+def test_a_failed_run_is_counted(tmp_path, capsys):
+    _run_folder(tmp_path, "baseline-multi-dsprites-seed0", _metrics(-40.0, 1.0))
+    argv = ["--rows", "baseline", "--datasets", "multi-dsprites", "--seeds", "0", "1", "--out", str(tmp_path)]
+    with pytest.raises(SystemExit) as stop:
+        program.main([*argv, "--steps", "0"])
+    assert stop.value.code == 1
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "seed1: exit status 1" in printed
+    assert "1 of 2 runs complete" in printed
+    assert "expected steps of at least 1" in (tmp_path / "baseline-multi-dsprites-seed1.log").read_text()
+    assert (tmp_path / "table1.md").read_text().strip().endswith("| 1 of 2 |")
+
+
+def test_runs_that_another_process_is_at_are_left_to_it(tmp_path, capsys):
+    with program.FileLock(tmp_path / "fast-multi-dsprites-seed0.lock"), pytest.raises(SystemExit):
+        program.main(["--rows", "fast", "--datasets", "multi-dsprites", "--seeds", "0", "--out", str(tmp_path)])
+    assert "another process is at it" in capsys.readouterr().out
+
+
+def test_jobs_have_to_be_some(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        program.main(["--jobs", "0", "--out", str(tmp_path)])
+    assert "--jobs of at least 1, got 0" in capsys.readouterr().out
