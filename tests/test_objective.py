@@ -105,6 +105,24 @@ def test_each_kl_term_has_its_enumerated_value(enumerable, image):
     assert terms.kl_location.mean().item() == pytest.approx(exact, abs=4 * error)
 
 
+def test_ancestral_samples_have_the_enumerated_marginals(enumerable):
+    places = range(HEIGHT * WIDTH)
+    exact = torch.zeros(HEIGHT, WIDTH)
+    for count, share in enumerate([0.2, 0.3, 0.5]):
+        scenes = list(itertools.permutations(places, count))
+        for scene in scenes:
+            location = torch.tensor([divmod(place, WIDTH) for place in scene], dtype=torch.int64).reshape(-1, 2)
+            index = torch.zeros(count, dtype=torch.int64)
+            mean = compose(SPRITE.expand(count, -1, -1, -1), index, location, 1, (HEIGHT, WIDTH))
+            exact += share / len(scenes) * mean[0, 0].clamp(max=1)
+    drawn = enumerable.sample(40_000, canvas_size=(HEIGHT, WIDTH), generator=torch.Generator().manual_seed(0))
+    lit = (drawn[..., 0] > 0).float()
+    error = (exact * (1 - exact) / len(lit)).sqrt()
+    assert ((lit.mean(0) - exact).abs() < 5 * error).all()
+    # Not the marginals alone: how many pixels are lit together depends on the counts.
+    assert (lit.sum((1, 2)) == 0).float().mean().item() > 0.2
+
+
 def test_the_terms_add_up(enumerable, image):
     terms = elbo_terms(enumerable, image, torch.Generator().manual_seed(0))
     total = terms.log_likelihood - terms.kl_count - terms.kl_location - terms.kl_appearance
