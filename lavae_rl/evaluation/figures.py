@@ -5,7 +5,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.shapes import Frames, Picture
@@ -19,7 +19,12 @@ def reconstruction_figure(model: LAVAE, frames: Frames) -> Picture:
     objects = model.encode(frames)
     mean = model.decode(objects)
     centres = [location[:count] for location, count in zip(objects.location, objects.count, strict=True)]
-    return frame_rows(frames, np.rint(mean * 255).astype(np.uint8), centres=centres)
+    return frame_rows(frames, to_bytes(np.asarray(mean)), centres=centres)
+
+
+def to_bytes(mean: Float[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
+    """Pixel means in [0, 1] as 0 to 255."""
+    return np.rint(mean * 255).astype(np.uint8)
 
 
 def frame_rows(*rows: Frames, centres: Sequence[np.ndarray] | None = None) -> Picture:

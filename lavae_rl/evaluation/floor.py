@@ -5,6 +5,7 @@ bound on log p(x) that is better by more than chance is a bug; its distance to t
 """
 
 import math
+from collections import Counter
 
 import numpy as np
 import torch
@@ -18,7 +19,6 @@ from lavae_rl.sprites import SpriteBank
 
 _SCENES = 500
 """Random scenes to average the logarithm of the room left over: its spread is small (0.1 nats per object)."""
-
 
 _BATCH = 250
 
@@ -124,11 +124,11 @@ def check_bound(
 
 
 def _look_entropy(bank: SpriteBank) -> float:
-    crops = [
+    crops = (
         patch[top:bottom, left:right]
         for patch, (top, left, bottom, right) in zip(bank.patches, bank.boxes, strict=True)
-    ]
-    _, copies = np.unique([repr((crop.shape, crop.tobytes())) for crop in crops], return_counts=True)
+    )
+    copies = np.array(list(Counter((crop.shape, crop.tobytes()) for crop in crops).values()))
     share = copies / len(bank)
     return float(-(share * np.log(share)).sum())
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lavae_rl.evaluation.figures import frame_rows
+from lavae_rl.evaluation.figures import frame_rows, to_bytes
 from lavae_rl.evaluation.interventions import change_appearance, move, pixel_means, swap_locations
 from lavae_rl.model.baseline import STRIDE, ConvVAE
 from lavae_rl.model.lavae import LAVAE
@@ -23,7 +23,7 @@ def inference(model: LAVAE, frames: Frames) -> Picture:
     canvas = np.zeros_like(frames)
     scene, slot = np.nonzero(objects.mask)
     canvas[scene, objects.location[scene, slot, 0], objects.location[scene, slot, 1]] = 255
-    sprites = _to_bytes(model.decode_sprites(objects))
+    sprites = to_bytes(model.decode_sprites(objects))
     size, (height, width) = sprites.shape[2], objects.canvas_size
     shown = np.zeros((*sprites.shape[:2], height, width, frames.shape[3]), np.uint8)
     row, column = (height - size) // 2, (width - size) // 2
@@ -78,7 +78,7 @@ def interventions(model: LAVAE, frame: Frames, seed: int = 0) -> Picture:
     looks = np.random.default_rng(seed).normal(size=(STEPS, model.config.latents)).astype(np.float32)
     looks[0] = found.appearance[0, 0]
     others = [change_appearance(found, 0, 0, look) for look in looks]
-    return frame_rows(*(_to_bytes(pixel_means(model, _stack(scenes))) for scenes in (walk, swaps, traversal, others)))
+    return frame_rows(*(to_bytes(pixel_means(model, _stack(scenes))) for scenes in (walk, swaps, traversal, others)))
 
 
 def _stack(scenes: list[Objects]) -> Objects:
@@ -88,8 +88,4 @@ def _stack(scenes: list[Objects]) -> Objects:
 
 
 def _grid(mean: np.ndarray, rows: int) -> Picture:
-    return frame_rows(*np.split(_to_bytes(mean), rows))
-
-
-def _to_bytes(mean: np.ndarray) -> np.ndarray:
-    return np.rint(mean * 255).astype(np.uint8)
+    return frame_rows(*np.split(to_bytes(mean), rows))

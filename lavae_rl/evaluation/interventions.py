@@ -79,10 +79,9 @@ def measure_moves(model: LAVAE, frames: Frames, seed: int = 0) -> MoveErrors:
     rng = np.random.default_rng(seed)
     before = model.encode(frames)
     after, chosen = before, []
-    for scene in range(len(frames)):
-        slot = int(rng.integers(before.count[scene])) if before.count[scene] else 0
-        place = _free_place(rng, model.config.sprite_size, before, scene, slot) if before.count[scene] else None
-        if place is not None:
+    for scene in np.flatnonzero(before.count).tolist():
+        slot = int(rng.integers(before.count[scene]))
+        if (place := _free_place(rng, model.config.sprite_size, before, scene, slot)) is not None:
             after = move(after, scene, slot, place)
             chosen.append((scene, slot))
     if not chosen:

@@ -3,12 +3,11 @@
 import time
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lavae_rl.datasets import SceneDataset, load_dataset
-from lavae_rl.evaluation.figures import frame_rows
+from lavae_rl.evaluation.figures import frame_rows, to_bytes
 from lavae_rl.evaluation.floor import measure_bounds
 from lavae_rl.model.baseline import BaselineConfig, ConvVAE
 from lavae_rl.shapes import Frames
@@ -45,7 +44,7 @@ class VAETraining(Training[ConvVAE, BaselineRecipe]):
         generator = torch.Generator(self.device).manual_seed(self.seed)
         log_likelihood, kl = model.elbo_terms(model.images(validation[:_ELBO_SCENES]), generator)
         frames = validation[:8]
-        means = np.rint(model.decode(model.encode(frames)).cpu().numpy() * 255).astype(np.uint8)
+        means = to_bytes(model.decode(model.encode(frames)).cpu().numpy())
         folder.save_figure(f"reconstructions-{self.progress.step:06d}", frame_rows(frames, means))
         return {"elbo": (log_likelihood - kl).mean().item(), "kl": kl.mean().item()}
 
