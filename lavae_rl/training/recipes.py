@@ -120,7 +120,7 @@ SMOKE = LAVAERecipe(
 LATENTS: Mapping[str, int] = {"multi-mnist-1k": 16, "multi-mnist-10k": 16, "multi-dsprites": 8}
 """Number of appearance latents for each data set (ours)."""
 
-BASELINE = BaselineRecipe(steps=6_000, kl_warmup_steps=2_000, evaluate_every=500, bound_scenes=250)
+BASELINE = BaselineRecipe(steps=3_000, kl_warmup_steps=1_000, bound_scenes=250)
 """The paper anneals the KL over 100k steps; here over a third of the run. Not measured at full length yet."""
 
 BASELINE_SMOKE = BaselineRecipe(steps=20, batch_size=8, evaluate_every=10, bound_scenes=5)
