@@ -18,11 +18,11 @@ class Preset:
     """Environments side by side."""
     rollout: int = 64
     """Steps of each environment between updates."""
-    batch_size: int = 256
+    batch_size: int = 1_024
     """Transitions per gradient step."""
     epochs: int = 8
     """Passes over a rollout."""
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     """Of Adam, falling linearly to 0."""
     gamma: float = 0.95
     """Discount."""

@@ -97,6 +97,12 @@ def sample_locations(
     log_probs: Float[Tensor, "batch pixels"], slots: int, generator: torch.Generator | None
 ) -> Int[Tensor, "batch slots"]:
     """Draws ordered locations without replacement (Gumbel top-k), as indices into the flattened canvas."""
+    return (log_probs + gumbel_noise(log_probs, generator)).topk(slots, dim=1).indices
+
+
+def gumbel_noise(
+    log_probs: Float[Tensor, "batch pixels"], generator: torch.Generator | None
+) -> Float[Tensor, "batch pixels"]:
+    """Standard Gumbel noise: added to log-probabilities, it makes their argmax a sample."""
     uniform = torch.rand(log_probs.shape, generator=generator, device=log_probs.device)
-    gumbel = -torch.log(-torch.log(uniform.clamp(1e-10, 1 - 1e-7)))
-    return (log_probs + gumbel).topk(slots, dim=1).indices
+    return -torch.log(-torch.log(uniform.clamp(1e-10, 1 - 1e-7)))

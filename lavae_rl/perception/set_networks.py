@@ -23,12 +23,20 @@ ATTENTION_HEADS = 4
 LOCATION_GAIN = 3.0
 """What x and y are multiplied by: a step of an agent changes them by a tenth, another look an appearance by 1."""
 
+_WAVELENGTHS = (4.0, 2.0, 1.0, 0.5)
+"""Of the sines and cosines of a displacement, in units of half a canvas: from two canvases to a sprite."""
+
+_WAVES = 2 + 2 * 2 * len(_WAVELENGTHS)
+
 
 class RelationNetwork(nn.Module):
     """Compares each object with each other one, twice, then selects objects: "which one is unlike the rest?".
 
     The first round tells what an object is among the others, say the odd one; the second can use that, say to keep away
     from all but the odd one. The results are averaged four times, each with learned weights.
+
+    Each comparison also reads where the partner stands from the object: to walk past something, left and right have to
+    be told apart to a few pixels, and sines and cosines of the displacement make that a matter of a linear layer.
 
     Args:
         token_width: numbers per token, x and y first.
@@ -48,9 +56,11 @@ class RelationNetwork(nn.Module):
         """Features of each set of the batch."""
         tokens, mask = _slots_in_use(tokens, mask)
         others = mask[:, :, None] & mask[:, None, :] & ~torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
-        scaled = torch.cat([tokens[..., :2] * LOCATION_GAIN, tokens[..., 2:]], dim=2)
-        nodes = self.first(scaled, others)
-        nodes = self.second(nodes, others)
+        xy = tokens[..., :2]
+        displacement = _waves(xy[:, None] - xy[:, :, None])
+        scaled = torch.cat([xy * LOCATION_GAIN, tokens[..., 2:]], dim=2)
+        nodes = self.first(scaled, displacement, others)
+        nodes = self.second(nodes, displacement, others)
         scores = self.scores(nodes)
         scores = scores.masked_fill(~mask[..., None], torch.finfo(scores.dtype).min)  # -inf makes NaN of no objects
         weights = scores.softmax(dim=1) * mask[..., None]
@@ -70,14 +80,21 @@ class _Round(nn.Module):
         # Together a linear layer on the concatenated pair, at the cost of one on the objects.
         self.own = nn.Linear(inputs, width)
         self.partner = nn.Linear(inputs, width, bias=False)
+        self.displacement = nn.Linear(_WAVES, width, bias=False)
         self.pair = nn.Linear(width, pair_width)
         self.node = _mlp(inputs + 2 * pair_width, width, width, width)
 
     def forward(
-        self, nodes: Float[Tensor, "batch used inputs"], others: Bool[Tensor, "batch used used"]
+        self,
+        nodes: Float[Tensor, "batch used inputs"],
+        displacement: Float[Tensor, "batch used used waves"],
+        others: Bool[Tensor, "batch used used"],
     ) -> Float[Tensor, "batch used width"]:
         # In place, for these are the large arrays: relu_ needs no input for its gradient, and neither does "+".
-        pairs = F.relu_(self.own(nodes)[:, :, None] + self.partner(nodes)[:, None])
+        pairs = self.displacement(displacement)
+        pairs += self.own(nodes)[:, :, None]
+        pairs += self.partner(nodes)[:, None]
+        pairs = F.relu_(pairs)
         pairs = F.relu_(self.pair(pairs))
         compared: Tensor = self.node(torch.cat([nodes, _mean_and_max(pairs, others)], dim=2))
         return compared
@@ -167,6 +184,13 @@ def _init_orthogonal(module: nn.Module) -> None:
         nn.init.orthogonal_(module.weight, math.sqrt(2))
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+def _waves(displacement: Float[Tensor, "*axes 2"]) -> Float[Tensor, "*axes waves"]:
+    """A displacement (x, y), scaled as locations are, and its sines and cosines at all wavelengths."""
+    frequencies = displacement.new_tensor([2 * math.pi / wavelength for wavelength in _WAVELENGTHS])
+    phases = (displacement[..., None] * frequencies).flatten(-2)
+    return torch.cat([displacement * LOCATION_GAIN, phases.sin(), phases.cos()], dim=-1)
 
 
 def _without_padding(tokens: Tokens, mask: Mask) -> Tokens:
