@@ -4,6 +4,7 @@ A data set holds scenes (a few bytes per object), not pixels; frames are rendere
 seed give the same bytes on every machine.
 """
 
+import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from jaxtyping import Bool, Int
 
 from lavae_rl.scenes import Scenes, render_scenes, sample_scenes
 from lavae_rl.shapes import Counts, Frames
-from lavae_rl.sprites import SpriteBank, digits_bank, dsprites_bank
+from lavae_rl.sprites import PATCH_SIZE, SpriteBank, digits_bank, dsprites_bank
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ class SceneDataset:
         return render_scenes(self.scenes[index], self.bank)
 
 
-def load_bank(name: str, mnist_dir: str | Path | None = None) -> SpriteBank:
-    """The sprites of a data set.
+def load_bank(name: str, mnist_dir: str | Path | None = None, patch_size: int = PATCH_SIZE) -> SpriteBank:
+    """The sprites of a data set, ``patch_size`` pixels a side.
 
     Raises:
         ValueError: unknown name, or MNIST files without use (dSprites) or damaged.
@@ -73,13 +74,25 @@ def load_bank(name: str, mnist_dir: str | Path | None = None) -> SpriteBank:
         raise ValueError(f"expected a data set of {', '.join(POOLS)}, got {name!r}")
     pool = POOLS[name]
     if pool is not None:
-        return digits_bank(pool, mnist_dir=mnist_dir)
+        return digits_bank(pool, patch_size, mnist_dir)
     if mnist_dir is not None:
         raise ValueError(f"{name} has no digits: leave mnist_dir out")
-    return dsprites_bank()
+    return dsprites_bank(patch_size)
 
 
-def load_dataset(name: str, split: str, seed: int = 0, mnist_dir: str | Path | None = None) -> SceneDataset:
+CANVAS_SIZE = 64
+"""Side of the paper's canvas in pixels."""
+
+
+def load_dataset(
+    name: str,
+    split: str,
+    seed: int = 0,
+    mnist_dir: str | Path | None = None,
+    canvas_size: int = CANVAS_SIZE,
+    patch_size: int = PATCH_SIZE,
+    max_objects: int = 3,
+) -> SceneDataset:
     """Builds a split of a data set, in about a second.
 
     Args:
@@ -87,15 +100,23 @@ def load_dataset(name: str, split: str, seed: int = 0, mnist_dir: str | Path | N
         split: ``train``, ``validation``, ``test`` or ``test-7``.
         seed: another seed, another draw of every split.
         mnist_dir: folder of MNIST's IDX files to draw the pool from, instead of the 10,000 digits in the package.
+        canvas_size: side of the scenes in pixels. ``test-7`` has the room that the paper gives its patches, if less.
+        patch_size: side of a sprite's patch in pixels.
+        max_objects: most objects in a scene, but for ``test-7``.
 
     Raises:
-        ValueError: unknown name or split.
+        ValueError: unknown name or split, or scenes that cannot be packed.
     """
-    bank = load_bank(name, mnist_dir)
+    bank = load_bank(name, mnist_dir, patch_size)
     if split not in SPLITS:
         raise ValueError(f"expected a split of {', '.join(SPLITS)}, got {split!r}")
     rng = np.random.default_rng([seed, list(SPLITS).index(split), list(POOLS).index(name)])
-    return SceneDataset(sample_scenes(rng, bank, SPLITS[split].num_scenes, SPLITS[split].num_objects), bank)
+    num_objects, side = SPLITS[split].num_objects, canvas_size
+    if split == "test-7":
+        side = max(side, math.ceil(patch_size * CANVAS_SIZE / PATCH_SIZE))
+    else:
+        num_objects = (num_objects[0], max_objects)
+    return SceneDataset(sample_scenes(rng, bank, SPLITS[split].num_scenes, num_objects, (side, side)), bank)
 
 
 def save_npz(path: str | Path, dataset: SceneDataset) -> None:

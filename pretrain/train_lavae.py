@@ -27,8 +27,9 @@ from lavae_rl.datasets import POOLS, SceneDataset, load_dataset
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.training.base import Progress, Training
 from lavae_rl.training.loop import TrainingDivergedError, train
+from lavae_rl.training.paper import PaperTraining
 from lavae_rl.training.provenance import provenance
-from lavae_rl.training.recipes import LATENTS, RECIPES, BaselineRecipe, LAVAERecipe
+from lavae_rl.training.recipes import LATENTS, RECIPES, BaselineRecipe, LAVAERecipe, PaperRecipe
 from lavae_rl.training.run_folder import RunFolder
 from lavae_rl.training.vae import VAETraining
 from lavae_rl.training.wake_sleep import WakeSleepTraining
@@ -92,7 +93,8 @@ def run(args: argparse.Namespace, console: Console) -> bool:
             training.load(state)
             console.print(f"resuming {escape(str(out))} at step {training.progress.step}")
         dataset, validation = (
-            load_dataset(facts["dataset"], split, mnist_dir=facts["mnist_dir"]) for split in DATA_SPLITS
+            load_dataset(facts["dataset"], split, mnist_dir=facts["mnist_dir"], **training.recipe.world)
+            for split in DATA_SPLITS
         )
         folder.forget_after(training.progress.step)
         folder.save_model(training.average, facts)
@@ -163,10 +165,13 @@ def make_training(facts: dict[str, Any], device: torch.device) -> Training[Any, 
     try:
         if facts["model_name"] == "baseline":
             return VAETraining(channels, BaselineRecipe(**facts["recipe"]), seed, device)
-        recipe = LAVAERecipe(**facts["recipe"])
+        paper = "first_temperature" in facts["recipe"]
+        recipe = PaperRecipe(**facts["recipe"]) if paper else LAVAERecipe(**facts["recipe"])
     except TypeError as error:
         raise ValueError(f"this run was made by another version of this program: {error}") from error
-    config = LAVAEConfig(channels, recipe.sprite_size, LATENTS[name], networks=recipe.networks)
+    config = LAVAEConfig(channels, recipe.sprite_size, LATENTS[name], recipe.max_objects, recipe.networks)
+    if isinstance(recipe, PaperRecipe):
+        return PaperTraining(config, recipe, seed, device)
     return WakeSleepTraining(config, recipe, seed, device)
 
 

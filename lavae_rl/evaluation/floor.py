@@ -68,7 +68,7 @@ def measure_bounds(
 
     Args:
         model: in evaluation mode.
-        dataset: scenes of 0 to 3 objects, all counts equally likely.
+        dataset: scenes of 0 to N objects, all counts equally likely, N among them.
         num_scenes: most scenes to measure on.
         num_samples: importance samples of the bound.
 
@@ -90,16 +90,21 @@ def measure_bounds(
         elbo.append(model.elbo(frames, generator))
         bound.append(model.log_likelihood(frames, num_samples, generator))
     bounds = torch.cat(bound).cpu().numpy()
-    check_bound(dataset.bank, dataset.scenes.count[:stop], bounds)
+    scenes, most = dataset.scenes, int(dataset.scenes.count.max())
+    check_bound(dataset.bank, scenes.count[:stop], bounds, (0, most), scenes.canvas_size)
     return {
         "elbo": torch.cat(elbo).mean().item(),
         "log_likelihood_bound": float(bounds.mean()),
-        "entropy_floor": entropy_floor(dataset.bank),
+        "entropy_floor": entropy_floor(dataset.bank, (0, most), scenes.canvas_size),
     }
 
 
 def check_bound(
-    bank: SpriteBank, count: np.ndarray, bound: Float[np.ndarray, " batch"], num_objects: tuple[int, int] = (0, 3)
+    bank: SpriteBank,
+    count: np.ndarray,
+    bound: Float[np.ndarray, " batch"],
+    num_objects: tuple[int, int] = (0, 3),
+    canvas_size: tuple[int, int] = (64, 64),
 ) -> None:
     """Compares bounds on log p(x) with what is possible, count by count, so that chance in the counts is no excuse.
 
@@ -108,12 +113,13 @@ def check_bound(
         count: objects in each frame.
         bound: nats per frame.
         num_objects: inclusive range of counts that were equally likely.
+        canvas_size: (height, width) in pixels.
 
     Raises:
         ImpossibleBoundError: the mean is better than the entropy by more than four standard errors.
     """
     low, high = num_objects
-    entropy = np.array([scene_entropy(bank, n) for n in range(low, high + 1)]) + math.log(high - low + 1)
+    entropy = np.array([scene_entropy(bank, n, canvas_size) for n in range(low, high + 1)]) + math.log(high - low + 1)
     surplus = bound + entropy[count - low]
     error = float(surplus.std()) / math.sqrt(len(surplus))
     if surplus.mean() > 4 * error:

@@ -1,6 +1,7 @@
 """How right a model is about what stands where: counts, matched centres, bounds. Labels are used here only."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -123,7 +124,13 @@ def measure_agreement(model: LAVAE, dataset: SceneDataset, num_scenes: int | Non
 
 
 def evaluate(
-    model: LAVAE, name: str, num_scenes: int, num_samples: int, bound_scenes: int, mnist_dir: str | None = None
+    model: LAVAE,
+    name: str,
+    num_scenes: int,
+    num_samples: int,
+    bound_scenes: int,
+    mnist_dir: str | None = None,
+    world: Mapping[str, int] | None = None,
 ) -> dict[str, float | None]:
     """All metrics of a model on a data set's test splits.
 
@@ -134,6 +141,7 @@ def evaluate(
         num_samples: importance samples of the bound.
         bound_scenes: scenes of 0 to 3 objects to compute ELBO and bound on.
         mnist_dir: see ``load_dataset``.
+        world: ``canvas_size``, ``patch_size`` and ``max_objects`` of ``load_dataset``, where they are not the paper's.
 
     Returns:
         ``count_accuracy_0_3``, ``count_accuracy_7``; over both splits ``location_error_px``, ``miss_rate``,
@@ -145,7 +153,7 @@ def evaluate(
         ImpossibleBoundError: the bound is better than the entropy of the scenes by more than chance.
     """
     start = time.perf_counter()
-    few, seven = (load_dataset(name, split, mnist_dir=mnist_dir) for split in ("test", "test-7"))
+    few, seven = (load_dataset(name, split, mnist_dir=mnist_dir, **world or {}) for split in ("test", "test-7"))
     found_few, found_seven = (measure_agreement(model, dataset, num_scenes) for dataset in (few, seven))
     both = found_few + found_seven
     return {

@@ -17,6 +17,7 @@ from lavae_rl.model.canvas import bernoulli_log_likelihood
 from lavae_rl.model.frames import to_images
 from lavae_rl.model.objective import PerImage, kl_to_standard_normal
 from lavae_rl.model.posterior import LOG_VARIANCE_RANGE
+from lavae_rl.model.residual import Residual, conv, layer
 from lavae_rl.model.shapes import AnyFrames, Images
 
 STRIDE = 8
@@ -51,25 +52,25 @@ class ConvVAE(nn.Module):
         self.config = config
         fine, middle, coarse = _WIDTHS
         self.encoder = nn.Sequential(
-            *_layer(nn.Conv2d(config.channels, fine, 3, 2, padding=1, bias=False)),
-            _Residual(fine),
+            conv(config.channels, fine, stride=2),
+            Residual(fine),
             nn.Conv2d(fine, middle, 3, 2, padding=1),
-            _Residual(middle),
+            Residual(middle),
             nn.Conv2d(middle, coarse, 3, 2, padding=1),
-            _Residual(coarse),
-            _Residual(coarse),
+            Residual(coarse),
+            Residual(coarse),
             nn.Conv2d(coarse, 2 * config.latents, 1),
         )
         self.decoder = nn.Sequential(
-            *_layer(nn.ConvTranspose2d(config.latents, coarse, 1, bias=False)),
-            _Residual(coarse, transposed=True),
-            _Residual(coarse, transposed=True),
+            layer(nn.ConvTranspose2d(config.latents, coarse, 1, bias=False)),
+            Residual(coarse, transposed=True),
+            Residual(coarse, transposed=True),
             nn.ConvTranspose2d(coarse, middle, 4, 2, padding=1),
-            _Residual(middle, transposed=True),
+            Residual(middle, transposed=True),
             nn.ConvTranspose2d(middle, fine, 4, 2, padding=1),
-            _Residual(fine, transposed=True),
+            Residual(fine, transposed=True),
             nn.Upsample(scale_factor=2, mode="bilinear"),
-            *_layer(nn.Conv2d(fine, fine, 3, padding=1, bias=False)),
+            conv(fine, fine),
             nn.Conv2d(fine, config.channels, 3, padding=1),
             nn.Sigmoid(),
         )
@@ -163,21 +164,3 @@ class ConvVAE(nn.Module):
             model = cls(pretrained.read_config(folder, BaselineConfig))
             pretrained.load_weights(model, folder)
             return model.to(device)
-
-
-class _Residual(nn.Module):
-    def __init__(self, channels: int, transposed: bool = False) -> None:
-        super().__init__()
-        kind = nn.ConvTranspose2d if transposed else nn.Conv2d
-        self.layers = nn.Sequential(
-            *(layer for _ in range(2) for layer in _layer(kind(channels, channels, 3, padding=1, bias=False)))
-        )
-
-    def forward(self, features: Tensor) -> Tensor:
-        refined: Tensor = self.layers(features)
-        return features + refined
-
-
-def _layer(convolution: nn.Conv2d | nn.ConvTranspose2d) -> tuple[nn.Module, ...]:
-    """The paper's order: convolution, leaky ReLU, batch normalisation."""
-    return convolution, nn.LeakyReLU(inplace=True), nn.BatchNorm2d(convolution.out_channels)

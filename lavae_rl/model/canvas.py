@@ -58,3 +58,13 @@ def bernoulli_log_likelihood(images: Images, mean: Images) -> Float[Tensor, "bat
     safe = EPSILON + (1 - 2 * EPSILON) * mean.clamp(max=1)
     # Pixels are exactly 0 or 1, so one logarithm per pixel is enough.
     return torch.log(torch.where(images > 0.5, safe, 1 - safe))
+
+
+def gaussian_blur(
+    maps: Float[Tensor, "batch height width"], half: int, sigma: float
+) -> Float[Tensor, "batch height width"]:
+    """Convolution with a Gaussian window of ``2 * half + 1`` pixels and peak 1; beyond the border maps are 0."""
+    offset = torch.arange(-half, half + 1, device=maps.device)
+    kernel = torch.exp(-0.5 * (offset / sigma).square())
+    rows = F.conv2d(maps[:, None], kernel.view(1, 1, -1, 1), padding=(half, 0))
+    return F.conv2d(rows, kernel.view(1, 1, 1, -1), padding=(0, half))[:, 0]

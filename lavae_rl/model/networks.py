@@ -8,6 +8,7 @@ Contract, whatever the networks look like inside (``LAVAEConfig.networks`` names
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -29,8 +30,13 @@ class Networks(NamedTuple):
 FAMILIES = {
     "fast": Networks(FastLocationNetwork, FastAppearanceNetwork, FastSpriteDecoder),
     "paper": Networks(PaperLocationNetwork, PaperAppearanceNetwork, PaperSpriteDecoder),
+    "paper-small": Networks(
+        partial(PaperLocationNetwork, width=16),
+        partial(PaperAppearanceNetwork, width=16),
+        partial(PaperSpriteDecoder, full_width=24),
+    ),
 }
-"""Network families by name: what ``LAVAEConfig.networks`` may be."""
+"""Network families by name: what ``LAVAEConfig.networks`` may be. "paper-small" is narrower, for small canvases."""
 
 
 def fold_batch_norms(network: nn.Module) -> nn.Module:

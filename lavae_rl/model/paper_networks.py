@@ -8,23 +8,23 @@ from typing import cast
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from lavae_rl.model.posterior import LOG_VARIANCE_RANGE
+from lavae_rl.model.residual import Residual, conv
 from lavae_rl.model.shapes import AppearanceVectors, Images, LogitMaps, ObjectIndex, ObjectLocations, Sprites
 
-_LOCATION_WIDTH, _APPEARANCE_WIDTH, _DECODER_WIDTH = 42, 48, 52
 _BLOCKS, _DECODER_BLOCKS = 4, 3
 
 
 class PaperLocationNetwork(nn.Module):
     """Four residual blocks, then three convolutions down to one channel."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, width: int = 42) -> None:
         super().__init__()
-        width = _LOCATION_WIDTH
         head = nn.Conv2d(width, 1, 3, padding=1)
-        self.layers = nn.Sequential(_trunk(channels, width), *_layer(width, width), *_layer(width, width), head)
+        self.layers = nn.Sequential(_trunk(channels, width), conv(width, width), conv(width, width), head)
         nn.init.constant_(cast("Tensor", head.bias), -5.0)  # objects are rare: start near "nowhere"
 
     def forward(self, images: Images) -> LogitMaps:
@@ -36,33 +36,45 @@ class PaperLocationNetwork(nn.Module):
 class PaperAppearanceNetwork(nn.Module):
     """Four residual blocks, then a convolution to a map of means and log-variances, read at the locations."""
 
-    def __init__(self, channels: int, size: int, latents: int) -> None:
+    def __init__(self, channels: int, size: int, latents: int, width: int = 48) -> None:
         super().__init__()
-        width = _APPEARANCE_WIDTH
         self.layers = nn.Sequential(_trunk(channels, width), nn.Conv2d(width, 2 * latents, 1))
 
     def forward(
         self, images: Images, image_index: ObjectIndex, location: ObjectLocations
     ) -> tuple[AppearanceVectors, AppearanceVectors]:
         """Mean and log-variance of q(a | l, x) of each object."""
-        features = self.layers(images)[image_index, :, location[:, 0], location[:, 1]]
-        mean, log_variance = features.chunk(2, dim=1)
-        return mean, log_variance.clamp(*LOG_VARIANCE_RANGE)
+        return _gaussian(self.layers(images)[image_index, :, location[:, 0], location[:, 1]])
+
+    def read(
+        self, images: Images, weights: Float[Tensor, "batch slots pixels"]
+    ) -> tuple[AppearanceVectors, AppearanceVectors]:
+        """The same at relaxed locations, where the map is averaged with their weights; image by image, slot by slot."""
+        features = torch.einsum("bkp,bdp->bkd", weights, self.layers(images).flatten(2))
+        return _gaussian(features.flatten(0, 1))
+
+
+def _gaussian(
+    features: Float[Tensor, "objects features"],
+) -> tuple[AppearanceVectors, AppearanceVectors]:
+    """Mean and log-variance."""
+    mean, log_variance = features.chunk(2, dim=1)
+    return mean, log_variance.clamp(*LOG_VARIANCE_RANGE)
 
 
 class PaperSpriteDecoder(nn.Module):
     """Linear, convolution, bilinear upsampling; the appearance again at every pixel; three residual blocks."""
 
-    def __init__(self, channels: int, size: int, latents: int) -> None:
+    def __init__(self, channels: int, size: int, latents: int, full_width: int = 52) -> None:
         super().__init__()
-        width = max(_DECODER_WIDTH - latents, 8)
+        width = max(full_width - latents, 8)
         self.size, self.small = size, -(-size // 4)
         self.expand = nn.Sequential(
             nn.Linear(latents, width * self.small**2), nn.Unflatten(1, (width, self.small, self.small))
         )
-        self.coarse = nn.Sequential(*_layer(width, width))
+        self.coarse = conv(width, width)
         last = nn.Conv2d(width + latents, channels, 3, padding=1)
-        blocks = [_Residual(width + latents, normalise=i < _DECODER_BLOCKS - 1) for i in range(_DECODER_BLOCKS)]
+        blocks = [Residual(width + latents, normalise=i < _DECODER_BLOCKS - 1) for i in range(_DECODER_BLOCKS)]
         self.fine = nn.Sequential(*blocks, last, nn.Sigmoid())
         nn.init.constant_(cast("Tensor", last.bias), -2.0)  # start dark, as canvases are
 
@@ -77,21 +89,5 @@ class PaperSpriteDecoder(nn.Module):
         return sprites
 
 
-def _layer(inputs: int, outputs: int, normalise: bool = True) -> list[nn.Module]:
-    """Convolution, leaky ReLU, batch normalisation: the paper's order."""
-    convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=not normalise)
-    return [convolution, nn.LeakyReLU(inplace=True), *([nn.BatchNorm2d(outputs)] if normalise else [])]
-
-
 def _trunk(channels: int, width: int) -> nn.Sequential:
-    return nn.Sequential(*_layer(channels, width), *(_Residual(width) for _ in range(_BLOCKS)))
-
-
-class _Residual(nn.Module):
-    def __init__(self, channels: int, normalise: bool = True) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(*(layer for _ in range(2) for layer in _layer(channels, channels, normalise)))
-
-    def forward(self, features: Tensor) -> Tensor:
-        refined: Tensor = self.layers(features)
-        return features + refined
+    return nn.Sequential(conv(channels, width), *(Residual(width) for _ in range(_BLOCKS)))

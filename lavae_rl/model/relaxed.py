@@ -4,15 +4,19 @@ A relaxed location is a map of weights over the canvas that sum to 1, nearly one
 location would be an index, to read a feature or to paste a sprite, sums and convolutions with the map take its place.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from lavae_rl.model.posterior import gumbel_noise
-from lavae_rl.model.shapes import Images
+from lavae_rl.model.canvas import bernoulli_log_likelihood
+from lavae_rl.model.lavae import LAVAE
+from lavae_rl.model.objective import ELBOTerms, kl_count, kl_to_standard_normal
+from lavae_rl.model.paper_networks import PaperAppearanceNetwork
+from lavae_rl.model.posterior import gumbel_noise, location_log_probs
+from lavae_rl.model.shapes import Images, LogitMaps
 
 TAKEN = -1e4
 """Log-probability of a location that is taken: "a low value" in the paper, and finite, for gradients."""
@@ -69,3 +73,42 @@ def compose_relaxed(
     spectrum = torch.fft.rfft2(sprites, s=grown) * torch.fft.rfft2(weights, s=grown)[:, :, None]
     full = torch.fft.irfft2(spectrum.sum(dim=1), s=grown)
     return full[..., half : half + height, half : half + width].clamp(min=0)  # rounding may leave -1e-7
+
+
+def relaxed_elbo_terms(
+    model: LAVAE,
+    images: Images,
+    logits: LogitMaps,
+    counted: Int[Tensor, " batch"],
+    drawn: Int[Tensor, " batch"],
+    temperature: float,
+    generator: torch.Generator | None,
+) -> ELBOTerms:
+    """The terms of eq. (6) at one sample whose locations are relaxed: differentiable in every weight but the sharpness.
+
+    Args:
+        model: with networks whose appearance map can be read at relaxed locations.
+        images: of the batch.
+        logits: the location network's, of these images.
+        counted: q(n | x)'s number of objects, at most N_max.
+        drawn: number of objects to explain each image with; as many, unless that is forced.
+        temperature: of the relaxation.
+        generator: source of randomness.
+    """
+    num_images, channels, height, width = images.shape
+    slots, size = model.config.max_objects, model.config.sprite_size
+    active = (torch.arange(slots, device=images.device) < drawn[:, None]).float()
+    log_probs = location_log_probs(logits, model.sharpness.detach())
+    weights, kl_location = relax_locations(log_probs, slots, temperature, generator)
+    mean, log_variance = cast("PaperAppearanceNetwork", model.appearance_network).read(images, weights)
+    noise = torch.randn(mean.shape, generator=generator, device=mean.device)
+    sprites = model.sprite_decoder(mean + noise * (0.5 * log_variance).exp())
+    sprites = sprites.view(num_images, slots, channels, size, size) * active[:, :, None, None, None]
+    theta = compose_relaxed(sprites, weights.view(num_images, slots, height, width))
+    kl_appearance = kl_to_standard_normal(mean, log_variance).view(num_images, slots)
+    return ELBOTerms(
+        log_likelihood=bernoulli_log_likelihood(images, theta).sum((1, 2, 3)),
+        kl_count=kl_count(model, counted),
+        kl_location=(kl_location * active).sum(1),
+        kl_appearance=(kl_appearance * active).sum(1),
+    )

@@ -50,6 +50,7 @@ class Training(ABC, Generic[Model, Settings]):
     """What every evaluation measures, on the validation split."""
     PARTS: ClassVar[tuple[str, ...]] = ("model", "average", "optimizer")
     """What a checkpoint holds beside the progress."""
+    OPTIMIZER: ClassVar[Callable[..., torch.optim.Optimizer]] = torch.optim.Adam
 
     def __init__(self, make_model: Callable[[], Model], recipe: Settings, seed: int, device: torch.device) -> None:
         self.recipe, self.seed, self.device = recipe, seed, device
@@ -61,12 +62,16 @@ class Training(ABC, Generic[Model, Settings]):
         self.generator = torch.Generator(device)
         groups = self._parameter_groups()
         self.rates = [rate for _, rate in groups]
-        self.optimizer = torch.optim.Adam([{"params": parameters} for parameters, _ in groups])
+        self.optimizer = self.OPTIMIZER([{"params": parameters} for parameters, _ in groups])
         self.progress = Progress()
 
     @abstractmethod
     def _parameter_groups(self) -> Sequence[tuple[list[nn.Parameter], float]]:
         """Parameters and their peak learning rates."""
+
+    def _rate_factors(self) -> Sequence[float]:
+        """What the peak rate of each group is multiplied by at this step."""
+        return [self.recipe.rate_factor(self.progress.step)] * len(self.rates)
 
     @abstractmethod
     def _loss(self, frames: Frames) -> tuple[Tensor, dict[str, float]]:
@@ -98,8 +103,7 @@ class Training(ABC, Generic[Model, Settings]):
         return empty | {"loss": loss.item(), "gradient_norm": norm.item()} | terms
 
     def _update(self) -> None:
-        factor = self.recipe.rate_factor(self.progress.step)
-        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+        for group, rate, factor in zip(self.optimizer.param_groups, self.rates, self._rate_factors(), strict=True):
             group["lr"] = rate * factor
         self.optimizer.step()
         # A young average follows closely, or it would remember the initial weights for hundreds of steps.

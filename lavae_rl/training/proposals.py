@@ -5,10 +5,9 @@ what the perfect sprite there could gain, so the window with the most nats is th
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from lavae_rl.model.canvas import bernoulli_log_likelihood, empty_scene
+from lavae_rl.model.canvas import bernoulli_log_likelihood, empty_scene, gaussian_blur
 from lavae_rl.model.posterior import Detections
 from lavae_rl.model.shapes import Images, LogitMaps
 
@@ -26,7 +25,7 @@ def propose_by_surprise(images: Images, max_objects: int, sprite_size: int) -> D
     proposals = []
     alive = torch.ones(len(images), dtype=torch.bool, device=images.device)
     for _ in range(max_objects):
-        score, flat = _smooth(nats, sprite_size).flatten(1).max(1)
+        score, flat = gaussian_blur(nats, sprite_size // 2, sprite_size / 4).flatten(1).max(1)
         alive = alive & (score > MIN_NATS)
         location = torch.stack([flat // nats.shape[2], flat % nats.shape[2]], dim=1)
         proposals.append((alive, location))
@@ -35,15 +34,6 @@ def propose_by_surprise(images: Images, max_objects: int, sprite_size: int) -> D
     image_index, rank = accepted.nonzero(as_tuple=True)
     locations = torch.stack([location for _, location in proposals], dim=1)
     return Detections(image_index, locations[image_index, rank], accepted.sum(1))
-
-
-def _smooth(nats: LogitMaps, sprite_size: int) -> LogitMaps:
-    """Convolution with a Gaussian window of sigma = a quarter sprite and peak 1."""
-    half = sprite_size // 2
-    offset = torch.arange(-half, half + 1, device=nats.device)
-    kernel = torch.exp(-0.5 * (offset / (sprite_size / 4)).square())
-    rows = F.conv2d(nats[:, None], kernel.view(1, 1, -1, 1), padding=(half, 0))
-    return F.conv2d(rows, kernel.view(1, 1, 1, -1), padding=(0, half))[:, 0]
 
 
 def _window_mask(nats: LogitMaps, location: Tensor, half: int) -> Tensor:

@@ -6,6 +6,15 @@ from dataclasses import asdict, dataclass, replace
 
 from lavae_rl.model.networks import FAMILIES
 
+_MAY_BE_ZERO = (
+    "dreams_from_step",
+    "locations_from_step",
+    "max_skipped_steps",
+    "map_weight",
+    "forced_at_first",
+    "forced_at_last",
+)
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -35,14 +44,20 @@ class Recipe:
     """Scenes of each test split that the finished model is measured on."""
     bound_scenes: int = 500
     """Test scenes for ELBO and importance-weighted bound, which cost 100 decodings each."""
+    canvas_size: int = 64
+    """Side of the scenes in pixels."""
+    patch_size: int = 18
+    """Side of the largest object in pixels."""
+    max_objects: int = 3
+    """Most objects in a scene of the training, and N_max."""
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
             # Whole numbers count things, mostly at least one; other numbers are rates, norms and fractions.
-            least = 0 if name in ("dreams_from_step", "locations_from_step", "max_skipped_steps") else 1
+            least = 0 if name in _MAY_BE_ZERO else 1
             if isinstance(value, int) and value < least:
                 raise ValueError(f"expected {name} of at least {least}, got {value}")
-            if isinstance(value, float) and not 0 < value < math.inf:
+            if isinstance(value, float) and not 0 < value < math.inf and not (value == 0 == least):
                 raise ValueError(f"expected {name} above 0, got {value}")
         if self.decay_fraction > 1 or self.average_decay >= 1:
             raise ValueError(f"expected decay_fraction of at most 1 and average_decay below 1, got {self}")
@@ -52,6 +67,11 @@ class Recipe:
         warmup = min(1.0, (step + 1) / self.warmup_steps)
         decayed = max(0.0, 1 - (self.steps - step) / (self.decay_fraction * self.steps))
         return float(warmup * self.decay_factor**decayed)
+
+    @property
+    def world(self) -> dict[str, int]:
+        """What ``load_dataset`` wants to know of the scenes."""
+        return {"canvas_size": self.canvas_size, "patch_size": self.patch_size, "max_objects": self.max_objects}
 
     def kl_weight(self, step: int) -> float:
         """Weight of the KL of continuous latents at ``step`` (from 0)."""
@@ -90,6 +110,70 @@ class LAVAERecipe(Recipe):
 
 
 @dataclass(frozen=True)
+class PaperRecipe(Recipe):
+    """Settings of the paper's training (appendix B); all schedules stretch with ``steps``.
+
+    What is inherited and the paper does not have, or states otherwise than others do: a short warm-up of all rates and
+    of the KL, clipped gradients, averaged weights; ``decay_fraction`` and ``decay_factor`` are for all but the location
+    network, whose own decay spans the whole run. Raises ValueError on values out of range.
+    """
+
+    networks: str = "paper"
+    """Network family: "paper" or "paper-small"."""
+    sprite_size: int = 21
+    """Side of a decoded sprite in pixels; odd, and larger than the data's patches."""
+    location_learning_rate: float = 5e-4
+    """Initial rate of Adamax for the location network, for shapes."""
+    location_learning_rate_digits: float = 1e-4
+    """The same for digits."""
+    location_decay_factor: float = 0.01
+    """What that falls to over the run, exponentially."""
+    learning_rate: float = 1e-3
+    """Rate of Adamax for all else."""
+    first_temperature: float = 0.5
+    """Of the Gumbel-softmax, at the first step."""
+    last_temperature: float = 0.02
+    """At the last step; exponential in between."""
+    warm_fraction: float = 0.3
+    """First part of the run, in which the map of information counts fully and the number of objects is forced most."""
+    cooling_fraction: float = 0.3
+    """Part of the run after that, in which both fall linearly."""
+    map_weight: float = 1.0
+    """Weight of the squared distance to the map of information at first; 0 does without the auxiliary VAE."""
+    forced_at_first: float = 1.0
+    """Probability that the number of objects is forced to N_max, at first."""
+    forced_at_last: float = 0.1
+    """The same, at last."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.networks not in ("paper", "paper-small"):
+            raise ValueError(f'expected networks "paper" or "paper-small", got {self.networks!r}')
+        if max(self.warm_fraction + self.cooling_fraction, self.forced_at_first, self.forced_at_last) > 1:
+            raise ValueError(f"expected fractions and probabilities of at most 1, got {self}")
+
+    def temperature(self, step: int) -> float:
+        """Temperature of the Gumbel-softmax at ``step`` (from 0)."""
+        return float(self.first_temperature * (self.last_temperature / self.first_temperature) ** (step / self.steps))
+
+    def map_weight_at(self, step: int) -> float:
+        """Weight of the distance to the map of information at ``step`` (from 0)."""
+        return self.map_weight * self._warmth(step)
+
+    def forced_at(self, step: int) -> float:
+        """Probability that the number of objects is forced at ``step`` (from 0)."""
+        return self.forced_at_last + (self.forced_at_first - self.forced_at_last) * self._warmth(step)
+
+    def location_rate_factor(self, step: int) -> float:
+        """What the rate of the location network is multiplied by at ``step`` (from 0)."""
+        return float(min(1.0, (step + 1) / self.warmup_steps) * self.location_decay_factor ** (step / self.steps))
+
+    def _warmth(self, step: int) -> float:
+        """1 in the first part of the run, falling to 0 in the part after it."""
+        return min(1.0, max(0.0, 1 - (step / self.steps - self.warm_fraction) / self.cooling_fraction))
+
+
+@dataclass(frozen=True)
 class BaselineRecipe(Recipe):
     """Settings of a training of the baseline. Raises ValueError on values out of range."""
 
@@ -117,6 +201,35 @@ SMOKE = LAVAERecipe(
 )
 """Seconds: every code path, no learning. For tests and for trying out an installation."""
 
+PAPER = PaperRecipe(steps=100_000, kl_warmup_steps=2_000, evaluate_every=1_000)
+"""The paper's own training, for a GPU."""
+
+PAPER_SMALL = PaperRecipe(
+    steps=1_200,
+    networks="paper-small",
+    canvas_size=24,
+    patch_size=10,
+    max_objects=2,
+    sprite_size=13,
+    location_learning_rate=2e-3,
+    location_learning_rate_digits=2e-3,
+    learning_rate=3e-3,
+    kl_warmup_steps=60,
+    evaluate_every=100,
+)
+"""The same mechanisms on small canvases with narrow networks: minutes on a CPU."""
+
+PAPER_SMOKE = replace(PAPER_SMALL, steps=20, batch_size=8, evaluate_every=10, test_scenes=50, bound_scenes=10)
+
+DREAMS_SMALL = LAVAERecipe(
+    steps=PAPER_SMALL.steps,
+    **{name: getattr(PAPER_SMALL, name) for name in ("networks", "canvas_size", "patch_size", "max_objects")},
+    sprite_size=PAPER_SMALL.sprite_size,
+    dream_objects=4,
+    evaluate_every=100,
+)
+"""For comparison: the same networks and scenes, trained as the fast recipe does."""
+
 LATENTS: Mapping[str, int] = {"multi-mnist-1k": 16, "multi-mnist-10k": 16, "multi-dsprites": 8}
 """Number of appearance latents for each data set (ours)."""
 
@@ -126,7 +239,17 @@ BASELINE = BaselineRecipe(steps=3_000, kl_warmup_steps=1_000, bound_scenes=250)
 BASELINE_SMOKE = BaselineRecipe(steps=20, batch_size=8, evaluate_every=10, bound_scenes=5)
 
 RECIPES: Mapping[str, Mapping[str, Recipe]] = {
-    "lavae": {"fast": FAST, "long": LONG, "smoke": SMOKE},
+    "lavae": {
+        "fast": FAST,
+        "long": LONG,
+        "paper": PAPER,
+        "paper-small": PAPER_SMALL,
+        "paper-small-no-map": replace(PAPER_SMALL, map_weight=0.0),
+        "paper-small-no-forcing": replace(PAPER_SMALL, forced_at_first=0.0, forced_at_last=0.0),
+        "paper-small-dreams": DREAMS_SMALL,
+        "smoke": SMOKE,
+        "paper-smoke": PAPER_SMOKE,
+    },
     "baseline": {"fast": BASELINE, "smoke": BASELINE_SMOKE},
 }
 """Recipes by model and name: what ``--model`` and ``--recipe`` take."""

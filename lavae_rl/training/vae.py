@@ -51,6 +51,6 @@ class VAETraining(Training[ConvVAE, BaselineRecipe]):
     def evaluate(self, name: str, num_samples: int, mnist_dir: str | None) -> dict[str, float | None]:
         """ELBO, importance-weighted bound and the entropy floor on test scenes of 0 to 3 objects, nats per frame."""
         start, model = time.perf_counter(), self.average
-        test = load_dataset(name, "test", mnist_dir=mnist_dir)
+        test = load_dataset(name, "test", mnist_dir=mnist_dir, **self.recipe.world)
         bounds = measure_bounds(model, test, self.recipe.bound_scenes, num_samples)
         return {**bounds, "seconds": time.perf_counter() - start}

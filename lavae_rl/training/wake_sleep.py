@@ -6,35 +6,30 @@ import torch
 from torch import Tensor, nn
 
 from lavae_rl.datasets import SceneDataset
-from lavae_rl.evaluation.figures import reconstruction_figure
-from lavae_rl.evaluation.metrics import evaluate, measure_agreement
 from lavae_rl.model.config import LAVAEConfig
-from lavae_rl.model.lavae import LAVAE
-from lavae_rl.model.objective import elbo_terms, kl_count, reconstruct
+from lavae_rl.model.objective import kl_count, reconstruct
 from lavae_rl.model.posterior import Detections, location_log_probs
 from lavae_rl.model.shapes import Images, Sprites
 from lavae_rl.shapes import Frames
-from lavae_rl.training.base import Training
 from lavae_rl.training.dreams import SpriteMemory, centre_loss, cut_out, dream, location_loss, recentre, thicken
+from lavae_rl.training.lavae import LAVAETraining
 from lavae_rl.training.proposals import propose_by_surprise
 from lavae_rl.training.recipes import LAVAERecipe
 from lavae_rl.training.run_folder import RunFolder
 from lavae_rl.training.sharpness import fit_sharpness
 
-_ELBO_SCENES = 500
 _SHARPNESS_SCENES = 250
 
 
-class WakeSleepTraining(Training[LAVAE, LAVAERecipe]):
+class WakeSleepTraining(LAVAETraining[LAVAERecipe]):
     """The fast recipe: a training with remembered sprites, from which dreams are composed."""
 
     # Nats per frame, but for the dreams (nats per dreamed object) and the norm.
     TERMS = ("loss", "log_likelihood", "kl_count", "kl_appearance", "dream_centre", "dream_location", "gradient_norm")
-    VALIDATION = ("count_accuracy", "location_error_px", "miss_rate", "false_rate", "elbo", "kl_location")
     PARTS = ("model", "average", "memory", "optimizer")
 
     def __init__(self, config: LAVAEConfig, recipe: LAVAERecipe, seed: int, device: torch.device) -> None:
-        super().__init__(lambda: LAVAE(config), recipe, seed, device)
+        super().__init__(config, recipe, seed, device)
         for model in (self.model, self.average):
             model.location_network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.memory = SpriteMemory(recipe.memory, config.channels, config.sprite_size).to(device)
@@ -85,23 +80,6 @@ class WakeSleepTraining(Training[LAVAE, LAVAERecipe]):
         return focal + recipe.location_weight * location, terms
 
     def validate(self, dataset: SceneDataset, validation: SceneDataset, folder: RunFolder) -> dict[str, float]:
-        """Fits the sharpness on training scenes, then measures ``VALIDATION`` and draws reconstructions."""
-        model, step = self.average, self.progress.step
-        fit_sharpness(model, model.images(dataset[:_SHARPNESS_SCENES]), self.seed)
-        found = measure_agreement(model, validation)
-        generator = torch.Generator(self.device).manual_seed(self.seed)
-        terms = elbo_terms(model, model.images(validation[:_ELBO_SCENES]), generator)
-        folder.save_figure(f"reconstructions-{step:06d}", reconstruction_figure(model, validation[:8]))
-        return {
-            "count_accuracy": found.count_accuracy,
-            "location_error_px": found.location_error,
-            "miss_rate": found.miss_rate,
-            "false_rate": found.false_rate,
-            "elbo": terms.elbo.mean().item(),
-            "kl_location": terms.kl_location.mean().item(),
-        }
-
-    def evaluate(self, name: str, num_samples: int, mnist_dir: str | None) -> dict[str, float | None]:
-        """See ``lavae_rl.evaluation.metrics.evaluate``."""
-        recipe = self.recipe
-        return evaluate(self.average, name, recipe.test_scenes, num_samples, recipe.bound_scenes, mnist_dir)
+        """Fits the sharpness on training scenes, then measures."""
+        fit_sharpness(self.average, self.average.images(dataset[:_SHARPNESS_SCENES]), self.seed)
+        return super().validate(dataset, validation, folder)

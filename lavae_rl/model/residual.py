@@ -1,0 +1,35 @@
+"""The paper's layer (convolution, leaky ReLU, batch normalisation, in this order) and its residual block of two."""
+
+from torch import Tensor, nn
+
+
+def conv(inputs: int, outputs: int, stride: int = 1, normalise: bool = True) -> nn.Sequential:
+    """A 3 x 3 layer."""
+    return layer(nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=not normalise), normalise)
+
+
+def layer(convolution: nn.Conv2d | nn.ConvTranspose2d, normalise: bool = True) -> nn.Sequential:
+    """A layer around a convolution."""
+    norm = [nn.BatchNorm2d(convolution.out_channels)] if normalise else []
+    return nn.Sequential(convolution, nn.LeakyReLU(inplace=True), *norm)
+
+
+class Residual(nn.Module):
+    """Two layers, added to their input.
+
+    Args:
+        channels: of input and output.
+        transposed: whether the convolutions are.
+        normalise: False leaves batch normalisation out.
+    """
+
+    def __init__(self, channels: int, transposed: bool = False, normalise: bool = True) -> None:
+        super().__init__()
+        kind = nn.ConvTranspose2d if transposed else nn.Conv2d
+        convolutions = (kind(channels, channels, 3, padding=1, bias=not normalise) for _ in range(2))
+        self.layers = nn.Sequential(*(layer(convolution, normalise) for convolution in convolutions))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Refined features, of the same shape."""
+        refined: Tensor = self.layers(features)
+        return features + refined

@@ -1,0 +1,51 @@
+"""What all trainings of LAVAE share: how it is measured."""
+
+from typing import Generic, TypeVar
+
+import torch
+
+from lavae_rl.datasets import SceneDataset
+from lavae_rl.evaluation.figures import reconstruction_figure
+from lavae_rl.evaluation.metrics import evaluate, measure_agreement
+from lavae_rl.model.config import LAVAEConfig
+from lavae_rl.model.lavae import LAVAE
+from lavae_rl.model.objective import elbo_terms
+from lavae_rl.training.base import Training
+from lavae_rl.training.recipes import LAVAERecipe, PaperRecipe
+from lavae_rl.training.run_folder import RunFolder
+
+Settings = TypeVar("Settings", bound=LAVAERecipe | PaperRecipe)
+
+_ELBO_SCENES = 500
+
+
+class LAVAETraining(Training[LAVAE, Settings], Generic[Settings]):
+    """A training of LAVAE; subclasses say what the loss is."""
+
+    VALIDATION = ("count_accuracy", "location_error_px", "miss_rate", "false_rate", "elbo", "kl_location")
+
+    def __init__(self, config: LAVAEConfig, recipe: Settings, seed: int, device: torch.device) -> None:
+        super().__init__(lambda: LAVAE(config), recipe, seed, device)
+
+    def validate(self, dataset: SceneDataset, validation: SceneDataset, folder: RunFolder) -> dict[str, float]:
+        """Measures ``VALIDATION`` and draws reconstructions."""
+        model, step = self.average, self.progress.step
+        found = measure_agreement(model, validation)
+        generator = torch.Generator(self.device).manual_seed(self.seed)
+        terms = elbo_terms(model, model.images(validation[:_ELBO_SCENES]), generator)
+        folder.save_figure(f"reconstructions-{step:06d}", reconstruction_figure(model, validation[:8]))
+        return {
+            "count_accuracy": found.count_accuracy,
+            "location_error_px": found.location_error,
+            "miss_rate": found.miss_rate,
+            "false_rate": found.false_rate,
+            "elbo": terms.elbo.mean().item(),
+            "kl_location": terms.kl_location.mean().item(),
+        }
+
+    def evaluate(self, name: str, num_samples: int, mnist_dir: str | None) -> dict[str, float | None]:
+        """See ``lavae_rl.evaluation.metrics.evaluate``."""
+        recipe = self.recipe
+        return evaluate(
+            self.average, name, recipe.test_scenes, num_samples, recipe.bound_scenes, mnist_dir, recipe.world
+        )
