@@ -5,6 +5,10 @@
 
 Everything lands in one run folder: config.json, metrics.csv and TensorBoard events, checkpoint.pt, model.safetensors
 and figures/. Ctrl-C leaves a run that --resume continues to the same weights as if nothing had happened.
+
+On several GPUs or machines, launch it with Accelerate or torchrun; the batch size is each process's own:
+
+    accelerate launch --multi_gpu pretrain/train_lavae.py --recipe paper --mixed-precision bf16
 """
 
 import argparse
@@ -18,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from rich import progress as bars
 from rich.console import Console
 from rich.markup import escape
@@ -25,11 +30,11 @@ from rich.table import Table
 
 from lavae_rl.datasets import POOLS, SceneDataset, load_dataset
 from lavae_rl.model.config import LAVAEConfig
-from lavae_rl.training.base import Progress, Training
+from lavae_rl.training.base import Progress, Training, make_accelerator
 from lavae_rl.training.loop import TrainingDivergedError, train
 from lavae_rl.training.paper import PaperTraining
 from lavae_rl.training.provenance import provenance
-from lavae_rl.training.recipes import LATENTS, RECIPES, BaselineRecipe, LAVAERecipe, PaperRecipe
+from lavae_rl.training.recipes import LATENTS, RECIPES, BaselineRecipe, PaperRecipe
 from lavae_rl.training.run_folder import RunFolder
 from lavae_rl.training.vae import VAETraining
 from lavae_rl.training.wake_sleep import WakeSleepTraining
@@ -57,6 +62,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--device", choices=["auto", "cpu", "cuda"], default="auto", help="auto takes cuda where there is one"
     )
+    parser.add_argument("--mixed-precision", choices=["no", "bf16"], help="bf16: networks in bfloat16 (default: no)")
     parser.add_argument("--out", type=Path, help="run folder (default: runs/DATASET-RECIPE-seedN)")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out from its last checkpoint")
     parser.add_argument("--mnist-dir", help="folder of MNIST's IDX files, to draw digits from all 60,000")
@@ -81,14 +87,18 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> bool:
     """Trains, evaluates and reports; returns whether the run is complete."""
-    given = {name: getattr(args, name) for name in ("dataset", "model", "recipe", "steps", "seed", "mnist_dir")}
+    settings = ("dataset", "model", "recipe", "steps", "seed", "mnist_dir", "mixed_precision")
+    given = {name: getattr(args, name) for name in settings}
     out = args.out or default_folder(given)
     with RunFolder(out, args.resume) as folder:
         facts = resumed_facts(folder, given) if args.resume else fresh_facts(given)
         if "metrics" in facts:
             console.print(f"the run in {escape(str(out))} is complete", summary(facts, out))
             return True
-        training = make_training(facts, choose_device(args.device))
+        accelerator = choose_accelerator(args.device, facts["mixed_precision"])
+        check_processes(facts, accelerator.num_processes)
+        console.quiet = not accelerator.is_main_process
+        training = make_training(facts, accelerator)
         if args.resume and (state := folder.load_checkpoint(training.device)) is not None:
             training.load(state)
             console.print(f"resuming {escape(str(out))} at step {training.progress.step}")
@@ -96,11 +106,15 @@ def run(args: argparse.Namespace, console: Console) -> bool:
             load_dataset(facts["dataset"], split, mnist_dir=facts["mnist_dir"], **training.recipe.world)
             for split in DATA_SPLITS
         )
-        folder.forget_after(training.progress.step)
-        folder.save_model(training.average, facts)
+        accelerator.wait_for_everyone()  # none may look for an empty folder after the first has written to it
+        if accelerator.is_main_process:
+            folder.forget_after(training.progress.step)
+            folder.save_model(training.average, facts)
         if not watch(training, dataset, validation, folder, facts, console):
             console.print(f"stopped at step {training.progress.step}; continue with --resume --out {escape(str(out))}")
             return False
+        if not accelerator.is_main_process:
+            return True
         console.print("measuring on the test splits ...")
         metrics = training.evaluate(facts["dataset"], BOUND_SAMPLES, facts["mnist_dir"])
         progress = training.progress
@@ -136,6 +150,7 @@ def fresh_facts(given: dict[str, Any]) -> dict[str, Any]:
         "recipe": dataclasses.asdict(recipe),
         "seed": seed,
         "mnist_dir": given["mnist_dir"],
+        "mixed_precision": given["mixed_precision"] or "no",
     }
     return settings | provenance()
 
@@ -144,7 +159,8 @@ def resumed_facts(folder: RunFolder, given: dict[str, Any]) -> dict[str, Any]:
     """What config.json says of the run in the folder; flags given again must agree with it."""
     facts = {key: value for key, value in folder.read_config().items() if key != "model"}
     try:
-        stored = {key: facts[key] for key in ("dataset", "seed", "mnist_dir", "commit", "machine", "versions")}
+        keys = ("dataset", "seed", "mnist_dir", "mixed_precision", "commit", "machine", "versions")
+        stored = {key: facts[key] for key in keys}
         stored |= {"model": facts["model_name"], "recipe": facts["recipe_name"], "steps": facts["recipe"]["steps"]}
     except (KeyError, TypeError) as error:
         raise ValueError(f"{folder.path} is not a run of this program: its config.json lacks or has {error}") from error
@@ -158,34 +174,37 @@ def resumed_facts(folder: RunFolder, given: dict[str, Any]) -> dict[str, Any]:
     return facts
 
 
-def make_training(facts: dict[str, Any], device: torch.device) -> Training[Any, Any]:
+def check_processes(facts: dict[str, Any], processes: int) -> None:
+    """Notes how many processes train; a run that is resumed needs as many, since each has a batch of its own."""
+    if facts.setdefault("processes", processes) != processes:
+        raise ValueError(f"the run was started by {facts['processes']} processes, got {processes}; launch as many")
+
+
+def make_training(facts: dict[str, Any], accelerator: Accelerator) -> Training[Any, Any]:
     """A training at its first step."""
     name, seed = facts["dataset"], facts["seed"]
     channels = 3 if POOLS[name] is None else 1
     try:
-        if facts["model_name"] == "baseline":
-            return VAETraining(channels, BaselineRecipe(**facts["recipe"]), seed, device)
-        paper = "first_temperature" in facts["recipe"]
-        recipe = PaperRecipe(**facts["recipe"]) if paper else LAVAERecipe(**facts["recipe"])
-    except TypeError as error:
+        recipe = dataclasses.replace(RECIPES[facts["model_name"]][facts["recipe_name"]], **facts["recipe"])
+    except (KeyError, TypeError) as error:
         raise ValueError(f"this run was made by another version of this program: {error}") from error
+    if isinstance(recipe, BaselineRecipe):
+        return VAETraining(channels, recipe, seed, accelerator)
     config = LAVAEConfig(channels, recipe.sprite_size, LATENTS[name], recipe.max_objects, recipe.networks)
     if isinstance(recipe, PaperRecipe):
-        return PaperTraining(config, recipe, seed, device)
-    return WakeSleepTraining(config, recipe, seed, device)
+        return PaperTraining(config, recipe, seed, accelerator)
+    return WakeSleepTraining(config, recipe, seed, accelerator)
 
 
-def choose_device(name: str) -> torch.device:
-    """Turns ``--device`` into a device that exists."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda":
-        if not torch.cuda.is_available():
-            raise ValueError("--device cuda: PyTorch sees no CUDA device here; use --device cpu")
+def choose_accelerator(device: str, mixed_precision: str) -> Accelerator:
+    """Turns ``--device`` into one that exists, of this process."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: PyTorch sees no CUDA device here; use --device cpu")
+    if device != "cpu" and torch.cuda.is_available():
         # Resumed runs are to repeat the same bits on a GPU too; cuBLAS reads the variable when it starts.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
-    return torch.device(name)
+    return make_accelerator(device == "cpu" or not torch.cuda.is_available(), mixed_precision)
 
 
 def watch(

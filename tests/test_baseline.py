@@ -8,6 +8,7 @@ from lavae_rl.datasets import SceneDataset, load_bank
 from lavae_rl.model.baseline import BaselineConfig, ConvVAE
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.scenes import sample_scenes
+from lavae_rl.training.base import make_accelerator
 from lavae_rl.training.recipes import BASELINE, BASELINE_SMOKE
 from lavae_rl.training.run_folder import RunFolder
 from lavae_rl.training.vae import VAETraining
@@ -105,7 +106,7 @@ def test_a_saved_model_comes_back_and_is_no_lavae(model, dataset, tmp_path):
 
 
 def test_it_learns_in_a_few_steps(dataset, tmp_path):
-    training = VAETraining(3, BASELINE_SMOKE, 0, torch.device("cpu"))
+    training = VAETraining(3, BASELINE_SMOKE, 0, make_accelerator(cpu=True))
     with RunFolder(tmp_path / "run", resume=False) as folder:
         before = training.validate(dataset, dataset, folder)
         for _ in range(BASELINE_SMOKE.steps):

@@ -9,12 +9,13 @@ from lavae_rl.evaluation.metrics import measure_agreement
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.scenes import sample_scenes
+from lavae_rl.training.base import make_accelerator
 from lavae_rl.training.loop import TrainingDivergedError, train
 from lavae_rl.training.recipes import FAST, SMOKE
 from lavae_rl.training.run_folder import RunFolder
 from lavae_rl.training.wake_sleep import WakeSleepTraining
 
-CPU = torch.device("cpu")
+CPU = make_accelerator(cpu=True)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +80,7 @@ def test_a_stopped_run_resumes_to_bit_identical_weights(dataset, tmp_path):
     assert not _run(stopped, dataset, tmp_path / "parts", stop=lambda: stopped.progress.step >= 13)
     resumed = _training()
     folder = RunFolder(tmp_path / "parts", resume=True)
-    resumed.load(folder.load_checkpoint(CPU))
+    resumed.load(folder.load_checkpoint(torch.device("cpu")))
     assert resumed.progress.step == 13
     assert _run(resumed, dataset, tmp_path / "parts")
     assert _equal(_weights(whole), _weights(resumed))
@@ -119,7 +120,7 @@ def test_non_finite_weights_end_the_run_with_the_last_good_checkpoint(poisoned, 
     with pytest.raises(TrainingDivergedError, match=message):
         _run(training, dataset, tmp_path / "run", on_step=poison)
     resumed = _training()
-    resumed.load(RunFolder(tmp_path / "run", resume=True).load_checkpoint(CPU))
+    resumed.load(RunFolder(tmp_path / "run", resume=True).load_checkpoint(torch.device("cpu")))
     assert resumed.progress.step == 10
     assert torch.isfinite(resumed.model.count_logits).all()
 
@@ -134,7 +135,7 @@ def test_a_poisoned_statistic_ends_the_run_rather_than_be_kept(dataset, tmp_path
 
     with pytest.raises(TrainingDivergedError, match="not finite at step 20; the last good"):
         _run(training, dataset, tmp_path / "run", on_step=poison)
-    state = RunFolder(tmp_path / "run", resume=True).load_checkpoint(CPU)
+    state = RunFolder(tmp_path / "run", resume=True).load_checkpoint(torch.device("cpu"))
     assert state is not None
     assert state["progress"]["step"] == 10
     LAVAE.from_pretrained(tmp_path / "run")

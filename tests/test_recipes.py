@@ -8,7 +8,17 @@ from lavae_rl.training.recipes import FAST, LATENTS, RECIPES, LAVAERecipe
 
 def test_recipes_by_name():
     assert {model: sorted(recipes) for model, recipes in RECIPES.items()} == {
-        "lavae": ["fast", "long", "smoke"],
+        "lavae": [
+            "fast",
+            "long",
+            "paper",
+            "paper-small",
+            "paper-small-dreams",
+            "paper-small-no-forcing",
+            "paper-small-no-map",
+            "paper-smoke",
+            "smoke",
+        ],
         "baseline": ["fast", "smoke"],
     }
 

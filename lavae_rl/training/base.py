@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
 
 from lavae_rl.datasets import SceneDataset
@@ -20,6 +22,7 @@ from lavae_rl.training.run_folder import RunFolder
 
 Model = TypeVar("Model", LAVAE, ConvVAE)
 Settings = TypeVar("Settings", bound=Recipe)
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass
@@ -37,11 +40,15 @@ class Training(ABC, Generic[Model, Settings]):
     Every step draws its randomness from (seed, step) alone, so a resumed run needs no random state and repeats what
     an uninterrupted run would have done.
 
+    With several processes each takes its own batch, and gradients are averaged: two processes do what one does with a
+    batch of twice the size, but that batch norms see one batch each, and that noise differs. What they measure is
+    averaged too, so that all decide alike.
+
     Args:
         make_model: makes the untrained model, from PyTorch's global random state.
         recipe: settings.
         seed: of weights, batches and noise.
-        device: where to train.
+        accelerator: device, precision and processes; ``make_accelerator`` makes one.
     """
 
     TERMS: ClassVar[tuple[str, ...]]
@@ -52,22 +59,25 @@ class Training(ABC, Generic[Model, Settings]):
     """What a checkpoint holds beside the progress."""
     OPTIMIZER: ClassVar[Callable[..., torch.optim.Optimizer]] = torch.optim.Adam
 
-    def __init__(self, make_model: Callable[[], Model], recipe: Settings, seed: int, device: torch.device) -> None:
-        self.recipe, self.seed, self.device = recipe, seed, device
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model = make_model()
-        self.model: Model = model.to(device)
+    def __init__(self, make_model: Callable[[], Model], recipe: Settings, seed: int, accelerator: Accelerator) -> None:
+        self.recipe, self.seed, self.accelerator = recipe, seed, accelerator
+        self.device: torch.device = accelerator.device
+        self.model: Model = make_seeded(make_model, seed).to(self.device)
         self.average: Model = copy.deepcopy(self.model).eval()
-        self.generator = torch.Generator(device)
+        self.generator = torch.Generator(self.device)
         groups = self._parameter_groups()
         self.rates = [rate for _, rate in groups]
         self.optimizer = self.OPTIMIZER([{"params": parameters} for parameters, _ in groups])
         self.progress = Progress()
+        self._objective = accelerator.prepare_model(_Objective(self._networks(), self._loss))
 
     @abstractmethod
     def _parameter_groups(self) -> Sequence[tuple[list[nn.Parameter], float]]:
         """Parameters and their peak learning rates."""
+
+    def _networks(self) -> list[nn.Module]:
+        """What is trained."""
+        return [self.model]
 
     def _rate_factors(self) -> Sequence[float]:
         """What the peak rate of each group is multiplied by at this step."""
@@ -87,20 +97,31 @@ class Training(ABC, Generic[Model, Settings]):
 
     def step(self, dataset: SceneDataset) -> dict[str, float]:
         """One step on a random batch; returns its ``TERMS``. A non-finite step changes no weight and is counted."""
-        recipe = self.recipe
+        size, processes, rank = self.recipe.batch_size, self.accelerator.num_processes, self.accelerator.process_index
         rng = np.random.default_rng([self.seed, self.progress.step])
-        self.generator.manual_seed(int(rng.integers(2**62)))
-        loss, terms = self._loss(dataset[rng.integers(len(dataset), size=recipe.batch_size)])
+        self.generator.manual_seed(int(rng.integers(2**62)) + rank)
+        batch = rng.integers(len(dataset), size=size * processes)[rank * size : (rank + 1) * size]
+        loss, terms = self._objective(dataset[batch])
         self.optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), recipe.max_gradient_norm)
-        if math.isfinite(loss.item()) and math.isfinite(norm.item()):
+        self.accelerator.backward(loss)
+        norm = nn.utils.clip_grad_norm_(self._objective.parameters(), self.recipe.max_gradient_norm)
+        measured = dict.fromkeys(self.TERMS, math.nan) | terms | {"loss": loss.item(), "gradient_norm": norm.item()}
+        if processes > 1:
+            values = torch.tensor(list(measured.values()), device=self.device)
+            measured = dict(zip(measured, self.accelerator.reduce(values, "mean").tolist(), strict=True))
+        if math.isfinite(measured["loss"]) and math.isfinite(measured["gradient_norm"]):
             self._update()
         else:
             self.progress.skipped += 1
         self.progress.step += 1
-        empty = dict.fromkeys(self.TERMS, math.nan)
-        return empty | {"loss": loss.item(), "gradient_norm": norm.item()} | terms
+        return measured
+
+    def agree(self, flag: bool) -> bool:
+        """Whether the flag is up in any process."""
+        if self.accelerator.num_processes == 1:
+            return flag
+        raised = torch.tensor(float(flag), device=self.device)
+        return bool(self.accelerator.reduce(raised, "sum").item() > 0)
 
     def _update(self) -> None:
         for group, rate, factor in zip(self.optimizer.param_groups, self.rates, self._rate_factors(), strict=True):
@@ -139,3 +160,36 @@ class Training(ABC, Generic[Model, Settings]):
                 getattr(self, part).load_state_dict(state[part])
         except (KeyError, TypeError, RuntimeError, ValueError) as error:
             raise ValueError(f"the checkpoint does not fit this run's model and recipe: {error}") from error
+
+
+def make_seeded(make: Callable[[], Network], seed: int) -> Network:
+    """A network whose initial weights depend on the seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make()
+
+
+class _Objective(nn.Module):
+    """The loss, as the module around which Accelerate puts mixed precision and gradient averaging."""
+
+    def __init__(
+        self, networks: Sequence[nn.Module], loss: Callable[[Frames], tuple[Tensor, dict[str, float]]]
+    ) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+        self._loss = loss
+
+    def forward(self, frames: Frames) -> tuple[Tensor, dict[str, float]]:
+        return self._loss(frames)
+
+
+def make_accelerator(cpu: bool = False, mixed_precision: str = "no") -> Accelerator:
+    """Accelerate's view of this process: launched by ``accelerate launch`` or ``torchrun``, or alone.
+
+    Args:
+        cpu: keep off the GPUs.
+        mixed_precision: "no", or "bf16" for networks in bfloat16; likelihoods stay in float32.
+    """
+    # Early steps leave networks out: nothing is dreamed, and nothing counted, before there is anything to count.
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+    return Accelerator(cpu=cpu, mixed_precision=mixed_precision, kwargs_handlers=[unused])

@@ -3,6 +3,7 @@
 from typing import Generic, TypeVar
 
 import torch
+from accelerate import Accelerator
 
 from lavae_rl.datasets import SceneDataset
 from lavae_rl.evaluation.figures import reconstruction_figure
@@ -24,8 +25,13 @@ class LAVAETraining(Training[LAVAE, Settings], Generic[Settings]):
 
     VALIDATION = ("count_accuracy", "location_error_px", "miss_rate", "false_rate", "elbo", "kl_location")
 
-    def __init__(self, config: LAVAEConfig, recipe: Settings, seed: int, device: torch.device) -> None:
-        super().__init__(lambda: LAVAE(config), recipe, seed, device)
+    def __init__(self, config: LAVAEConfig, recipe: Settings, seed: int, accelerator: Accelerator) -> None:
+        def make_model() -> LAVAE:
+            model = LAVAE(config)
+            model.location_network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            return model
+
+        super().__init__(make_model, recipe, seed, accelerator)
 
     def validate(self, dataset: SceneDataset, validation: SceneDataset, folder: RunFolder) -> dict[str, float]:
         """Measures ``VALIDATION`` and draws reconstructions."""

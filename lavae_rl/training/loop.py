@@ -39,6 +39,8 @@ def train(
         on_evaluation: called after every evaluation with the progress and ``VALIDATION``.
         stop: asked after every step; True ends the run early, with a checkpoint.
 
+    Of several processes, one measures and writes.
+
     Returns:
         True if the run is complete, False if it was stopped.
 
@@ -59,8 +61,10 @@ def train(
                 "steps: start anew with another --seed, or from Python with a Recipe of lower learning rates"
             )
         on_step(progress, terms)
-        stopped = stop()
+        stopped = training.agree(stop())
         due = progress.step % recipe.evaluate_every == 0 or progress.step == recipe.steps
+        if not training.accelerator.is_main_process:  # one process measures and writes; the others wait for it
+            continue
         measured = unmeasured
         if due:
             measured = training.validate(dataset, validation, folder)

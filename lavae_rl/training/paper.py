@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from accelerate import Accelerator
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -14,6 +15,7 @@ from lavae_rl.model.posterior import find_peaks
 from lavae_rl.model.relaxed import relaxed_elbo_terms
 from lavae_rl.model.shapes import Images, LogitMaps
 from lavae_rl.shapes import Frames
+from lavae_rl.training.base import make_seeded
 from lavae_rl.training.lavae import LAVAETraining
 from lavae_rl.training.recipes import PaperRecipe
 
@@ -41,11 +43,9 @@ class PaperTraining(LAVAETraining[PaperRecipe]):
     PARTS = ("model", "average", "auxiliary", "optimizer")
     OPTIMIZER = torch.optim.Adamax
 
-    def __init__(self, config: LAVAEConfig, recipe: PaperRecipe, seed: int, device: torch.device) -> None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.auxiliary = AuxiliaryVAE(config.channels).to(device)
-        super().__init__(config, recipe, seed, device)
+    def __init__(self, config: LAVAEConfig, recipe: PaperRecipe, seed: int, accelerator: Accelerator) -> None:
+        self.auxiliary = make_seeded(lambda: AuxiliaryVAE(config.channels), seed).to(accelerator.device)
+        super().__init__(config, recipe, seed, accelerator)
 
     def _parameter_groups(self) -> Sequence[tuple[list[nn.Parameter], float]]:
         model, recipe = self.model, self.recipe
@@ -56,6 +56,9 @@ class PaperTraining(LAVAETraining[PaperRecipe]):
             (list(model.location_network.parameters()), rate),
             ([*rest, *self.auxiliary.parameters()], recipe.learning_rate),
         )
+
+    def _networks(self) -> list[nn.Module]:
+        return [self.model, self.auxiliary]
 
     def _rate_factors(self) -> Sequence[float]:
         recipe, step = self.recipe, self.progress.step

@@ -238,7 +238,7 @@ BASELINE = BaselineRecipe(steps=3_000, kl_warmup_steps=1_000, bound_scenes=250)
 
 BASELINE_SMOKE = BaselineRecipe(steps=20, batch_size=8, evaluate_every=10, bound_scenes=5)
 
-RECIPES: Mapping[str, Mapping[str, Recipe]] = {
+RECIPES: Mapping[str, Mapping[str, LAVAERecipe | PaperRecipe | BaselineRecipe]] = {
     "lavae": {
         "fast": FAST,
         "long": LONG,

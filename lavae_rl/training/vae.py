@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 
 from lavae_rl.datasets import SceneDataset, load_dataset
@@ -24,8 +25,8 @@ class VAETraining(Training[ConvVAE, BaselineRecipe]):
     TERMS = ("loss", "log_likelihood", "kl", "gradient_norm")
     VALIDATION = ("elbo", "kl")
 
-    def __init__(self, channels: int, recipe: BaselineRecipe, seed: int, device: torch.device) -> None:
-        super().__init__(lambda: ConvVAE(BaselineConfig(channels, recipe.latents)), recipe, seed, device)
+    def __init__(self, channels: int, recipe: BaselineRecipe, seed: int, accelerator: Accelerator) -> None:
+        super().__init__(lambda: ConvVAE(BaselineConfig(channels, recipe.latents)), recipe, seed, accelerator)
 
     def _parameter_groups(self) -> Sequence[tuple[list[nn.Parameter], float]]:
         return ((list(self.model.parameters()), self.recipe.learning_rate),)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 
 from lavae_rl.datasets import SceneDataset
@@ -28,11 +29,9 @@ class WakeSleepTraining(LAVAETraining[LAVAERecipe]):
     TERMS = ("loss", "log_likelihood", "kl_count", "kl_appearance", "dream_centre", "dream_location", "gradient_norm")
     PARTS = ("model", "average", "memory", "optimizer")
 
-    def __init__(self, config: LAVAEConfig, recipe: LAVAERecipe, seed: int, device: torch.device) -> None:
-        super().__init__(config, recipe, seed, device)
-        for model in (self.model, self.average):
-            model.location_network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.memory = SpriteMemory(recipe.memory, config.channels, config.sprite_size).to(device)
+    def __init__(self, config: LAVAEConfig, recipe: LAVAERecipe, seed: int, accelerator: Accelerator) -> None:
+        super().__init__(config, recipe, seed, accelerator)
+        self.memory = SpriteMemory(recipe.memory, config.channels, config.sprite_size).to(accelerator.device)
 
     def _parameter_groups(self) -> Sequence[tuple[list[nn.Parameter], float]]:
         model, recipe = self.model, self.recipe
