@@ -57,3 +57,9 @@ def test_an_unexplained_lit_pixel_pulls_its_sprite_up():
     bernoulli_log_likelihood(torch.ones(1, 1, 1, 1), mean).sum().backward()
     assert mean.grad is not None
     assert mean.grad.item() > 0
+
+
+def test_the_likelihood_of_coarse_means_is_finite():
+    images = torch.tensor([0.0, 1.0]).view(1, 1, 1, 2)
+    mean = torch.tensor([1.0, 0.0], dtype=torch.bfloat16).view(1, 1, 1, 2)
+    assert bernoulli_log_likelihood(images, mean).isfinite().all()

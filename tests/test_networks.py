@@ -81,3 +81,12 @@ def test_the_papers_networks_have_half_a_million_parameters_in_three_near_equal_
     print("location, appearance, decoder:", counts)
     assert 450_000 < sum(counts) < 550_000
     assert max(counts) < 1.15 * min(counts)
+
+
+def test_under_autocast_networks_give_float32(family):
+    images, index, location = torch.ones(2, 1, 24, 24), torch.tensor([0, 1]), torch.tensor([[12, 12], [3, 20]])
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        mean, log_variance = family.appearance(1, SIZE, LATENTS)(images, index, location)
+        sprites = family.decoder(1, SIZE, LATENTS)(mean)
+        outputs = [family.location(1)(images), mean, log_variance, sprites]
+    assert {output.dtype for output in outputs} == {torch.float32}

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lavae_rl.model.canvas import bernoulli_log_likelihood, gaussian_blur
-from lavae_rl.model.posterior import LOG_VARIANCE_RANGE
+from lavae_rl.model.posterior import mean_and_log_variance
 from lavae_rl.model.residual import Residual, conv
 from lavae_rl.model.shapes import Images, LogitMaps
 
@@ -70,8 +70,7 @@ class AuxiliaryVAE(nn.Module):
         """Log p(x | z) at one sample of the posterior, and KL(q(z | x) || N(0, I)) of each cell, in nats."""
         height, width = images.shape[2:]
         padded = F.pad(images, (0, -width % STRIDE, 0, -height % STRIDE))
-        mean, log_variance = self.encoder(padded).chunk(2, dim=1)
-        log_variance = log_variance.clamp(*LOG_VARIANCE_RANGE)
+        mean, log_variance = mean_and_log_variance(self.encoder(padded))
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)
         theta = torch.sigmoid(self.mean(self.decoder(mean + noise * (0.5 * log_variance).exp())))
         log_likelihood = bernoulli_log_likelihood(images, theta[..., :height, :width]).sum((1, 2, 3))

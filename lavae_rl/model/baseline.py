@@ -16,7 +16,7 @@ from lavae_rl.model import pretrained
 from lavae_rl.model.canvas import bernoulli_log_likelihood
 from lavae_rl.model.frames import to_images
 from lavae_rl.model.objective import PerImage, kl_to_standard_normal
-from lavae_rl.model.posterior import LOG_VARIANCE_RANGE
+from lavae_rl.model.posterior import mean_and_log_variance
 from lavae_rl.model.residual import Residual, conv, layer
 from lavae_rl.model.shapes import AnyFrames, Images
 
@@ -96,8 +96,7 @@ class ConvVAE(nn.Module):
 
     def posterior(self, images: Images) -> tuple[LatentMap, LatentMap]:
         """Mean and log-variance of q(z | x)."""
-        mean, log_variance = self.encoder(images).chunk(2, dim=1)
-        return mean, log_variance.clamp(*LOG_VARIANCE_RANGE)
+        return mean_and_log_variance(self.encoder(images))
 
     @torch.inference_mode()
     def encode(self, frames: AnyFrames) -> LatentMap:

@@ -55,7 +55,7 @@ def bernoulli_log_likelihood(images: Images, mean: Images) -> Float[Tensor, "bat
 
     ``EPSILON`` is added rather than clamped to: a lit pixel whose sprite is still dark must pull it up.
     """
-    safe = EPSILON + (1 - 2 * EPSILON) * mean.clamp(max=1)
+    safe = EPSILON + (1 - 2 * EPSILON) * mean.float().clamp(max=1)  # in bfloat16, 1 - EPSILON is 1
     # Pixels are exactly 0 or 1, so one logarithm per pixel is enough.
     return torch.log(torch.where(images > 0.5, safe, 1 - safe))
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lavae_rl.model.canvas import crop_windows
-from lavae_rl.model.posterior import LOG_VARIANCE_RANGE
+from lavae_rl.model.posterior import mean_and_log_variance
 from lavae_rl.model.shapes import AppearanceVectors, Images, LogitMaps, ObjectIndex, ObjectLocations, Sprites
 
 
@@ -49,7 +49,7 @@ class FastLocationNetwork(nn.Module):
         padded = F.pad(images, (0, -width % 4, 0, -height % 4))
         fine = self.stem(padded)
         features = self.merge(fine + self.lift(self.trunk(fine)))
-        return F.pixel_shuffle(self.head(features), 2)[:, 0, :height, :width]
+        return F.pixel_shuffle(self.head(features), 2)[:, 0, :height, :width].float()
 
 
 class FastAppearanceNetwork(nn.Module):
@@ -72,8 +72,7 @@ class FastAppearanceNetwork(nn.Module):
     ) -> tuple[AppearanceVectors, AppearanceVectors]:
         """Mean and log-variance of q(a | l, x) of each object."""
         windows = crop_windows(images, image_index, location, self.size)
-        mean, log_variance = self.layers(windows).chunk(2, dim=1)
-        return mean, log_variance.clamp(*LOG_VARIANCE_RANGE)
+        return mean_and_log_variance(self.layers(windows))
 
 
 class FastSpriteDecoder(nn.Module):
@@ -100,4 +99,4 @@ class FastSpriteDecoder(nn.Module):
         features = self.trunk(appearance)
         mask = torch.sigmoid(self.mask(features)).view(-1, 1, size, size)
         texture = self.texture(features).view(-1, *self.shape)
-        return mask * torch.sigmoid(self.color(appearance).view(-1, channels, 1, 1) + texture)
+        return (mask * torch.sigmoid(self.color(appearance).view(-1, channels, 1, 1) + texture)).float()

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lavae_rl.model.posterior import LOG_VARIANCE_RANGE
+from lavae_rl.model.posterior import mean_and_log_variance
 from lavae_rl.model.residual import Residual, conv
 from lavae_rl.model.shapes import AppearanceVectors, Images, LogitMaps, ObjectIndex, ObjectLocations, Sprites
 
@@ -29,7 +29,7 @@ class PaperLocationNetwork(nn.Module):
 
     def forward(self, images: Images) -> LogitMaps:
         """One logit per pixel."""
-        logits: LogitMaps = self.layers(images)[:, 0]
+        logits: LogitMaps = self.layers(images)[:, 0].float()
         return logits
 
 
@@ -44,22 +44,14 @@ class PaperAppearanceNetwork(nn.Module):
         self, images: Images, image_index: ObjectIndex, location: ObjectLocations
     ) -> tuple[AppearanceVectors, AppearanceVectors]:
         """Mean and log-variance of q(a | l, x) of each object."""
-        return _gaussian(self.layers(images)[image_index, :, location[:, 0], location[:, 1]])
+        return mean_and_log_variance(self.layers(images)[image_index, :, location[:, 0], location[:, 1]])
 
     def read(
         self, images: Images, weights: Float[Tensor, "batch slots pixels"]
     ) -> tuple[AppearanceVectors, AppearanceVectors]:
         """The same at relaxed locations, where the map is averaged with their weights; image by image, slot by slot."""
         features = torch.einsum("bkp,bdp->bkd", weights, self.layers(images).flatten(2))
-        return _gaussian(features.flatten(0, 1))
-
-
-def _gaussian(
-    features: Float[Tensor, "objects features"],
-) -> tuple[AppearanceVectors, AppearanceVectors]:
-    """Mean and log-variance."""
-    mean, log_variance = features.chunk(2, dim=1)
-    return mean, log_variance.clamp(*LOG_VARIANCE_RANGE)
+        return mean_and_log_variance(features.flatten(0, 1))
 
 
 class PaperSpriteDecoder(nn.Module):
@@ -85,7 +77,7 @@ class PaperSpriteDecoder(nn.Module):
             return appearance.new_zeros(0, cast("nn.Conv2d", self.fine[-2]).out_channels, *size)
         features = F.interpolate(self.coarse(self.expand(appearance)), size, mode="bilinear", align_corners=False)
         everywhere = appearance[:, :, None, None].expand(-1, -1, *size)
-        sprites: Sprites = self.fine(torch.cat([features, everywhere], dim=1))
+        sprites: Sprites = self.fine(torch.cat([features, everywhere], dim=1)).float()
         return sprites
 
 

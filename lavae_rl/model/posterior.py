@@ -23,6 +23,14 @@ LOG_VARIANCE_RANGE = (-12.0, 4.0)
 """Bounds of the appearance log-variance: keeps exp() finite whatever the input."""
 
 
+def mean_and_log_variance(
+    features: Float[Tensor, "batch features *map"],
+) -> tuple[Float[Tensor, "batch latents *map"], Float[Tensor, "batch latents *map"]]:
+    """Parameters of a Gaussian posterior from a network's output, in float32 even where networks are not."""
+    mean, log_variance = features.float().chunk(2, dim=1)
+    return mean, log_variance.clamp(*LOG_VARIANCE_RANGE)
+
+
 @dataclass(frozen=True)
 class Detections:
     """The objects of a batch as one ragged list, ordered by image, then by descending logit.
