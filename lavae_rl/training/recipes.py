@@ -215,7 +215,9 @@ PAPER_SMALL = PaperRecipe(
     location_learning_rate_digits=2e-3,
     learning_rate=3e-3,
     kl_warmup_steps=60,
-    evaluate_every=100,
+    evaluate_every=200,
+    test_scenes=2_000,
+    bound_scenes=250,
 )
 """The same mechanisms on small canvases with narrow networks: minutes on a CPU."""
 
@@ -226,7 +228,9 @@ DREAMS_SMALL = LAVAERecipe(
     **{name: getattr(PAPER_SMALL, name) for name in ("networks", "canvas_size", "patch_size", "max_objects")},
     sprite_size=PAPER_SMALL.sprite_size,
     dream_objects=4,
-    evaluate_every=100,
+    evaluate_every=PAPER_SMALL.evaluate_every,
+    test_scenes=PAPER_SMALL.test_scenes,
+    bound_scenes=PAPER_SMALL.bound_scenes,
 )
 """For comparison: the same networks and scenes, trained as the fast recipe does."""
 
