@@ -226,3 +226,19 @@ def test_a_picture_is_not_an_npz_file(tmp_path):
 def test_a_missing_file_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nothing\.npz"):
         load_npz(tmp_path / "nothing.npz")
+
+
+def test_a_smaller_world_has_small_sprites_and_room_for_seven():
+    world = {"canvas_size": 24, "patch_size": 10, "max_objects": 2}
+    few = load_dataset("multi-dsprites", "validation", **world)
+    assert few[:2].shape == (2, 24, 24, 3)
+    assert few.bank.size == 10
+    assert set(few.scenes.count) == {0, 1, 2}
+    seven = load_dataset("multi-dsprites", "test-7", **world)
+    assert seven.scenes.canvas_size == (36, 36)  # 64 px for patches of 18 px
+    assert set(seven.scenes.count) == {7}
+
+
+def test_the_papers_world_is_the_default():
+    given = load_dataset("multi-dsprites", "validation", canvas_size=64, patch_size=18, max_objects=3)
+    np.testing.assert_array_equal(given[:50], load_dataset("multi-dsprites", "validation")[:50])

@@ -6,8 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from lavae_rl.datasets import load_bank
-from lavae_rl.evaluation.floor import ImpossibleBoundError, check_bound, entropy_floor, scene_entropy
+from lavae_rl.datasets import load_bank, load_dataset
+from lavae_rl.evaluation.floor import ImpossibleBoundError, check_bound, entropy_floor, measure_bounds, scene_entropy
+from lavae_rl.model.config import LAVAEConfig
+from lavae_rl.model.lavae import LAVAE
 from lavae_rl.scenes import Scenes, render_scenes
 from lavae_rl.sprites import SpriteBank
 
@@ -76,3 +78,11 @@ def test_bounds_better_than_possible_are_refused(bank):
     check_bound(bank, count, possible - 1 + noise, (0, 1))
     with pytest.raises(ImpossibleBoundError, match=r"better than the entropy"):
         check_bound(bank, count, possible + 1 + noise, (0, 1))
+
+
+def test_the_floor_follows_the_canvas_and_the_counts():
+    small = load_dataset("multi-dsprites", "test", canvas_size=24, patch_size=10, max_objects=2)
+    found = measure_bounds(LAVAE(LAVAEConfig(sprite_size=13, max_objects=2)), small, 10, 2)
+    expected = entropy_floor(small.bank, (0, 2), (24, 24))
+    assert found["entropy_floor"] == pytest.approx(expected)
+    assert expected < entropy_floor(small.bank, (0, 2), (48, 48)) - 1
