@@ -143,6 +143,8 @@ def digits_bank(pool_size: int, size: int = PATCH_SIZE, mnist_dir: str | Path | 
         raise ValueError(f"expected a pool of 1 to {len(digits)} digits, got {pool_size}; more digits: --mnist-dir")
     chosen = np.random.default_rng(_POOL_SEED).permutation(len(digits))[:pool_size]
     patches = np.stack([_shrink_digit(digit, size) for digit in digits[chosen]])
+    if lost := int((~patches.any(axis=(1, 2))).sum()):
+        raise ValueError(f"expected a patch size at which every digit is left, got {size}, where {lost} vanish; try 14")
     return SpriteBank(patches[..., None], {"label": labels[chosen].astype(np.int64)})
 
 

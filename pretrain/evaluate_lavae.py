@@ -18,6 +18,7 @@ from lavae_rl.datasets import POOLS, load_dataset
 from lavae_rl.evaluation.figures import reconstruction_figure, save_png
 from lavae_rl.evaluation.metrics import evaluate
 from lavae_rl.model.lavae import LAVAE
+from lavae_rl.model.pretrained import find, read_world
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -68,9 +69,10 @@ def run(args: argparse.Namespace) -> dict[str, float | None]:
         raise ValueError("--device cuda: PyTorch sees no CUDA device here; use --device cpu")
     model = LAVAE.from_pretrained(args.model, args.device)
     scenes = min(args.num_scenes, args.bound_scenes)
-    metrics = evaluate(model, args.dataset, args.num_scenes, args.num_samples, scenes, args.mnist_dir)
+    world = read_world(find(args.model))
+    metrics = evaluate(model, args.dataset, args.num_scenes, args.num_samples, scenes, args.mnist_dir, world)
     if args.picture is not None:
-        crowded = load_dataset(args.dataset, "test-7", mnist_dir=args.mnist_dir)
+        crowded = load_dataset(args.dataset, "test-7", mnist_dir=args.mnist_dir, **world)
         save_png(args.picture, reconstruction_figure(model, crowded[:6]))
     if args.json is not None:
         args.json.write_text(json.dumps(metrics, indent=2) + "\n")

@@ -21,6 +21,7 @@ from lavae_rl.evaluation.figures import save_png
 from lavae_rl.evaluation.interventions import MoveErrors, measure_moves
 from lavae_rl.model.baseline import ConvVAE
 from lavae_rl.model.lavae import LAVAE
+from lavae_rl.model.pretrained import find, read_world
 
 MOVES_FILE = "interventions.json"
 MOST_OBJECTS = 8
@@ -61,8 +62,9 @@ def run(args: argparse.Namespace) -> MoveErrors:
     if args.num_scenes < 1:
         raise ValueError(f"expected --num-scenes of at least 1, got {args.num_scenes}")
     model = LAVAE.from_pretrained(args.model)
-    few, seven = (load_dataset(args.dataset, split, mnist_dir=args.mnist_dir) for split in ("test", "test-7"))
-    several = np.flatnonzero(few.scenes.count == 3)[:6]
+    world = read_world(find(args.model))
+    few, seven = (load_dataset(args.dataset, split, mnist_dir=args.mnist_dir, **world) for split in ("test", "test-7"))
+    several = np.flatnonzero(few.scenes.count == few.scenes.count.max())[:6]
     pictures = {
         "inference": gallery.inference(model, few[several]),
         "inference-7": gallery.inference(model, seven[:4]),

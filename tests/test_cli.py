@@ -8,10 +8,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PROGRAMS = {
-    "train_lavae": ("lavae-train", ["--dataset", "--recipe", "--steps", "--seed", "--device", "--out", "--resume"]),
+    "train_lavae": (
+        "lavae-train",
+        ["--dataset", "--recipe", "--steps", "--seed", "--device", "--mixed-precision", "--out", "--resume"],
+    ),
     "evaluate_lavae": ("lavae-evaluate", ["--dataset", "--num-scenes", "--num-samples", "--json"]),
     "make_figures": ("lavae-figures", ["--dataset", "--baseline", "--out", "--num-scenes", "--seed"]),
-    "reproduce_table1": ("lavae-table1", ["--rows", "--datasets", "--seeds", "--jobs", "--out", "--report"]),
+    "reproduce_table1": ("lavae-table1", ["--table", "--rows", "--datasets", "--seeds", "--jobs", "--out", "--report"]),
     "make_dataset": ("lavae-make-dataset", ["--dataset", "--split", "--out"]),
     "train_agent": (
         "lavae-train-agent",

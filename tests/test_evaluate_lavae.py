@@ -4,6 +4,8 @@ import json
 import pytest
 import torch
 
+from lavae_rl.datasets import load_bank
+from lavae_rl.evaluation.floor import entropy_floor
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.lavae import LAVAE
 
@@ -60,3 +62,14 @@ def test_what_cannot_work_is_refused(model, argv, message, capsys):
         _run(model, *argv)
     assert stop.value.code == 1
     assert message in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_model_of_a_smaller_world_is_measured_in_it(tmp_path):
+    torch.manual_seed(0)
+    world = {"canvas_size": 24, "patch_size": 10, "max_objects": 2}
+    config = LAVAEConfig(sprite_size=13, max_objects=2)
+    LAVAE(config).save_pretrained(tmp_path / "model", {"recipe": {"steps": 1, **world}})
+    _run(tmp_path / "model", "--json", str(tmp_path / "metrics.json"), "--picture", str(tmp_path / "look.png"))
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    bank = load_bank("multi-dsprites", patch_size=10)
+    assert metrics["entropy_floor"] == pytest.approx(entropy_floor(bank, (0, 2), (24, 24)))

@@ -263,3 +263,8 @@ def test_damaged_gzip_files_are_refused(mnist_folder, damage):
 def test_more_digits_than_the_mnist_folder_has_are_refused(mnist_folder):
     with pytest.raises(ValueError, match="a pool of 1 to 50 digits, got 51"):
         digits_bank(51, mnist_dir=mnist_folder)
+
+
+def test_digits_that_vanish_are_refused():
+    with pytest.raises(ValueError, match=r"every digit is left, got 8, where [0-9]+ vanish; try 14"):
+        digits_bank(1_000, size=8)

@@ -1,6 +1,7 @@
 import importlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -174,6 +175,27 @@ def test_resuming_a_complete_run_shows_its_results_and_changes_nothing(finished,
     program.main(["--resume", "--out", str(finished)])
     assert "is complete" in capsys.readouterr().out
     assert (finished / "config.json").read_bytes() == before
+
+
+def test_as_many_processes_resume_a_run_as_started_it(finished, tmp_path, capsys):
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    config = json.loads((out / "config.json").read_text())
+    del config["metrics"]
+    (out / "config.json").write_text(json.dumps(config | {"processes": 2}))
+    code, output = _fails(["--resume", "--device", "cpu", "--out", str(out)], capsys)
+    assert code == 1
+    assert "started by 2 processes, got 1; launch as many" in output
+
+
+def test_the_papers_recipe_trains_by_the_same_program(tmp_path, capsys):
+    out = tmp_path / "run"
+    program.main(["--recipe", "paper-smoke", "--steps", "4", "--device", "cpu", "--out", str(out)])
+    config = json.loads((out / "config.json").read_text())
+    assert config["model"]["networks"] == "paper-small"
+    assert config["model"]["max_objects"] == config["recipe"]["max_objects"] == 2
+    assert "best possible bound" in capsys.readouterr().out
+    LAVAE.from_pretrained(out)
 
 
 def test_a_truncated_checkpoint_is_refused(finished, tmp_path, capsys):
