@@ -18,6 +18,9 @@ from lavae_rl.scenes import Scenes, render_scenes, sample_scenes
 from lavae_rl.shapes import Counts, Frames
 from lavae_rl.sprites import PATCH_SIZE, SpriteBank, digits_bank, dsprites_bank
 
+CANVAS_SIZE = 64
+"""Side of the paper's canvas in pixels."""
+
 
 @dataclass(frozen=True)
 class Split:
@@ -78,10 +81,6 @@ def load_bank(name: str, mnist_dir: str | Path | None = None, patch_size: int = 
     if mnist_dir is not None:
         raise ValueError(f"{name} has no digits: leave mnist_dir out")
     return dsprites_bank(patch_size)
-
-
-CANVAS_SIZE = 64
-"""Side of the paper's canvas in pixels."""
 
 
 def load_dataset(

@@ -6,7 +6,8 @@
 Everything lands in one run folder: config.json, metrics.csv and TensorBoard events, checkpoint.pt, model.safetensors
 and figures/. Ctrl-C leaves a run that --resume continues to the same weights as if nothing had happened.
 
-On several GPUs or machines, launch it with Accelerate or torchrun; the batch size is each process's own:
+On several GPUs or machines, launch it with Accelerate or torchrun; the batch size is each process's own, --out one
+folder for all:
 
     accelerate launch --multi_gpu pretrain/train_lavae.py --recipe paper --mixed-precision bf16
 """
@@ -42,6 +43,7 @@ from lavae_rl.training.wake_sleep import WakeSleepTraining
 BOUND_SAMPLES = 100
 """Importance samples of the log-likelihood bound (paper)."""
 DATA_SPLITS = ("train", "validation")
+PRECISIONS = ("no", "bf16")
 EXIT_FAILED, EXIT_STOPPED = 1, 130
 RESUMABLE = "what is in the run folder can be continued with --resume"
 
@@ -62,7 +64,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--device", choices=["auto", "cpu", "cuda"], default="auto", help="auto takes cuda where there is one"
     )
-    parser.add_argument("--mixed-precision", choices=["no", "bf16"], help="bf16: networks in bfloat16 (default: no)")
+    parser.add_argument(
+        "--mixed-precision", choices=PRECISIONS, help="bf16: networks in bfloat16 (default: the launcher's, or no)"
+    )
     parser.add_argument("--out", type=Path, help="run folder (default: runs/DATASET-RECIPE-seedN)")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out from its last checkpoint")
     parser.add_argument("--mnist-dir", help="folder of MNIST's IDX files, to draw digits from all 60,000")
@@ -111,6 +115,7 @@ def run(args: argparse.Namespace, console: Console) -> bool:
             folder.forget_after(training.progress.step)
             folder.save_model(training.average, facts)
         if not watch(training, dataset, validation, folder, facts, console):
+            accelerator.wait_for_everyone()  # or a launcher that sees one process end ends the one that still writes
             console.print(f"stopped at step {training.progress.step}; continue with --resume --out {escape(str(out))}")
             return False
         if not accelerator.is_main_process:
@@ -150,7 +155,7 @@ def fresh_facts(given: dict[str, Any]) -> dict[str, Any]:
         "recipe": dataclasses.asdict(recipe),
         "seed": seed,
         "mnist_dir": given["mnist_dir"],
-        "mixed_precision": given["mixed_precision"] or "no",
+        "mixed_precision": given["mixed_precision"] or os.environ.get("ACCELERATE_MIXED_PRECISION", "no"),
     }
     return settings | provenance()
 
@@ -185,7 +190,8 @@ def make_training(facts: dict[str, Any], accelerator: Accelerator) -> Training[A
     name, seed = facts["dataset"], facts["seed"]
     channels = 3 if POOLS[name] is None else 1
     try:
-        recipe = dataclasses.replace(RECIPES[facts["model_name"]][facts["recipe_name"]], **facts["recipe"])
+        kind = type(RECIPES[facts["model_name"]][facts["recipe_name"]])
+        recipe = kind(**facts["recipe"])
     except (KeyError, TypeError) as error:
         raise ValueError(f"this run was made by another version of this program: {error}") from error
     if isinstance(recipe, BaselineRecipe):
@@ -198,6 +204,8 @@ def make_training(facts: dict[str, Any], accelerator: Accelerator) -> Training[A
 
 def choose_accelerator(device: str, mixed_precision: str) -> Accelerator:
     """Turns ``--device`` into one that exists, of this process."""
+    if mixed_precision not in PRECISIONS:
+        raise ValueError(f"expected mixed precision of {', '.join(PRECISIONS)}, got {mixed_precision} of the launcher")
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: PyTorch sees no CUDA device here; use --device cpu")
     if device != "cpu" and torch.cuda.is_available():
@@ -262,9 +270,9 @@ def summary(facts: dict[str, Any], out: Path) -> Table:
     """The table at the end of a run."""
     metrics, found = facts["metrics"], {}
     if "count_accuracy_0_3" in metrics:
-        error = metrics["location_error_px"]
+        error, most = metrics["location_error_px"], facts["recipe"].get("max_objects", 3)
         found = {
-            "count right, 0 to 3 objects": f"{metrics['count_accuracy_0_3']:.2%}",
+            f"count right, 0 to {most} objects": f"{metrics['count_accuracy_0_3']:.2%}",
             "count right, 7 objects": f"{metrics['count_accuracy_7']:.2%}",
             "location error": "none found" if error is None else f"{error:.2f} px",
             "missed / false objects": f"{metrics['miss_rate']:.3%} / {metrics['false_rate']:.3%}",

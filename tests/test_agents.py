@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from stable_baselines3 import A2C, DQN, PPO, SAC
 
 from lavae_rl.learning.agents import find_run, load_agent, make_agent, save_agent
@@ -71,3 +72,14 @@ def test_ppo_solves_a_small_task_from_the_true_state():
     assert success_rate(agent.predict, test, 200).rate < 0.5
     agent.learn(20_000)
     assert success_rate(agent.predict, test, 200).rate > 0.9
+
+
+def test_an_agent_of_other_networks_is_refused(tmp_path):
+    venv = make_task_vec_env("OddOneOut", "oracle", 2, seed=0)
+    agent = make_agent("ppo", "oracle", SMALL, venv, seed=0)
+    extractor: Any = agent.policy.features_extractor
+    extractor.network.second = torch.nn.Linear(3, 3)  # what is saved has other weights
+    agent.policy.pi_features_extractor = agent.policy.vf_features_extractor = agent.policy.features_extractor
+    save_agent(tmp_path, agent, {"algorithm": "ppo", "task": "OddOneOut"})
+    with pytest.raises(ValueError, match="was saved by another version of the networks; train it again"):
+        load_agent(find_run(tmp_path))

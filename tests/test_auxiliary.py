@@ -69,3 +69,11 @@ def test_the_map_carries_no_gradient():
     vae = AuxiliaryVAE(1, width=4, latents=2)
     _, kl = vae(torch.ones(1, 1, 32, 32), _generator())
     assert not vae.location_map(kl, (32, 32), 13).requires_grad
+
+
+def test_the_map_is_float32_under_autocast():
+    vae = AuxiliaryVAE(1, width=4, latents=2)
+    with torch.autocast("cpu", torch.bfloat16):
+        log_likelihood, kl = vae(torch.ones(1, 1, 32, 32), _generator())
+        target = vae.location_map(kl, (32, 32), 13)
+    assert {log_likelihood.dtype, kl.dtype, target.dtype} == {torch.float32}

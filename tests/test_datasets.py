@@ -1,5 +1,6 @@
 import hashlib
 import zipfile
+from typing import Any
 
 import numpy as np
 import pytest
@@ -229,7 +230,7 @@ def test_a_missing_file_is_an_error(tmp_path):
 
 
 def test_a_smaller_world_has_small_sprites_and_room_for_seven():
-    world = {"canvas_size": 24, "patch_size": 10, "max_objects": 2}
+    world: dict[str, Any] = {"canvas_size": 24, "patch_size": 10, "max_objects": 2}
     few = load_dataset("multi-dsprites", "validation", **world)
     assert few[:2].shape == (2, 24, 24, 3)
     assert few.bank.size == 10

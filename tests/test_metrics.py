@@ -113,9 +113,9 @@ def test_a_count_can_be_right_while_nothing_is_found(dot_bank):
 
 def test_a_constant_offset_of_all_centres_is_no_location_error(dot_bank):
     truth = [[(10, 10), (40, 40)], [(20, 30)]]
-    shifted = [[(row + 2, column - 3) for row, column in scene] for scene in truth]
+    shifted = [[(row + 2, column - 1) for row, column in scene] for scene in truth]
     found = measure_agreement(Claims(shifted), _truth(dot_bank, truth))
-    assert found.displacement.tolist() == [[2.0, -3.0]] * 3
+    assert found.displacement.tolist() == [[2.0, -1.0]] * 3
     assert found.location_error == pytest.approx(0, abs=1e-12)
 
 
@@ -183,3 +183,9 @@ def test_an_evaluation_has_all_metrics_and_repeats_itself(untrained):
 def test_an_evaluation_without_a_match_has_no_location_error(untrained, monkeypatch):
     monkeypatch.setattr("lavae_rl.evaluation.metrics.match_locations", lambda *_: (np.zeros(0, int), np.zeros(0, int)))
     assert _evaluation(untrained)["location_error_px"] is None
+
+
+@pytest.mark.parametrize(("column", "missed"), [(12, 0.0), (13, 1.0)])
+def test_half_a_patch_is_the_farthest_that_matches(dot_bank, column, missed):
+    found = measure_agreement(Claims([[(10, column)]]), _truth(dot_bank, [[(10, 10)]]))
+    assert found.miss_rate == missed

@@ -10,7 +10,13 @@ from torch import nn
 from lavae_rl.model.canvas import bernoulli_log_likelihood, compose
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.lavae import LAVAE
-from lavae_rl.model.objective import elbo_terms, importance_weighted_bound, kl_to_standard_normal, log_prior_locations
+from lavae_rl.model.objective import (
+    elbo_terms,
+    importance_weighted_bound,
+    kl_to_standard_normal,
+    log_prior_locations,
+    score_function_loss,
+)
 
 HEIGHT, WIDTH, NUM_MAX = 4, 5, 2
 SPRITE = torch.tensor([[0.1, 0.6, 0.1], [0.6, 0.9, 0.2], [0.1, 0.3, 0.1]]).view(1, 1, 3, 3)
@@ -154,3 +160,42 @@ def test_a_bound_needs_samples(enumerable, image, num_samples):
 
 def test_no_images_have_no_bounds(enumerable, image):
     assert importance_weighted_bound(enumerable, image[:0], 3).shape == (0,)
+
+
+def test_the_score_function_gradient_is_that_of_the_enumerated_elbo(enumerable, image):
+    logits = enumerable.location_network.logits.requires_grad_()
+    q = torch.softmax(logits.flatten() * math.log(20) / math.log(4096), 0)
+    exact = q.new_zeros(())
+    for first, second in itertools.permutations(range(20), 2):
+        probability = q[first] * q[second] / (1 - q[first])
+        value = _log_joint_given_two(image, (first, second)) - math.log(20 * 19)
+        exact = exact + probability * (value - probability.log())
+    (wanted,) = torch.autograd.grad(exact, logits)
+    generator, gradients, means = torch.Generator().manual_seed(0), [], []
+    for _ in range(40):
+        loss, mean = score_function_loss(enumerable, image.expand(500, -1, -1, -1), 2, generator)
+        gradients.append(-torch.autograd.grad(loss.mean(), logits)[0])
+        means.append(mean.mean())
+    estimates = torch.stack(gradients)
+    error = estimates.std(0) / math.sqrt(len(estimates))
+    assert ((estimates.mean(0) - wanted).abs() < 5 * error + 1e-6).all()
+    assert wanted.abs().max() > 20 * error.max()  # the comparison says something
+    kl_appearance = 2 * 2 * 0.5 * (0.3**2 + math.exp(0.4) - 1 - 0.4)
+    assert torch.stack(means).mean().item() == pytest.approx(exact.item() - kl_appearance, abs=0.2)
+
+
+def test_more_samples_of_fewer_images_spread_less(enumerable, image):
+    logits = enumerable.location_network.logits.requires_grad_()
+    spreads = []
+    for samples in (2, 8):
+        generator, gradients = torch.Generator().manual_seed(0), []
+        for _ in range(50):
+            loss, _ = score_function_loss(enumerable, image.expand(16 // samples, -1, -1, -1), samples, generator)
+            gradients.append(torch.autograd.grad(loss.mean(), logits)[0])
+        spreads.append(torch.stack(gradients).std(0).mean())
+    assert spreads[1] < spreads[0]
+
+
+def test_a_score_needs_something_to_compare_with(enumerable, image):
+    with pytest.raises(ValueError, match=r"at least 2 samples, .* got 1"):
+        score_function_loss(enumerable, image, 1, None)

@@ -10,6 +10,7 @@ def test_recipes_by_name():
     assert {model: sorted(recipes) for model, recipes in RECIPES.items()} == {
         "lavae": [
             "fast",
+            "joint",
             "long",
             "paper",
             "paper-small",

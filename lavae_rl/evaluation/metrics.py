@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -11,8 +12,9 @@ from scipy.optimize import linear_sum_assignment
 from lavae_rl.datasets import SceneDataset, load_dataset
 from lavae_rl.evaluation.floor import measure_bounds
 from lavae_rl.model.lavae import LAVAE
+from lavae_rl.sprites import PATCH_SIZE
 
-MATCH_RADIUS = 9.0
+MATCH_RADIUS = PATCH_SIZE / 2
 """Farthest a predicted centre may be from the true one and still match it: half a patch, in pixels."""
 
 METRICS = (
@@ -115,7 +117,7 @@ def measure_agreement(model: LAVAE, dataset: SceneDataset, num_scenes: int | Non
         displacement = [np.zeros((0, 2))]
         for i in range(len(scenes)):
             found, true = objects.location[i, : objects.count[i]], scenes.location[i, : scenes.count[i]]
-            rows, columns = match_locations(found, true)
+            rows, columns = match_locations(found, true, dataset.bank.size / 2)
             displacement.append(found[rows] - true[columns].astype(float))
         right = int((objects.count == scenes.count).sum())
         batch = len(scenes), np.concatenate(displacement), int(scenes.count.sum()), int(objects.count.sum())
@@ -130,7 +132,7 @@ def evaluate(
     num_samples: int,
     bound_scenes: int,
     mnist_dir: str | None = None,
-    world: Mapping[str, int] | None = None,
+    world: Mapping[str, Any] | None = None,
 ) -> dict[str, float | None]:
     """All metrics of a model on a data set's test splits.
 

@@ -5,6 +5,7 @@ the logs of the training.
 """
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +107,18 @@ def read_facts(folder: Path) -> dict[str, Any]:
 
 
 def load_agent(folder: Path, venv: VecEnv | None = None) -> SavedAgent:
-    """An agent and its facts. Unpickles what the zip holds: only for folders from people you trust."""
+    """An agent and its facts. Unpickles what the zip holds: only for folders from people you trust.
+
+    Raises:
+        ValueError: the agent's weights do not fit its networks.
+    """
     facts = read_facts(folder)
-    agent = ALGORITHMS[facts["algorithm"]].load(folder / AGENT_FILE, env=venv, device="cpu")
+    try:
+        with warnings.catch_warnings():
+            # Stable-Baselines3 takes what fits of weights that do not, and only warns.
+            warnings.filterwarnings("error", "You are probably loading a A2C/PPO model")
+            agent = ALGORITHMS[facts["algorithm"]].load(folder / AGENT_FILE, env=venv, device="cpu")
+    except (RuntimeError, ValueError, UserWarning) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"{folder} was saved by another version of the networks; train it again ({reason})") from error
     return SavedAgent(agent, facts)

@@ -21,6 +21,8 @@ HOT = 4.0
 """Log-odds that the map gives an object, and minus that it gives to nothing: presences of 0.98 and 0.02."""
 
 _LEVEL_DECAY = 0.95
+"""Decay of the moving average of the nats that an object needs."""
+
 _SPREAD = 0.15
 """Standard deviation of the smoothing, in sprites: enough to join the cells of an object, and not its neighbours."""
 
@@ -72,7 +74,7 @@ class AuxiliaryVAE(nn.Module):
         padded = F.pad(images, (0, -width % STRIDE, 0, -height % STRIDE))
         mean, log_variance = mean_and_log_variance(self.encoder(padded))
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)
-        theta = torch.sigmoid(self.mean(self.decoder(mean + noise * (0.5 * log_variance).exp())))
+        theta = torch.sigmoid(self.mean(self.decoder(mean + noise * (0.5 * log_variance).exp())).float())
         log_likelihood = bernoulli_log_likelihood(images, theta[..., :height, :width]).sum((1, 2, 3))
         return log_likelihood, 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
 

@@ -44,6 +44,14 @@ class BaselineConfig:
             raise ValueError(f"expected latents of at least 1, got {self.latents!r}")
 
 
+class Means(nn.Module):
+    """The sigmoid, in float32: in bfloat16 it would be 1, and its gradient 0, from a logit of 6 on."""
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """Pixel means in (0, 1)."""
+        return torch.sigmoid(logits.float())
+
+
 class ConvVAE(nn.Module):
     """A VAE that knows nothing of objects; for comparison with ``LAVAE``, whose conventions it shares."""
 
@@ -72,7 +80,7 @@ class ConvVAE(nn.Module):
             nn.Upsample(scale_factor=2, mode="bilinear"),
             conv(fine, fine),
             nn.Conv2d(fine, config.channels, 3, padding=1),
-            nn.Sigmoid(),
+            Means(),
         )
         self.eval()
 

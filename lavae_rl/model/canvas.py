@@ -63,8 +63,12 @@ def bernoulli_log_likelihood(images: Images, mean: Images) -> Float[Tensor, "bat
 def gaussian_blur(
     maps: Float[Tensor, "batch height width"], half: int, sigma: float
 ) -> Float[Tensor, "batch height width"]:
-    """Convolution with a Gaussian window of ``2 * half + 1`` pixels and peak 1; beyond the border maps are 0."""
+    """Convolution with a Gaussian window of ``2 * half + 1`` pixels and peak 1; beyond the border maps are 0.
+
+    In float32 always: where the maximum is can depend on the last digits.
+    """
     offset = torch.arange(-half, half + 1, device=maps.device)
     kernel = torch.exp(-0.5 * (offset / sigma).square())
-    rows = F.conv2d(maps[:, None], kernel.view(1, 1, -1, 1), padding=(half, 0))
-    return F.conv2d(rows, kernel.view(1, 1, 1, -1), padding=(0, half))[:, 0]
+    with torch.autocast(maps.device.type, enabled=False):
+        rows = F.conv2d(maps.float()[:, None], kernel.view(1, 1, -1, 1), padding=(half, 0))
+        return F.conv2d(rows, kernel.view(1, 1, 1, -1), padding=(0, half))[:, 0]

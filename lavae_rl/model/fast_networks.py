@@ -97,6 +97,6 @@ class FastSpriteDecoder(nn.Module):
         """Pixel means of each sprite."""
         channels, size, _ = self.shape
         features = self.trunk(appearance)
-        mask = torch.sigmoid(self.mask(features)).view(-1, 1, size, size)
-        texture = self.texture(features).view(-1, *self.shape)
-        return (mask * torch.sigmoid(self.color(appearance).view(-1, channels, 1, 1) + texture)).float()
+        mask = torch.sigmoid(self.mask(features).float()).view(-1, 1, size, size)
+        texture = self.texture(features).float().view(-1, *self.shape)
+        return mask * torch.sigmoid(self.color(appearance).float().view(-1, channels, 1, 1) + texture)

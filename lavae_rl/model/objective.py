@@ -86,6 +86,47 @@ def elbo_terms(model: LAVAE, images: Images, generator: torch.Generator | None =
     return ELBOTerms(log_likelihood, kl_count(model, count), location, kl)
 
 
+def score_function_loss(
+    model: LAVAE, images: Images, num_samples: int, generator: torch.Generator | None
+) -> tuple[PerImage, PerImage]:
+    """What to descend for the ELBO's own gradient, that of q(l | x) included, without relaxing the locations.
+
+    Of each image ``num_samples`` locations are drawn. The gradient of E_q[f] is E_q[f * grad log q] (REINFORCE), with
+    f the log of p(x, l, n) / q(l | x) less the KL of the appearances; the mean of the other samples' f is subtracted,
+    which changes no expectation and takes most of the variance (leave-one-out: Kool et al. 2019).
+
+    Args:
+        model: whose location network gives the gradient as it is in evaluation: set it to eval() before.
+        images: of the batch.
+        num_samples: at least 2.
+        generator: source of randomness.
+
+    Returns:
+        The loss of each image, whose value means nothing, and the mean ELBO of its samples but for the KL of the count.
+
+    Raises:
+        ValueError: fewer than two samples.
+    """
+    if num_samples < 2:
+        raise ValueError(f"expected at least 2 samples, one to compare the other with, got {num_samples}")
+    logits = model.location_network(images)
+    log_probs = location_log_probs(logits, model.sharpness)
+    count = _inferred_count(model, logits.detach())
+    slots = int(count.max()) if len(count) else 0
+    scores, values, direct = [], [], []
+    for _ in range(num_samples):
+        flat = sample_locations(log_probs.detach(), slots, generator)
+        found = _as_detections(flat, count, images.shape[-1])
+        log_likelihood, kl_appearance, _ = reconstruct(model, images, found, generator)
+        log_q = ordered_log_prob(log_probs, flat, count)
+        scores.append(log_q)
+        direct.append(log_likelihood - kl_appearance)
+        values.append((direct[-1] - log_q + log_prior_locations(count, log_probs.shape[1])).detach())
+    value, score = torch.stack(values), torch.stack(scores)
+    advantage = (value - value.mean(0)) * num_samples / (num_samples - 1)
+    return -(advantage * score + torch.stack(direct)).mean(0), value.mean(0)
+
+
 def _size(images: Tensor) -> tuple[int, int]:
     return images.shape[-2], images.shape[-1]
 

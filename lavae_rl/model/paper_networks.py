@@ -67,18 +67,17 @@ class PaperSpriteDecoder(nn.Module):
         self.coarse = conv(width, width)
         last = nn.Conv2d(width + latents, channels, 3, padding=1)
         blocks = [Residual(width + latents, normalise=i < _DECODER_BLOCKS - 1) for i in range(_DECODER_BLOCKS)]
-        self.fine = nn.Sequential(*blocks, last, nn.Sigmoid())
+        self.fine = nn.Sequential(*blocks, last)
         nn.init.constant_(cast("Tensor", last.bias), -2.0)  # start dark, as canvases are
 
     def forward(self, appearance: AppearanceVectors) -> Sprites:
         """Pixel means of each sprite."""
         size = (self.size, self.size)
         if not len(appearance):  # neither interpolation nor batch normalisation takes an empty batch
-            return appearance.new_zeros(0, cast("nn.Conv2d", self.fine[-2]).out_channels, *size)
+            return appearance.new_zeros(0, cast("nn.Conv2d", self.fine[-1]).out_channels, *size)
         features = F.interpolate(self.coarse(self.expand(appearance)), size, mode="bilinear", align_corners=False)
         everywhere = appearance[:, :, None, None].expand(-1, -1, *size)
-        sprites: Sprites = self.fine(torch.cat([features, everywhere], dim=1)).float()
-        return sprites
+        return torch.sigmoid(self.fine(torch.cat([features, everywhere], dim=1)).float())
 
 
 def _trunk(channels: int, width: int) -> nn.Sequential:

@@ -74,7 +74,7 @@ def read_config(folder: Path, kind: type[Config]) -> Config:
         raise ValueError(f'expected {path} to be JSON with an object "model" of {known}; got {error}') from error
 
 
-def read_world(folder: Path) -> dict[str, int]:
+def read_world(folder: Path) -> dict[str, Any]:
     """The scenes a model was trained on, as keywords of ``load_dataset``; those of the paper where nothing is said."""
     recipe = json.loads((folder / CONFIG_FILE).read_text()).get("recipe", {})
     return {key: recipe[key] for key in ("canvas_size", "patch_size", "max_objects") if key in recipe}

@@ -20,6 +20,9 @@ from lavae_rl.shapes import Frames
 from lavae_rl.training.recipes import Recipe
 from lavae_rl.training.run_folder import RunFolder
 
+ELBO_SCENES = 500
+"""Validation scenes that every evaluation takes the ELBO of."""
+
 Model = TypeVar("Model", LAVAE, ConvVAE)
 Settings = TypeVar("Settings", bound=Recipe)
 Network = TypeVar("Network", bound=nn.Module)

@@ -11,13 +11,11 @@ from lavae_rl.evaluation.metrics import evaluate, measure_agreement
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.objective import elbo_terms
-from lavae_rl.training.base import Training
+from lavae_rl.training.base import ELBO_SCENES, Training
 from lavae_rl.training.recipes import LAVAERecipe, PaperRecipe
 from lavae_rl.training.run_folder import RunFolder
 
 Settings = TypeVar("Settings", bound=LAVAERecipe | PaperRecipe)
-
-_ELBO_SCENES = 500
 
 
 class LAVAETraining(Training[LAVAE, Settings], Generic[Settings]):
@@ -38,7 +36,7 @@ class LAVAETraining(Training[LAVAE, Settings], Generic[Settings]):
         model, step = self.average, self.progress.step
         found = measure_agreement(model, validation)
         generator = torch.Generator(self.device).manual_seed(self.seed)
-        terms = elbo_terms(model, model.images(validation[:_ELBO_SCENES]), generator)
+        terms = elbo_terms(model, model.images(validation[:ELBO_SCENES]), generator)
         folder.save_figure(f"reconstructions-{step:06d}", reconstruction_figure(model, validation[:8]))
         return {
             "count_accuracy": found.count_accuracy,

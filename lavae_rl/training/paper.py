@@ -98,10 +98,6 @@ class PaperTraining(LAVAETraining[PaperRecipe]):
     def _warm_up(self, images: Images, logits: LogitMaps) -> tuple[Float[Tensor, ""], PerImage]:
         """Mean squared distance between the logits and the map of information, and the auxiliary VAE's ELBO."""
         log_likelihood, kl = self.auxiliary(images, self.generator)
-        target = self.auxiliary.location_map(kl, _size(images), self.model.config.sprite_size)
+        target = self.auxiliary.location_map(kl, (logits.shape[1], logits.shape[2]), self.model.config.sprite_size)
         elbo = log_likelihood - self.recipe.kl_weight(self.progress.step) * kl.sum((1, 2))
         return F.mse_loss(logits, target), elbo
-
-
-def _size(images: Images) -> tuple[int, int]:
-    return images.shape[2], images.shape[3]

@@ -12,11 +12,9 @@ from lavae_rl.evaluation.figures import frame_rows, to_bytes
 from lavae_rl.evaluation.floor import measure_bounds
 from lavae_rl.model.baseline import BaselineConfig, ConvVAE
 from lavae_rl.shapes import Frames
-from lavae_rl.training.base import Training
+from lavae_rl.training.base import ELBO_SCENES, Training
 from lavae_rl.training.recipes import BaselineRecipe
 from lavae_rl.training.run_folder import RunFolder
-
-_ELBO_SCENES = 500
 
 
 class VAETraining(Training[ConvVAE, BaselineRecipe]):
@@ -43,7 +41,7 @@ class VAETraining(Training[ConvVAE, BaselineRecipe]):
         """Measures ``VALIDATION`` and draws scenes above their reconstructions."""
         model = self.average
         generator = torch.Generator(self.device).manual_seed(self.seed)
-        log_likelihood, kl = model.elbo_terms(model.images(validation[:_ELBO_SCENES]), generator)
+        log_likelihood, kl = model.elbo_terms(model.images(validation[:ELBO_SCENES]), generator)
         frames = validation[:8]
         means = to_bytes(model.decode(model.encode(frames)).cpu().numpy())
         folder.save_figure(f"reconstructions-{self.progress.step:06d}", frame_rows(frames, means))
