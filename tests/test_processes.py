@@ -1,7 +1,6 @@
 """Training in several processes, as torchrun and Accelerate launch it; here on CPUs, by gloo."""
 
 import json
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -44,10 +43,7 @@ accelerator.end_training()
 
 
 def _launch(processes, *command):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--master_port", port]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     finished = subprocess.run(
         [sys.executable, *(launcher if processes > 1 else []), *command],
         capture_output=True,
