@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lavae_rl.model.canvas import bernoulli_log_likelihood, gaussian_blur
+from lavae_rl.model.objective import kl_to_standard_normal
 from lavae_rl.model.posterior import mean_and_log_variance
 from lavae_rl.model.residual import Residual, conv
 from lavae_rl.model.shapes import Images, LogitMaps
@@ -76,7 +77,7 @@ class AuxiliaryVAE(nn.Module):
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)
         theta = torch.sigmoid(self.mean(self.decoder(mean + noise * (0.5 * log_variance).exp())).float())
         log_likelihood = bernoulli_log_likelihood(images, theta[..., :height, :width]).sum((1, 2, 3))
-        return log_likelihood, 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
+        return log_likelihood, kl_to_standard_normal(mean, log_variance)
 
     @torch.no_grad()
     def location_map(self, kl: KLMap, canvas_size: tuple[int, int], sprite_size: int) -> LogitMaps:

@@ -38,9 +38,9 @@ class ELBOTerms:
 
 
 def kl_to_standard_normal(
-    mean: Float[Tensor, "batch latents"], log_variance: Float[Tensor, "batch latents"]
-) -> PerImage:
-    """KL(N(mean, exp(log_variance)) || N(0, I)) of each row."""
+    mean: Float[Tensor, "batch latents *map"], log_variance: Float[Tensor, "batch latents *map"]
+) -> Float[Tensor, " batch *map"]:
+    """KL(N(mean, exp(log_variance)) || N(0, I)) of each row, or of each cell of a map."""
     return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
 
 

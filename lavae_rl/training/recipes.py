@@ -115,10 +115,10 @@ class LAVAERecipe(Recipe):
 
 @dataclass(frozen=True)
 class PaperRecipe(Recipe):
-    """Settings of the paper's training (appendix B); all schedules stretch with ``steps``.
+    """Settings of the paper's training (appendix B), whose schedules all stretch with ``steps``.
 
-    What is inherited and the paper does not have, or states otherwise than others do: a short warm-up of all rates and
-    of the KL, clipped gradients, averaged weights; ``decay_fraction`` and ``decay_factor`` are for all but the location
+    What is inherited, and not the paper's: a warm-up of all rates and of the KL over a fixed number of steps, clipped
+    gradients, averaged weights; ``decay_fraction`` and ``decay_factor`` are for all but the location
     network, whose own decay spans the whole run. Raises ValueError on values out of range.
     """
 
@@ -233,7 +233,8 @@ PAPER_SMOKE = replace(PAPER_SMALL, steps=20, batch_size=8, evaluate_every=10, te
 
 DREAMS_SMALL = LAVAERecipe(
     steps=PAPER_SMALL.steps,
-    **{name: getattr(PAPER_SMALL, name) for name in ("networks", "canvas_size", "patch_size", "max_objects")},
+    networks=PAPER_SMALL.networks,
+    **PAPER_SMALL.world,
     sprite_size=PAPER_SMALL.sprite_size,
     dream_objects=4,
     evaluate_every=PAPER_SMALL.evaluate_every,
@@ -246,7 +247,7 @@ LATENTS: Mapping[str, int] = {"multi-mnist-1k": 16, "multi-mnist-10k": 16, "mult
 """Number of appearance latents for each data set (ours)."""
 
 BASELINE = BaselineRecipe(steps=3_000, kl_warmup_steps=1_000, bound_scenes=250)
-"""The paper anneals the KL over 100k steps; here over a third of the run. Not measured at full length yet."""
+"""The paper anneals the KL over 100k steps; here over a third of the run."""
 
 BASELINE_SMOKE = BaselineRecipe(steps=20, batch_size=8, evaluate_every=10, bound_scenes=5)
 
