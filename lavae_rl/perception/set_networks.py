@@ -18,7 +18,14 @@ Mask = Bool[Tensor, "batch slots"]
 """True where there is an object."""
 Features = Float[Tensor, "batch features"]
 
+Nodes = Float[Tensor, "batch used width"]
+Displacement = Float[Tensor, "batch used used waves"]
+"""From each object to each: ``_waves`` of it."""
+
 ATTENTION_HEADS = 4
+
+SELECTED = 4
+"""How many objects "relation" selects at a time."""
 
 LOCATION_GAIN = 3.0
 """What x and y are multiplied by: a step of an agent changes them by a tenth, another look an appearance by 1."""
@@ -30,13 +37,14 @@ _WAVES = 2 + 2 * 2 * len(_WAVELENGTHS)
 
 
 class RelationNetwork(nn.Module):
-    """Compares each object with each other one, twice, then selects objects: "which one is unlike the rest?".
+    """Compares each object with each other one, then, twice, with those that it selects.
 
-    The first round tells what an object is among the others, say the odd one; the second can use that, say to keep away
-    from all but the odd one. The results are averaged four times, each with learned weights.
+    The comparison of all pairs tells what an object is among the others, say the odd one. Then a few objects are
+    selected, say the agent and the odd one, and each object is seen from them: what is in the way from one to the other
+    is a matter of three objects, which pairs alone do not show.
 
-    Each comparison also reads where the partner stands from the object: to walk past something, left and right have to
-    be told apart to a few pixels, and sines and cosines of the displacement make that a matter of a linear layer.
+    Where objects stand from each other is read as sines and cosines of the displacement: to walk past something, left
+    and right have to be told apart to a few pixels, and so that is a matter of a linear layer.
 
     Args:
         token_width: numbers per token, x and y first.
@@ -46,32 +54,32 @@ class RelationNetwork(nn.Module):
 
     def __init__(self, token_width: int, width: int, features: int) -> None:
         super().__init__()
-        self.first = _Round(token_width, width)
-        self.second = _Round(width, width)
-        self.scores = nn.Linear(width, 4)
-        self.project = nn.Linear(4 * width, features)
+        self.pairs = _Pairs(token_width, width)
+        self.first = _Selected(width)
+        self.second = _Selected(width)
+        self.scores = nn.Linear(width, SELECTED)
+        self.project = nn.Linear((SELECTED + 2) * width, features)
         self.apply(_init_orthogonal)
 
     def forward(self, tokens: Tokens, mask: Mask) -> Features:
         """Features of each set of the batch."""
         tokens, mask = _slots_in_use(tokens, mask)
-        others = mask[:, :, None] & mask[:, None, :] & ~torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
         xy = tokens[..., :2]
         displacement = _waves(xy[:, None] - xy[:, :, None])
         scaled = torch.cat([xy * LOCATION_GAIN, tokens[..., 2:]], dim=2)
-        nodes = self.first(scaled, displacement, others)
-        nodes = self.second(nodes, displacement, others)
-        scores = self.scores(nodes)
-        scores = scores.masked_fill(~mask[..., None], torch.finfo(scores.dtype).min)  # -inf makes NaN of no objects
-        weights = scores.softmax(dim=1) * mask[..., None]
-        features: Features = self.project(torch.einsum("bks,bkw->bsw", weights, nodes).flatten(1))
+        nodes = self.pairs(scaled, displacement, mask)
+        nodes = self.first(nodes, displacement, mask)
+        nodes = self.second(nodes, displacement, mask)
+        selected = torch.einsum("bks,bkw->bsw", _select(self.scores(nodes), mask), nodes)
+        features: Features = self.project(torch.cat([selected.flatten(1), _mean_and_max(nodes, mask)], dim=1))
         return features
 
 
-class _Round(nn.Module):
-    """How each node stands to the others.
+class _Pairs(nn.Module):
+    """How each object stands to the others.
 
-    An MLP reads each ordered pair of nodes; another the node, with the mean and the maximum of that over its partners.
+    An MLP reads each ordered pair of objects; another the object, with the mean and the maximum of that over its
+    partners.
     """
 
     def __init__(self, inputs: int, width: int) -> None:
@@ -84,12 +92,8 @@ class _Round(nn.Module):
         self.pair = nn.Linear(width, pair_width)
         self.node = _mlp(inputs + 2 * pair_width, width, width, width)
 
-    def forward(
-        self,
-        nodes: Float[Tensor, "batch used inputs"],
-        displacement: Float[Tensor, "batch used used waves"],
-        others: Bool[Tensor, "batch used used"],
-    ) -> Float[Tensor, "batch used width"]:
+    def forward(self, nodes: Float[Tensor, "batch used inputs"], displacement: Displacement, mask: Mask) -> Nodes:
+        others = mask[:, :, None] & mask[:, None, :] & ~torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
         # In place, for these are the large arrays: relu_ needs no input for its gradient, and neither does "+".
         pairs = self.displacement(displacement)
         pairs += self.own(nodes)[:, :, None]
@@ -98,6 +102,26 @@ class _Round(nn.Module):
         pairs = F.relu_(self.pair(pairs))
         compared: Tensor = self.node(torch.cat([nodes, _mean_and_max(pairs, others)], dim=2))
         return compared
+
+
+class _Selected(nn.Module):
+    """How each object stands to a few that are selected: averages of all, with learned weights."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.scores = nn.Linear(width, SELECTED)
+        # Together a linear layer on the concatenation, at the cost of one on each part.
+        self.own = nn.Linear(width, width)
+        self.selected = nn.Linear(SELECTED * width, width, bias=False)
+        self.displacement = nn.Linear(SELECTED * _WAVES, width, bias=False)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, nodes: Nodes, displacement: Displacement, mask: Mask) -> Nodes:
+        weights = _select(self.scores(nodes), mask)
+        selected = torch.einsum("bks,bkw->bsw", weights, nodes).flatten(1)
+        seen = torch.einsum("bks,bikw->bisw", weights, displacement).flatten(2)
+        compared = self.own(nodes) + self.selected(selected)[:, None] + self.displacement(seen)
+        return F.relu(self.out(F.relu(compared)))
 
 
 class AttentionNetwork(nn.Module):
@@ -191,6 +215,12 @@ def _waves(displacement: Float[Tensor, "*axes 2"]) -> Float[Tensor, "*axes waves
     frequencies = displacement.new_tensor([2 * math.pi / wavelength for wavelength in _WAVELENGTHS])
     phases = (displacement[..., None] * frequencies).flatten(-2)
     return torch.cat([displacement * LOCATION_GAIN, phases.sin(), phases.cos()], dim=-1)
+
+
+def _select(scores: Float[Tensor, "batch used selected"], mask: Mask) -> Float[Tensor, "batch used selected"]:
+    """Weights of the objects, which add up to 1, for each that is to be selected; 0 of no objects."""
+    scores = scores.masked_fill(~mask[..., None], torch.finfo(scores.dtype).min)  # -inf makes NaN of no objects
+    return scores.softmax(dim=1) * mask[..., None]
 
 
 def _without_padding(tokens: Tokens, mask: Mask) -> Tokens:
