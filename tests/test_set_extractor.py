@@ -132,7 +132,7 @@ def test_the_odd_one_out_is_located(arch, unexplained, initialise):
     optimiser = torch.optim.Adam([*extractor.parameters(), *head.parameters()], 1e-3)
     generator = torch.Generator().manual_seed(3)
     losses = []
-    for _ in range(500):
+    for _ in range(800):
         appearance = torch.randn(32, 1, WIDTH - 2, generator=generator).repeat(1, SLOTS, 1)
         appearance[:, 0] = torch.randn(32, WIDTH - 2, generator=generator)
         xy = torch.rand(32, SLOTS, 2, generator=generator) * 2 - 1
