@@ -27,7 +27,8 @@ class SetFeaturesExtractor(BaseFeaturesExtractor):
         PPO("MultiInputPolicy", venv, policy_kwargs={"features_extractor_class": SetFeaturesExtractor})
 
     Architectures, all with hidden layers of ``width``:
-      * "relation": an MLP on each pair of objects, in two rounds; the one to start with where objects must be compared;
+      * "relation": an MLP on each pair of objects, then on each object and four selected ones, twice; the one to start
+        with where objects must be compared;
       * "attention": a small transformer, at about the cost of "relation";
       * "deepsets": an MLP on each object, then mean and maximum; the cheapest;
       * "flat": an MLP on the concatenated slots: the baseline, for which the order matters.
