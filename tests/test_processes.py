@@ -38,6 +38,7 @@ if accelerator.is_main_process:
     total = sum(parameter.abs().sum().item() for parameter in training.model.parameters())
     print("RESULT", json.dumps({"processes": accelerator.num_processes, "losses": losses, "weights": total,
         "agreed": agreed}))
+accelerator.wait_for_everyone()  # a process that leaves early can abort the other
 accelerator.end_training()
 """
 
