@@ -191,13 +191,23 @@ class AgentTask(Task):
 
     def _away(self, world: World, env: int) -> float:
         """Moves that are left, as a share of the lattice's height and width."""
-        locations = [(row, column) for row, column in world.scenes.location[env].tolist()]
         if world.ways[env] is None:
-            placed = list(zip(locations, world.box[env].tolist(), strict=True))
-            lattice, obstacles, goals = self._lattice(placed, world.role[env], world.scenes.canvas_size)
+            lattice, obstacles, goals = self._room(world, env)
             world.ways[env] = lattice, lattice.moves(obstacles, goals)
         lattice, moves = world.ways[env]
-        return min(1.0, moves[lattice.index(locations[0])] / sum(moves.shape))
+        row, column = world.scenes.location[env, 0].tolist()
+        return min(1.0, moves[lattice.index((row, column))] / sum(moves.shape))
+
+    def detour(self, world: World, env: int) -> int:
+        """How many moves more it takes to reach a right object than if no wrong one were in the way."""
+        lattice, obstacles, goals = self._room(world, env)
+        past_all, straight = (lattice.moves(there, goals)[lattice.start] for there in (obstacles, []))
+        return int(past_all - straight)
+
+    def _room(self, world: World, env: int) -> tuple[Lattice, list[Placed], list[Placed]]:
+        locations = [(row, column) for row, column in world.scenes.location[env].tolist()]
+        placed = list(zip(locations, world.box[env].tolist(), strict=True))
+        return self._lattice(placed, world.role[env], world.scenes.canvas_size)
 
 
 def moves(actions: np.ndarray) -> Int[np.ndarray, "batch 2"]:

@@ -127,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run_cell(cell: Cell, args: argparse.Namespace, console: Console) -> None:
-    """Trains one model to the end, on its share of the cores, unless that is done or another process is at it."""
+    """Trains one model to the end, unless that is done or another process is at it."""
     folder = args.out / cell.name
     try:
         with FileLock(f"{folder}.lock", timeout=0):
@@ -141,7 +141,8 @@ def run_cell(cell: Cell, args: argparse.Namespace, console: Console) -> None:
 
 
 def train(cell: Cell, folder: Path, args: argparse.Namespace) -> int:
-    """Runs the training program and notes its peak resident memory; returns its exit status."""
+    """Runs the training program, on its share of the cores unless OMP_NUM_THREADS is set, and notes its peak resident
+    memory; returns its exit status."""
     model, recipe = TABLES[args.table].rows[cell.row]
     options = ["--dataset", cell.dataset, "--model", model, "--recipe", recipe, "--seed", str(cell.seed)]
     if args.steps is not None:
@@ -149,10 +150,10 @@ def train(cell: Cell, folder: Path, args: argparse.Namespace) -> int:
     if (folder / CONFIG_FILE).exists():
         options.append("--resume")
     command = [sys.executable, str(Path(__file__).with_name("train_lavae.py")), *options, "--out", str(folder)]
-    threads = max((os.cpu_count() or 1) // args.jobs, 1)
+    threads = str(max((os.cpu_count() or 1) // args.jobs, 1))
     with Path(f"{folder}.log").open("a") as log:
         process = subprocess.Popen(
-            command, env=os.environ | {"OMP_NUM_THREADS": str(threads)}, stdout=log, stderr=subprocess.STDOUT
+            command, env={"OMP_NUM_THREADS": threads} | os.environ, stdout=log, stderr=subprocess.STDOUT
         )
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)

@@ -313,3 +313,14 @@ def test_random_touches_succeed_about_as_often_as_chance_says(task):
     ends = _random_touches(env, 120)
     margin = 3 * np.sqrt(env.chance * (1 - env.chance) / len(ends))
     assert env.chance - margin < np.mean(ends) < env.chance + margin + 0.02
+
+
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [([], 0), ([(10, 52)], 0), ([(32, 42)], 4)],
+    ids=["nothing in the way", "something elsewhere", "a block on the straight way"],
+)
+def test_a_detour_counts_the_moves_that_wrong_objects_cost(wrong, expected, room):
+    _put(room, (32, 20), (worlds.RIGHT, (32, 58)), *((worlds.WRONG, place) for place in wrong))
+    simulation = room.simulation
+    assert simulation.task.detour(simulation.world, 0) == expected
