@@ -1,0 +1,68 @@
+"""Where agents that move fail: success by how far other objects force them off the straight way.
+
+    python benchmarks/detours.py bundled:OddOneOut
+
+A detour counts the moves by which the shortest way to a right object is longer than with no wrong object in the way.
+"""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from lavae_rl.learning.agents import SavedAgent, find_run, load_agent
+from lavae_rl.learning.evaluation import SuccessRate
+from lavae_rl.learning.vec_envs import make_task_vec_env
+
+DETOURS = {"none": range(1), "1": range(1, 2), "2": range(2, 3), "3 to 5": range(3, 6), "6 and more": range(6, 10_000)}
+ENVS = 50
+SEED = 3_000_000
+"""Of the episodes: neither of a training nor of its tests."""
+
+
+def run(saved: SavedAgent, num_objects: int, episodes: int) -> list[tuple[int, bool, bool]]:
+    """Detour, success and whether time ran out, of as many episodes in each environment."""
+    facts = saved.facts
+    venv = make_task_vec_env(
+        facts["task"], facts["observation"], ENVS, SEED, facts["model"], num_objects=num_objects
+    )
+    base: Any = venv.unwrapped
+    simulation = base.env.unwrapped.simulation
+    observations: Any = venv.reset()
+    detours = [simulation.task.detour(simulation.world, env) for env in range(ENVS)]
+    left, rows = np.full(ENVS, -(-episodes // ENVS)), []
+    while left.any():
+        actions, _ = saved.agent.predict(observations, deterministic=True)
+        observations, _, dones, infos = venv.step(actions)
+        for env in np.flatnonzero(dones):
+            if left[env]:
+                rows.append((detours[env], bool(infos[env]["is_success"]), bool(infos[env]["TimeLimit.truncated"])))
+            left[env] = max(left[env] - 1, 0)
+            detours[env] = simulation.task.detour(simulation.world, env)
+    return rows
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", help="run folder, or bundled:TASK")
+    parser.add_argument("--num-objects", type=int, default=4, help="(default: 4)")
+    parser.add_argument("--episodes", type=int, default=2_000, help="(default: 2000)")
+    args = parser.parse_args(argv)
+    rows = run(load_agent(find_run(args.run)), args.num_objects, args.episodes)
+    table = Table("detour, moves", "episodes", "success", "95 %", "out of time", title=args.run)
+    for name, lengths in [*DETOURS.items(), ("all", range(10_000))]:
+        some = [row for row in rows if row[0] in lengths]
+        if not some:
+            continue
+        rate = SuccessRate(sum(success for _, success, _ in some), len(some))
+        low, high = rate.ci95
+        late = sum(late for _, _, late in some) / len(some)
+        table.add_row(name, str(len(some)), f"{rate.rate:.3f}", f"{low:.3f} to {high:.3f}", f"{late:.3f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
