@@ -26,9 +26,7 @@ SEED = 3_000_000
 def run(saved: SavedAgent, num_objects: int, episodes: int) -> list[tuple[int, bool, bool]]:
     """Detour, success and whether time ran out, of as many episodes in each environment."""
     facts = saved.facts
-    venv = make_task_vec_env(
-        facts["task"], facts["observation"], ENVS, SEED, facts["model"], num_objects=num_objects
-    )
+    venv = make_task_vec_env(facts["task"], facts["observation"], ENVS, SEED, facts["model"], num_objects=num_objects)
     base: Any = venv.unwrapped
     simulation = base.env.unwrapped.simulation
     observations: Any = venv.reset()

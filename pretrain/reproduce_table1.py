@@ -141,8 +141,10 @@ def run_cell(cell: Cell, args: argparse.Namespace, console: Console) -> None:
 
 
 def train(cell: Cell, folder: Path, args: argparse.Namespace) -> int:
-    """Runs the training program, on its share of the cores unless OMP_NUM_THREADS is set, and notes its peak resident
-    memory; returns its exit status."""
+    """Runs the training program and notes its peak resident memory; returns its exit status.
+
+    It runs on its share of the cores, unless OMP_NUM_THREADS is set.
+    """
     model, recipe = TABLES[args.table].rows[cell.row]
     options = ["--dataset", cell.dataset, "--model", model, "--recipe", recipe, "--seed", str(cell.seed)]
     if args.steps is not None:

@@ -27,9 +27,9 @@ class SetFeaturesExtractor(BaseFeaturesExtractor):
         PPO("MultiInputPolicy", venv, policy_kwargs={"features_extractor_class": SetFeaturesExtractor})
 
     Architectures, all with hidden layers of ``width``:
-      * "relation": an MLP on each pair of objects, then on each object and four selected ones, twice; the one to start
-        with where objects must be compared;
-      * "attention": a small transformer, at about the cost of "relation";
+      * "relation": an MLP on what each pair of objects is, then, in four views, on where each object is from four
+        selected ones, twice; the one to start with where objects must be compared;
+      * "attention": a small transformer, at about half the cost of "relation";
       * "deepsets": an MLP on each object, then mean and maximum; the cheapest;
       * "flat": an MLP on the concatenated slots: the baseline, for which the order matters.
 
@@ -129,6 +129,8 @@ def _make_network(arch: str, slots: int, token_width: int, width: int, features:
         raise ValueError(f"expected features_dim and width of at least 1, got {features} and {width}")
     match arch:
         case "relation":
+            if token_width < 3:
+                raise ValueError(f'expected for "relation" tokens of x, y and an appearance, got {token_width} numbers')
             return RelationNetwork(token_width, width, features)
         case "attention":
             if width % ATTENTION_HEADS:

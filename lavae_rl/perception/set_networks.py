@@ -18,14 +18,19 @@ Mask = Bool[Tensor, "batch slots"]
 """True where there is an object."""
 Features = Float[Tensor, "batch features"]
 
-Nodes = Float[Tensor, "batch used width"]
-Displacement = Float[Tensor, "batch used used waves"]
+Nodes = Float[Tensor, "#views batch used width"]
+"""What is known of each object: once, or in each view."""
+Place = Float[Tensor, "views batch used waves"]
+Displacement = Float[Tensor, "views batch used used waves"]
 """From each object to each: ``_waves`` of it."""
 
 ATTENTION_HEADS = 4
 
 SELECTED = 4
 """How many objects "relation" selects at a time."""
+
+VIEWS = 4
+"""From how many sides "relation" looks at a scene."""
 
 LOCATION_GAIN = 3.0
 """What x and y are multiplied by: a step of an agent changes them by a tenth, another look an appearance by 1."""
@@ -37,46 +42,51 @@ _WAVES = 2 + 2 * 2 * len(_WAVELENGTHS)
 
 
 class RelationNetwork(nn.Module):
-    """Compares each object with each other one, then, twice, with those that it selects.
+    """Compares what objects are, then sees where they are from a few of them, in four views.
 
-    The comparison of all pairs tells what an object is among the others, say the odd one. Then a few objects are
-    selected, say the agent and the odd one, and each object is seen from them: what is in the way from one to the other
-    is a matter of three objects, which pairs alone do not show.
+    The comparison of all pairs, by what they are alone, tells what an object is among the others, say the odd one. Then
+    a few objects are selected, say the agent and the odd one, and each object is seen from them, twice: what is in the
+    way from one to the other is a matter of three objects, which pairs alone do not show.
 
-    Where objects stand from each other is read as sines and cosines of the displacement: to walk past something, left
-    and right have to be told apart to a few pixels, and so that is a matter of a linear layer.
+    All that has to do with places is done in four views, of the scene as it is and turned by one, two and three
+    quarters, with the same weights: what is in the way to the right and what is in the way upwards is learned once.
+
+    Places are read as sines and cosines: to walk past something, left and right have to be told apart to a few pixels,
+    and so that is a matter of a linear layer.
 
     Args:
-        token_width: numbers per token, x and y first.
+        token_width: numbers per token, x and y first; at least 3.
         width: units per hidden layer; pairs, of which there are many, get half.
         features: number of features.
     """
 
     def __init__(self, token_width: int, width: int, features: int) -> None:
         super().__init__()
-        self.pairs = _Pairs(token_width, width)
+        self.pairs = _Pairs(token_width - 2, width)
         self.first = _Selected(width)
         self.second = _Selected(width)
         self.scores = nn.Linear(width, SELECTED)
-        self.project = nn.Linear((SELECTED + 2) * width, features)
+        view_width = max(width // 2, 1)
+        self.read = _mlp((SELECTED + 2) * width, view_width)
+        self.project = nn.Linear(VIEWS * view_width, features)
         self.apply(_init_orthogonal)
 
     def forward(self, tokens: Tokens, mask: Mask) -> Features:
         """Features of each set of the batch."""
         tokens, mask = _slots_in_use(tokens, mask)
-        xy = tokens[..., :2]
-        displacement = _waves(xy[:, None] - xy[:, :, None])
-        scaled = torch.cat([xy * LOCATION_GAIN, tokens[..., 2:]], dim=2)
-        nodes = self.pairs(scaled, displacement, mask)
-        nodes = self.first(nodes, displacement, mask)
-        nodes = self.second(nodes, displacement, mask)
-        selected = torch.einsum("bks,bkw->bsw", _select(self.scores(nodes), mask), nodes)
-        features: Features = self.project(torch.cat([selected.flatten(1), _mean_and_max(nodes, mask)], dim=1))
+        xy, looks = tokens[..., :2], tokens[..., 2:]
+        displacement, place = _waves(_views(xy[:, None] - xy[:, :, None])), _waves(_views(xy))
+        nodes = self.pairs(looks, mask)[None]  # the same in all views
+        nodes = self.first(nodes, displacement, place, mask)
+        nodes = self.second(nodes, displacement, place, mask)
+        selected = _average(_select(self.scores(nodes), mask), nodes)
+        read = self.read(torch.cat([selected, _mean_and_max(nodes, mask[None])], dim=2))
+        features: Features = self.project(read.transpose(0, 1).flatten(1))
         return features
 
 
 class _Pairs(nn.Module):
-    """How each object stands to the others.
+    """What each object is among the others.
 
     An MLP reads each ordered pair of objects; another the object, with the mean and the maximum of that over its
     partners.
@@ -88,19 +98,14 @@ class _Pairs(nn.Module):
         # Together a linear layer on the concatenated pair, at the cost of one on the objects.
         self.own = nn.Linear(inputs, width)
         self.partner = nn.Linear(inputs, width, bias=False)
-        self.displacement = nn.Linear(_WAVES, width, bias=False)
         self.pair = nn.Linear(width, pair_width)
         self.node = _mlp(inputs + 2 * pair_width, width, width, width)
 
-    def forward(self, nodes: Float[Tensor, "batch used inputs"], displacement: Displacement, mask: Mask) -> Nodes:
+    def forward(self, looks: Float[Tensor, "batch used inputs"], mask: Mask) -> Float[Tensor, "batch used width"]:
         others = mask[:, :, None] & mask[:, None, :] & ~torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
-        # In place, for these are the large arrays: relu_ needs no input for its gradient, and neither does "+".
-        pairs = self.displacement(displacement)
-        pairs += self.own(nodes)[:, :, None]
-        pairs += self.partner(nodes)[:, None]
-        pairs = F.relu_(pairs)
+        pairs = F.relu_(self.own(looks)[:, :, None] + self.partner(looks)[:, None])
         pairs = F.relu_(self.pair(pairs))
-        compared: Tensor = self.node(torch.cat([nodes, _mean_and_max(pairs, others)], dim=2))
+        compared: Tensor = self.node(torch.cat([looks, _mean_and_max(pairs, others)], dim=2))
         return compared
 
 
@@ -112,16 +117,17 @@ class _Selected(nn.Module):
         self.scores = nn.Linear(width, SELECTED)
         # Together a linear layer on the concatenation, at the cost of one on each part.
         self.own = nn.Linear(width, width)
+        self.place = nn.Linear(_WAVES, width, bias=False)
         self.selected = nn.Linear(SELECTED * width, width, bias=False)
         self.displacement = nn.Linear(SELECTED * _WAVES, width, bias=False)
         self.out = nn.Linear(width, width)
 
-    def forward(self, nodes: Nodes, displacement: Displacement, mask: Mask) -> Nodes:
+    def forward(self, nodes: Nodes, displacement: Displacement, place: Place, mask: Mask) -> Nodes:
         weights = _select(self.scores(nodes), mask)
-        selected = torch.einsum("bks,bkw->bsw", weights, nodes).flatten(1)
-        seen = torch.einsum("bks,bikw->bisw", weights, displacement).flatten(2)
-        compared = self.own(nodes) + self.selected(selected)[:, None] + self.displacement(seen)
-        return F.relu(self.out(F.relu(compared)))
+        seen = torch.einsum("vbks,vbikw->vbisw", weights, displacement).flatten(3)
+        compared = self.displacement(seen) + self.place(place) + self.own(nodes)
+        compared += self.selected(_average(weights, nodes))[:, :, None]
+        return F.relu_(self.out(F.relu_(compared)))
 
 
 class AttentionNetwork(nn.Module):
@@ -211,16 +217,31 @@ def _init_orthogonal(module: nn.Module) -> None:
 
 
 def _waves(displacement: Float[Tensor, "*axes 2"]) -> Float[Tensor, "*axes waves"]:
-    """A displacement (x, y), scaled as locations are, and its sines and cosines at all wavelengths."""
+    """A location or displacement (x, y), scaled, and its sines and cosines at all wavelengths."""
     frequencies = displacement.new_tensor([2 * math.pi / wavelength for wavelength in _WAVELENGTHS])
     phases = (displacement[..., None] * frequencies).flatten(-2)
     return torch.cat([displacement * LOCATION_GAIN, phases.sin(), phases.cos()], dim=-1)
 
 
-def _select(scores: Float[Tensor, "batch used selected"], mask: Mask) -> Float[Tensor, "batch used selected"]:
+def _views(xy: Float[Tensor, "*axes 2"]) -> Float[Tensor, "views *axes 2"]:
+    """Locations or displacements (x, y) as they are, then turned by one, two and three quarters."""
+    x, y = xy.unbind(-1)
+    return torch.stack([xy, torch.stack([-y, x], -1), -xy, torch.stack([y, -x], -1)])
+
+
+def _average(
+    weights: Float[Tensor, "#views batch used selected"], nodes: Nodes
+) -> Float[Tensor, "#views batch together"]:
+    """The selected objects, one after the other."""
+    return torch.einsum("vbks,vbkw->vbsw", weights, nodes).flatten(2)
+
+
+def _select(
+    scores: Float[Tensor, "#views batch used selected"], mask: Mask
+) -> Float[Tensor, "#views batch used selected"]:
     """Weights of the objects, which add up to 1, for each that is to be selected; 0 of no objects."""
     scores = scores.masked_fill(~mask[..., None], torch.finfo(scores.dtype).min)  # -inf makes NaN of no objects
-    return scores.softmax(dim=1) * mask[..., None]
+    return scores.softmax(dim=2) * mask[..., None]
 
 
 def _without_padding(tokens: Tokens, mask: Mask) -> Tokens:
@@ -235,7 +256,7 @@ def _slots_in_use(tokens: Tokens, mask: Mask) -> tuple[Float[Tensor, "batch used
 
 
 def _mean_and_max(
-    members: Float[Tensor, "*batch members width"], present: Bool[Tensor, "*batch members"]
+    members: Float[Tensor, "*#batch members width"], present: Bool[Tensor, "*#batch members"]
 ) -> Float[Tensor, "*batch features"]:
     """Mean and maximum over the members that are present; 0 if none is. Members are ReLUs, never below 0."""
     counted = members * present[..., None]
