@@ -104,6 +104,11 @@ class Lattice:
         row, column = location
         return (row - self._first[0]) // self._step, (column - self._first[1]) // self._step
 
+    def location(self, index: tuple[int, int]) -> Location:
+        """The location of a place."""
+        (row, column), (first_row, first_column) = index, self._first
+        return first_row + row * self._step, first_column + column * self._step
+
     def reachable(self, obstacles: Sequence[Placed]) -> Bool[np.ndarray, "rows columns"]:
         """The places to which there is a way from the start, past the obstacles."""
         regions = cv2.connectedComponents(self.free(obstacles).astype(np.uint8), connectivity=4)[1]

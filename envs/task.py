@@ -191,12 +191,17 @@ class AgentTask(Task):
 
     def _away(self, world: World, env: int) -> float:
         """Moves that are left, as a share of the lattice's height and width."""
+        lattice, moves = self.ways(world, env)
+        row, column = world.scenes.location[env, 0].tolist()
+        return min(1.0, moves[lattice.index((row, column))] / sum(moves.shape))
+
+    def ways(self, world: World, env: int) -> tuple[Lattice, Int[np.ndarray, "rows columns"]]:
+        """Where the agent can be, and from each place the number of moves to the nearest right object; -1 if no way."""
         if world.ways[env] is None:
             lattice, obstacles, goals = self._room(world, env)
             world.ways[env] = lattice, lattice.moves(obstacles, goals)
-        lattice, moves = world.ways[env]
-        row, column = world.scenes.location[env, 0].tolist()
-        return min(1.0, moves[lattice.index((row, column))] / sum(moves.shape))
+        ways: tuple[Lattice, Int[np.ndarray, "rows columns"]] = world.ways[env]
+        return ways
 
     def detour(self, world: World, env: int) -> int:
         """How many moves more it takes to reach a right object than if no wrong one were in the way."""

@@ -114,6 +114,7 @@ def test_free_and_reachable_places_are_those_of_a_search_step_by_step():
         assert {tuple(place) for place in np.argwhere(reachable).tolist()} == reached
         walled += len(reached) < np.sum(free)
         assert lattice.index(places[-1][-1]) == (len(places) - 1, len(places[0]) - 1)
+        assert lattice.location(lattice.index(places[-1][-1])) == places[-1][-1]
     assert walled >= 5
 
 

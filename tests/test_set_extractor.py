@@ -118,6 +118,23 @@ def test_features_keep_their_scale_with_more_objects_than_in_training(arch):
     assert many < 2 * few
 
 
+def test_a_scene_that_is_turned_is_seen_alike_from_other_sides():
+    network = make_extractor("relation").network
+    network.project = nn.Identity()
+    sets = make_sets([0, 1, 2, 5, 8])
+    x, y = sets["tokens"][..., :1], sets["tokens"][..., 1:2]
+    turned = torch.cat([-y, x, sets["tokens"][..., 2:]], dim=2)
+    before, after = (network(tokens, sets["mask"].bool()).unflatten(1, (4, -1)) for tokens in (sets["tokens"], turned))
+    torch.testing.assert_close(after, before.roll(-1, dims=1), rtol=0, atol=1e-5)
+    assert (before[:, 0] - before[:, 1]).abs().max() > 0.01
+
+
+def test_relations_need_an_appearance():
+    space = spaces.Dict({"tokens": spaces.Box(-1, 1, (SLOTS, 2)), "mask": spaces.MultiBinary(SLOTS)})
+    with pytest.raises(ValueError, match="x, y and an appearance, got 2 numbers"):
+        SetFeaturesExtractor(space, "relation")
+
+
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_networks_are_small(arch):
     assert sum(parameter.numel() for parameter in make_extractor(arch).parameters()) < 110_000
