@@ -5,7 +5,8 @@
 
 The second is what each mechanism of the paper's recipe gives, on small canvases. Hours of training, so resumable:
 complete runs are kept, interrupted ones go on, and several of these programs can share one --out. Writes table1.csv, a
-line for each run, and table1.md, a line for each row and data set (ablation.csv, ablation.md).
+line for each run, and table1.md, a line for each row and data set (ablation.csv, ablation.md). Complete runs that the
+CSV has already, from elsewhere, stay in it unless they are trained again.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from operator import itemgetter
 from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
@@ -184,9 +186,29 @@ def result(cell: Cell, folder: Path) -> dict[str, Any]:
     }
 
 
+def earlier_results(file: Path) -> list[dict[str, Any]]:
+    """The complete runs of a CSV."""
+    if not file.exists():
+        return []
+    with file.open(newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["minutes"]]
+    numbers = set(COLUMNS) - {"row", "dataset", "seed", "commit"}
+    return [
+        {key: float(value) if key in numbers else value for key, value in row.items() if value}
+        | {"seed": int(row["seed"])}
+        for row in rows
+    ]
+
+
 def write_report(folder: Path, name: str, results: Sequence[dict[str, Any]]) -> None:
     """Writes the table, as CSV and as Markdown."""
     folder.mkdir(parents=True, exist_ok=True)
+    table, merged = TABLES[name], {}
+    for line in [*earlier_results(folder / f"{name}.csv"), *results]:
+        key = list(table.rows).index(line["row"]), table.datasets.index(line["dataset"]), line["seed"]
+        if "minutes" in line or key not in merged:
+            merged[key] = line
+    results = [line for _, line in sorted(merged.items(), key=itemgetter(0))]
     with (folder / f"{name}.csv").open("w", newline="") as stream:
         writer = csv.DictWriter(stream, COLUMNS)
         writer.writeheader()

@@ -55,6 +55,30 @@ def test_a_failed_run_is_counted(tmp_path, capsys):
     assert (tmp_path / "table1.md").read_text().strip().endswith("| 1 of 2 |")
 
 
+def test_complete_runs_of_an_earlier_table_stay_in_it(tmp_path):
+    report = tmp_path / "docs"
+    for out, seeds, bound in (("old", (0, 1), -40.0), ("new", (1, 2), -60.0)):
+        for seed in seeds:
+            _run_folder(tmp_path / out, f"fast-multi-dsprites-seed{seed}", _metrics(bound, 1.0))
+        argv = ["--rows", "fast", "--datasets", "multi-dsprites", "--seeds", *map(str, seeds), "--report", str(report)]
+        program.main([*argv, "--out", str(tmp_path / out)])
+    with (report / "table1.csv").open(newline="") as stream:
+        rows = [(row["seed"], float(row["log_likelihood_bound"])) for row in csv.DictReader(stream)]
+    assert rows == [("0", -40.0), ("1", -60.0), ("2", -60.0)]
+    line = (report / "table1.md").read_text().splitlines()[-1]
+    assert "-53.3 nats (-60.0 to -40.0)" in line
+    assert line.endswith("| 3 of 3 |")
+
+
+def test_a_failed_run_does_not_replace_an_earlier_one(tmp_path):
+    _run_folder(tmp_path / "old", "fast-multi-dsprites-seed0", _metrics(-40.0, 1.0))
+    argv = ["--rows", "fast", "--datasets", "multi-dsprites", "--seeds", "0", "--report", str(tmp_path)]
+    program.main([*argv, "--out", str(tmp_path / "old")])
+    with pytest.raises(SystemExit):
+        program.main([*argv, "--out", str(tmp_path / "new"), "--steps", "0"])
+    assert (tmp_path / "table1.md").read_text().strip().endswith("| 1 of 1 |")
+
+
 def test_runs_that_another_process_is_at_are_left_to_it(tmp_path, capsys):
     with program.FileLock(tmp_path / "fast-multi-dsprites-seed0.lock"), pytest.raises(SystemExit):
         program.main(["--rows", "fast", "--datasets", "multi-dsprites", "--seeds", "0", "--out", str(tmp_path)])
