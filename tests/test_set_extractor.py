@@ -140,7 +140,7 @@ def test_networks_are_small(arch):
     assert sum(parameter.numel() for parameter in make_extractor(arch).parameters()) < 110_000
 
 
-@pytest.mark.parametrize(("arch", "unexplained"), [("relation", 0.5), ("attention", 0.6), ("deepsets", 0.8)])
+@pytest.mark.parametrize(("arch", "unexplained"), [("relation", 0.1), ("attention", 0.6), ("deepsets", 0.8)])
 @pytest.mark.parametrize("initialise", [orthogonal, lambda module: None], ids=["orthogonal", "own"])
 def test_the_odd_one_out_is_located(arch, unexplained, initialise):
     extractor = make_extractor(arch)
@@ -149,7 +149,7 @@ def test_the_odd_one_out_is_located(arch, unexplained, initialise):
     optimiser = torch.optim.Adam([*extractor.parameters(), *head.parameters()], 1e-3)
     generator = torch.Generator().manual_seed(3)
     losses = []
-    for _ in range(800):
+    for _ in range(300):
         appearance = torch.randn(32, 1, WIDTH - 2, generator=generator).repeat(1, SLOTS, 1)
         appearance[:, 0] = torch.randn(32, WIDTH - 2, generator=generator)
         xy = torch.rand(32, SLOTS, 2, generator=generator) * 2 - 1
