@@ -75,7 +75,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, help="(default: 0; with --full 0 1 2)")
     parser.add_argument("--steps", type=int, help="environment steps of each agent (default: the task's preset)")
     parser.add_argument("--episodes", type=int, default=500, help="of each test (default: 500)")
-    parser.add_argument("--jobs", type=int, default=1, help="agents trained at a time, sharing the cores (default: 1)")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=1,
+        help="agents trained at a time, sharing the cores unless OMP_NUM_THREADS is set (default: 1)",
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/agents"), help="(default: runs/agents)")
     parser.add_argument("--report", type=Path, help="folder for agents.csv, agents.md and PNGs (default: --out)")
     return parser.parse_args(argv)
@@ -159,11 +164,11 @@ def test(cell: Cell, folder: Path, args: argparse.Namespace) -> None:
 
 
 def execute(program: str, options: Sequence[str], folder: Path, args: argparse.Namespace) -> None:
-    """Runs a program that stands beside this one, on its share of the cores."""
-    threads = max((os.cpu_count() or 1) // args.jobs, 1)
+    """Runs a program that stands beside this one, on its share of the cores unless OMP_NUM_THREADS is set."""
+    threads = str(max((os.cpu_count() or 1) // args.jobs, 1))
     command = [sys.executable, str(Path(__file__).with_name(program)), *options]
     with log_file(folder).open("a") as log:
-        environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+        environment = {"OMP_NUM_THREADS": threads} | os.environ
         subprocess.run(command, env=environment, stdout=log, stderr=subprocess.STDOUT, check=True)
 
 

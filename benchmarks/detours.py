@@ -18,6 +18,8 @@ from lavae_rl.learning.evaluation import SuccessRate
 from lavae_rl.learning.vec_envs import make_task_vec_env
 
 DETOURS = {"none": range(1), "1": range(1, 2), "2": range(2, 3), "3 to 5": range(3, 6), "6 and more": range(6, 10_000)}
+TASKS = ("ObjectGoal", "OddOneOut", "OddOneOutProperty", "Largest")
+"""In these an agent goes to one object, which stays where it is."""
 ENVS = 50
 SEED = 3_000_000
 """Of the episodes: neither of a training nor of its tests."""
@@ -36,20 +38,23 @@ def run(saved: SavedAgent, num_objects: int, episodes: int) -> list[tuple[int, b
         actions, _ = saved.agent.predict(observations, deterministic=True)
         observations, _, dones, infos = venv.step(actions)
         for env in np.flatnonzero(dones):
-            if left[env]:
+            if left[env] > 0:
                 rows.append((detours[env], bool(infos[env]["is_success"]), bool(infos[env]["TimeLimit.truncated"])))
             left[env] = max(left[env] - 1, 0)
-            detours[env] = simulation.task.detour(simulation.world, env)
+            detours[env] = simulation.task.detour(simulation.world, env)  # of the scene that has begun
     return rows
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", help="run folder, or bundled:TASK")
+    parser.add_argument("run", help=f"run folder, or bundled:TASK, of {', '.join(TASKS)}")
     parser.add_argument("--num-objects", type=int, default=4, help="(default: 4)")
     parser.add_argument("--episodes", type=int, default=2_000, help="(default: 2000)")
     args = parser.parse_args(argv)
-    rows = run(load_agent(find_run(args.run)), args.num_objects, args.episodes)
+    saved = load_agent(find_run(args.run))
+    if saved.facts["task"] not in TASKS:
+        parser.error(f"expected an agent of {', '.join(TASKS)}, got one of {saved.facts['task']}")
+    rows = run(saved, args.num_objects, args.episodes)
     table = Table("detour, moves", "episodes", "success", "95 %", "out of time", title=args.run)
     for name, lengths in [*DETOURS.items(), ("all", range(10_000))]:
         some = [row for row in rows if row[0] in lengths]

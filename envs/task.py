@@ -198,18 +198,19 @@ class AgentTask(Task):
     def ways(self, world: World, env: int) -> tuple[Lattice, Int[np.ndarray, "rows columns"]]:
         """Where the agent can be, and from each place the number of moves to the nearest right object; -1 if no way."""
         if world.ways[env] is None:
-            lattice, obstacles, goals = self._room(world, env)
+            lattice, obstacles, goals = self._lattice_of(world, env)
             world.ways[env] = lattice, lattice.moves(obstacles, goals)
         ways: tuple[Lattice, Int[np.ndarray, "rows columns"]] = world.ways[env]
         return ways
 
     def detour(self, world: World, env: int) -> int:
         """How many moves more it takes to reach a right object than if no wrong one were in the way."""
-        lattice, obstacles, goals = self._room(world, env)
-        past_all, straight = (lattice.moves(there, goals)[lattice.start] for there in (obstacles, []))
-        return int(past_all - straight)
+        lattice, obstacles, goals = self._lattice_of(world, env)
+        past_all, past_none = (lattice.moves(passed, goals)[lattice.start] for passed in (obstacles, []))
+        return int(past_all - past_none)
 
-    def _room(self, world: World, env: int) -> tuple[Lattice, list[Placed], list[Placed]]:
+    def _lattice_of(self, world: World, env: int) -> tuple[Lattice, list[Placed], list[Placed]]:
+        """``_lattice`` of one environment as it is now."""
         locations = [(row, column) for row, column in world.scenes.location[env].tolist()]
         placed = list(zip(locations, world.box[env].tolist(), strict=True))
         return self._lattice(placed, world.role[env], world.scenes.canvas_size)

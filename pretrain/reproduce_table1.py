@@ -5,8 +5,8 @@
 
 The second is what each mechanism of the paper's recipe gives, on small canvases. Hours of training, so resumable:
 complete runs are kept, interrupted ones go on, and several of these programs can share one --out. Writes table1.csv, a
-line for each run, and table1.md, a line for each row and data set (ablation.csv, ablation.md). Complete runs that the
-CSV has already, from elsewhere, stay in it unless they are trained again.
+line for each run, and table1.md, a line for each row and data set (ablation.csv, ablation.md). Runs that the CSV has
+already, from elsewhere, stay in it unless they are trained again.
 """
 
 import argparse
@@ -18,7 +18,6 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from operator import itemgetter
 from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
@@ -63,6 +62,10 @@ TABLES = {
 
 MEASURED = METRICS[:-1]  # all but how long measuring took
 COLUMNS = ("row", "dataset", "seed", *MEASURED, "minutes", "minutes_to_99", "skipped_steps", "peak_mib", "commit")
+KINDS: Mapping[str, type] = dict.fromkeys(("row", "dataset", "commit"), str) | dict.fromkeys(
+    ("seed", "skipped_steps", "peak_mib"), int
+)
+"""Types of the columns that are no fractions."""
 PEAK_FILE = "peak_mib.txt"
 EXIT_FAILED, EXIT_STOPPED = 1, 130
 
@@ -90,7 +93,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--datasets", nargs="+", choices=list(POOLS), help="(default: the table's)")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="(default: 0 1 2)")
     parser.add_argument("--steps", type=int, help="length of each run (default: the recipe's)")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, sharing the cores (default: 1)")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=1,
+        help="runs at a time, sharing the cores unless OMP_NUM_THREADS is set (default: 1)",
+    )
     parser.add_argument("--out", type=Path, help="folder of the runs (default: runs/TABLE)")
     parser.add_argument("--report", type=Path, help="folder for the table, as CSV and Markdown (default: --out)")
     args = parser.parse_args(argv)
@@ -121,7 +129,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         pool.shutdown(cancel_futures=True)
     results = [result(cell, args.out / cell.name) for cell in cells]
     report = args.report or args.out
-    write_report(report, args.table, results)
+    with FileLock(args.out / f"{args.table}.lock"):
+        write_report(report, args.table, results)
     complete = sum("minutes" in row for row in results)
     console.print(f"{complete} of {len(cells)} runs complete; {args.table}.csv and .md in {escape(str(report))}")
     if complete < len(cells):
@@ -181,38 +190,46 @@ def result(cell: Cell, folder: Path) -> dict[str, Any]:
         "minutes": config["training_seconds"] / 60,
         "minutes_to_99": min(reached) / 60 if reached else None,
         "skipped_steps": config["skipped_steps"],
-        "peak_mib": peak.read_text().strip() if peak.exists() else None,
+        "peak_mib": int(peak.read_text()) if peak.exists() else None,
         "commit": config["commit"],
     }
 
 
 def earlier_results(file: Path) -> list[dict[str, Any]]:
-    """The complete runs of a CSV."""
+    """The runs of a CSV that this program wrote."""
     if not file.exists():
         return []
     with file.open(newline="") as stream:
-        rows = [row for row in csv.DictReader(stream) if row["minutes"]]
-    numbers = set(COLUMNS) - {"row", "dataset", "seed", "commit"}
-    return [
-        {key: float(value) if key in numbers else value for key, value in row.items() if value}
-        | {"seed": int(row["seed"])}
-        for row in rows
-    ]
+        rows = list(csv.DictReader(stream))
+    return [{key: KINDS.get(key, float)(value) for key, value in row.items() if value} for row in rows]
+
+
+def merged(
+    earlier: Sequence[dict[str, Any]], results: Sequence[dict[str, Any]], rows: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Every run once, in the order of rows and data sets; one that is not complete never replaces another."""
+    runs: dict[Cell, dict[str, Any]] = {}
+    for line in [*earlier, *results]:
+        cell = Cell(line["row"], line["dataset"], line["seed"])
+        if "minutes" in line or cell not in runs:
+            runs[cell] = line
+    places = {name: place for place, name in enumerate([*rows, *POOLS])}
+    last = len(places)  # rows of other versions of this program
+    order = sorted(runs, key=lambda cell: (places.get(cell.row, last), places.get(cell.dataset, last), cell.seed))
+    return [runs[cell] for cell in order]
 
 
 def write_report(folder: Path, name: str, results: Sequence[dict[str, Any]]) -> None:
-    """Writes the table, as CSV and as Markdown."""
+    """Writes the table, as CSV and as Markdown, with the runs that the CSV has already."""
     folder.mkdir(parents=True, exist_ok=True)
-    table, merged = TABLES[name], {}
-    for line in [*earlier_results(folder / f"{name}.csv"), *results]:
-        key = list(table.rows).index(line["row"]), table.datasets.index(line["dataset"]), line["seed"]
-        if "minutes" in line or key not in merged:
-            merged[key] = line
-    results = [line for _, line in sorted(merged.items(), key=itemgetter(0))]
-    with (folder / f"{name}.csv").open("w", newline="") as stream:
+    file = folder / f"{name}.csv"
+    results = merged(earlier_results(file), results, list(TABLES[name].rows))
+    temporary = file.with_suffix(".tmp")  # what is in the CSV may be nowhere else: a crash must leave it whole
+    with temporary.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, COLUMNS)
         writer.writeheader()
         writer.writerows(results)
+    temporary.replace(file)
     lines = [
         "| row | data set | bound | best possible | ELBO | count right, few | count right, 7 | training | runs |",
         "|---|---|---|---|---|---|---|---|---|",

@@ -70,6 +70,40 @@ def test_complete_runs_of_an_earlier_table_stay_in_it(tmp_path):
     assert line.endswith("| 3 of 3 |")
 
 
+def test_nothing_is_lost_when_a_table_is_read_and_written_again(tmp_path):
+    _run_folder(tmp_path / "runs", "fast-multi-dsprites-seed0", _metrics(-40.0, 1.0))
+    (tmp_path / "runs" / "fast-multi-dsprites-seed0" / "peak_mib.txt").write_text("669\n")
+    results = [
+        program.result(program.Cell("fast", "multi-dsprites", seed), tmp_path / "runs" / name)
+        for seed, name in ((0, "fast-multi-dsprites-seed0"), (1, "never-begun"))
+    ]
+    program.write_report(tmp_path, "table1", results)
+    first = [(tmp_path / f"table1.{suffix}").read_bytes() for suffix in ("csv", "md")]
+    assert b"1 of 2" in first[1]
+    program.write_report(tmp_path, "table1", [])
+    assert first == [(tmp_path / f"table1.{suffix}").read_bytes() for suffix in ("csv", "md")]
+
+
+def test_other_data_sets_than_those_of_the_table_are_reported(tmp_path):
+    _run_folder(tmp_path, "paper-small-multi-mnist-1k-seed0", _metrics(-40.0, 1.0))
+    argv = ["--table", "ablation", "--rows", "paper-small", "--datasets", "multi-mnist-1k", "--seeds", "0"]
+    program.main([*argv, "--out", str(tmp_path)])
+    assert "| paper-small | multi-mnist-1k | -40.0 nats" in (tmp_path / "ablation.md").read_text()
+
+
+@pytest.mark.parametrize(("given", "threads"), [("7", "7"), (None, "1")])
+def test_the_callers_number_of_threads_is_kept(tmp_path, monkeypatch, given, threads):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if given:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    echo = [program.sys.executable, "-c", "import os; print(os.environ['OMP_NUM_THREADS'])"]
+    popen = program.subprocess.Popen
+    monkeypatch.setattr(program.subprocess, "Popen", lambda command, **options: popen(echo, **options))
+    args = program.parse_args(["--jobs", "1000", "--out", str(tmp_path)])
+    assert program.train(program.Cell("fast", "multi-dsprites", 0), tmp_path / "run", args) == 0
+    assert (tmp_path / "run.log").read_text().strip() == threads
+
+
 def test_a_failed_run_does_not_replace_an_earlier_one(tmp_path):
     _run_folder(tmp_path / "old", "fast-multi-dsprites-seed0", _metrics(-40.0, 1.0))
     argv = ["--rows", "fast", "--datasets", "multi-dsprites", "--seeds", "0", "--report", str(tmp_path)]

@@ -324,3 +324,15 @@ def test_a_detour_counts_the_moves_that_wrong_objects_cost(wrong, expected, room
     _put(room, (32, 20), (worlds.RIGHT, (32, 58)), *((worlds.WRONG, place) for place in wrong))
     simulation = room.simulation
     assert simulation.task.detour(simulation.world, 0) == expected
+
+
+def test_ways_count_the_moves_to_the_right_object_and_are_forgotten_with_the_scene(room):
+    _put(room, (32, 20), (worlds.RIGHT, (32, 58)), (worlds.WRONG, (32, 42)))
+    task, world = room.simulation.task, room.simulation.world
+    lattice, moves = task.ways(world, 0)
+    assert moves[lattice.index((32, 28))] == moves[lattice.start] - 2
+    assert moves[lattice.index((32, 40))] == -1  # too close to the wrong object
+    assert moves[lattice.index((32, 52))] == 0
+    assert task.ways(world, 0)[1] is moves
+    room.reset(seed=1)
+    assert task.ways(world, 0)[1] is not moves

@@ -49,7 +49,8 @@ class SetFeaturesExtractor(BaseFeaturesExtractor):
 
     Raises:
         TypeError: the observation space is not a dictionary, or has entries of other kinds.
-        ValueError: missing entries, shapes that do not fit, unknown ``arch``, sizes below 1.
+        ValueError: missing entries, shapes that do not fit, tokens without appearance for "relation", unknown ``arch``,
+            sizes below 1.
     """
 
     def __init__(

@@ -21,6 +21,7 @@ Features = Float[Tensor, "batch features"]
 Nodes = Float[Tensor, "#views batch used width"]
 """What is known of each object: once, or in each view."""
 Place = Float[Tensor, "views batch used waves"]
+"""Of each object, from the middle of the canvas: ``_waves`` of it."""
 Displacement = Float[Tensor, "views batch used used waves"]
 """From each object to each: ``_waves`` of it."""
 
@@ -30,13 +31,13 @@ SELECTED = 4
 """How many objects "relation" selects at a time."""
 
 VIEWS = 4
-"""From how many sides "relation" looks at a scene."""
+"""From how many sides "relation" looks at a scene: all that a canvas of pixels has."""
 
 LOCATION_GAIN = 3.0
 """What x and y are multiplied by: a step of an agent changes them by a tenth, another look an appearance by 1."""
 
 _WAVELENGTHS = (4.0, 2.0, 1.0, 0.5)
-"""Of the sines and cosines of a displacement, in units of half a canvas: from two canvases to a sprite."""
+"""Of the sines and cosines of a place or displacement, in units of half a canvas: from two canvases to a sprite."""
 
 _WAVES = 2 + 2 * 2 * len(_WAVELENGTHS)
 
@@ -54,9 +55,12 @@ class RelationNetwork(nn.Module):
     Places are read as sines and cosines: to walk past something, left and right have to be told apart to a few pixels,
     and so that is a matter of a linear layer.
 
+    What follows x and y in a token counts as what an object is, and is not turned: a velocity too. On a canvas that is
+    not square, quarters are turned in units of its sides.
+
     Args:
         token_width: numbers per token, x and y first; at least 3.
-        width: units per hidden layer; pairs, of which there are many, get half.
+        width: units per hidden layer; pairs, of which there are many, and the summary of a view get half.
         features: number of features.
     """
 
@@ -79,7 +83,7 @@ class RelationNetwork(nn.Module):
         nodes = self.pairs(looks, mask)[None]  # the same in all views
         nodes = self.first(nodes, displacement, place, mask)
         nodes = self.second(nodes, displacement, place, mask)
-        selected = _average(_select(self.scores(nodes), mask), nodes)
+        selected = _averages(_select(self.scores(nodes), mask), nodes)
         read = self.read(torch.cat([selected, _mean_and_max(nodes, mask[None])], dim=2))
         features: Features = self.project(read.transpose(0, 1).flatten(1))
         return features
@@ -103,6 +107,7 @@ class _Pairs(nn.Module):
 
     def forward(self, looks: Float[Tensor, "batch used inputs"], mask: Mask) -> Float[Tensor, "batch used width"]:
         others = mask[:, :, None] & mask[:, None, :] & ~torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
+        # In place, for these are the large arrays: relu_ needs no input for its gradient, and neither does "+".
         pairs = F.relu_(self.own(looks)[:, :, None] + self.partner(looks)[:, None])
         pairs = F.relu_(self.pair(pairs))
         compared: Tensor = self.node(torch.cat([looks, _mean_and_max(pairs, others)], dim=2))
@@ -126,7 +131,7 @@ class _Selected(nn.Module):
         weights = _select(self.scores(nodes), mask)
         seen = torch.einsum("vbks,vbikw->vbisw", weights, displacement).flatten(3)
         compared = self.displacement(seen) + self.place(place) + self.own(nodes)
-        compared += self.selected(_average(weights, nodes))[:, :, None]
+        compared += self.selected(_averages(weights, nodes))[:, :, None]
         return F.relu_(self.out(F.relu_(compared)))
 
 
@@ -216,23 +221,23 @@ def _init_orthogonal(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def _waves(displacement: Float[Tensor, "*axes 2"]) -> Float[Tensor, "*axes waves"]:
-    """A location or displacement (x, y), scaled, and its sines and cosines at all wavelengths."""
-    frequencies = displacement.new_tensor([2 * math.pi / wavelength for wavelength in _WAVELENGTHS])
-    phases = (displacement[..., None] * frequencies).flatten(-2)
-    return torch.cat([displacement * LOCATION_GAIN, phases.sin(), phases.cos()], dim=-1)
+def _waves(xy: Float[Tensor, "*axes 2"]) -> Float[Tensor, "*axes waves"]:
+    """A place or displacement (x, y), scaled, and its sines and cosines at all wavelengths."""
+    frequencies = xy.new_tensor([2 * math.pi / wavelength for wavelength in _WAVELENGTHS])
+    phases = (xy[..., None] * frequencies).flatten(-2)
+    return torch.cat([xy * LOCATION_GAIN, phases.sin(), phases.cos()], dim=-1)
 
 
 def _views(xy: Float[Tensor, "*axes 2"]) -> Float[Tensor, "views *axes 2"]:
-    """Locations or displacements (x, y) as they are, then turned by one, two and three quarters."""
+    """Places or displacements (x, y) as they are, then turned by one, two and three quarters."""
     x, y = xy.unbind(-1)
     return torch.stack([xy, torch.stack([-y, x], -1), -xy, torch.stack([y, -x], -1)])
 
 
-def _average(
+def _averages(
     weights: Float[Tensor, "#views batch used selected"], nodes: Nodes
 ) -> Float[Tensor, "#views batch together"]:
-    """The selected objects, one after the other."""
+    """What is selected, averages of all objects, side by side."""
     return torch.einsum("vbks,vbkw->vbsw", weights, nodes).flatten(2)
 
 
