@@ -114,19 +114,24 @@ def run(args: argparse.Namespace, console: Console) -> bool:
         if accelerator.is_main_process:
             folder.forget_after(training.progress.step)
             folder.save_model(training.average, facts)
-        if not watch(training, dataset, validation, folder, facts, console):
-            accelerator.wait_for_everyone()  # or a launcher that sees one process end ends the one that still writes
+        complete = watch(training, dataset, validation, folder, facts, console)
+        if complete and accelerator.is_main_process:
+            measure(training, folder, facts, console)
+        accelerator.wait_for_everyone()  # or a launcher that sees one process end ends the one that still writes
+        accelerator.end_training()  # a process that leaves a group that still stands can abort
+        if not complete:
             console.print(f"stopped at step {training.progress.step}; continue with --resume --out {escape(str(out))}")
-            return False
-        if not accelerator.is_main_process:
-            return True
-        console.print("measuring on the test splits ...")
-        metrics = training.evaluate(facts["dataset"], BOUND_SAMPLES, facts["mnist_dir"])
-        progress = training.progress
-        facts |= {"training_seconds": progress.seconds, "skipped_steps": progress.skipped, "metrics": metrics}
-        folder.save_model(training.average, facts)
-        console.print(summary(facts, out))
-    return True
+    return complete
+
+
+def measure(training: Training[Any, Any], folder: RunFolder, facts: dict[str, Any], console: Console) -> None:
+    """Measures the finished model on the test splits, and writes down what came out."""
+    console.print("measuring on the test splits ...")
+    metrics = training.evaluate(facts["dataset"], BOUND_SAMPLES, facts["mnist_dir"])
+    progress = training.progress
+    facts |= {"training_seconds": progress.seconds, "skipped_steps": progress.skipped, "metrics": metrics}
+    folder.save_model(training.average, facts)
+    console.print(summary(facts, folder.path))
 
 
 def default_folder(given: dict[str, Any]) -> Path:
