@@ -4,7 +4,8 @@
     python agents/benchmark.py --full --jobs 2    # all tasks, observations and seeds: many hours
 
 Resumable: what is complete is kept, what was interrupted goes on. Any number of these may share one --out: each agent
-is trained by one of them. Run once more, it draws the table of all agents there.
+is trained by one of them. Run once more, it draws the table of all agents there. Agents that the report has already,
+from elsewhere, stay in it unless they are trained again.
 """
 
 import argparse
@@ -22,10 +23,12 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.markup import escape
 
+from lavae_rl.learning.agents import POLICIES
 from lavae_rl.learning.presets import PRESETS
 from lavae_rl.learning.report import TESTS_FILE, write_report
 from lavae_rl.learning.vec_envs import OBSERVATIONS
 from lavae_rl.model.pretrained import CONFIG_FILE
+from lavae_rl.perception.set_extractor import ARCHITECTURES
 from lavae_rl.registration import task_name
 
 QUICK = (["ObjectGoal", "OddOneOut"], ["lavae", "oracle"], [0])
@@ -56,11 +59,14 @@ class Cell(NamedTuple):
     task: str
     observation: str
     seed: int
+    arch: str | None
+    """Set network that reads the tokens; None is the preset's."""
 
     @property
     def name(self) -> str:
         """Name of the run folder."""
-        return f"{self.task}-{self.observation}-seed{self.seed}"
+        arch = f"-{self.arch}" if self.arch else ""
+        return f"{self.task}-{self.observation}{arch}-seed{self.seed}"
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -71,6 +77,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--full", action="store_true", help="all tasks, observations and seeds")
     parser.add_argument("--tasks", nargs="+", help=f"of {', '.join(PRESETS)} (default: {' '.join(QUICK[0])})")
     parser.add_argument("--observations", nargs="+", choices=OBSERVATIONS, help=f"(default: {' '.join(QUICK[1])})")
+    parser.add_argument("--archs", nargs="+", choices=ARCHITECTURES, help="that read tokens (default: the presets')")
     parser.add_argument("--vae", help="folder of the baseline that observation vae needs, for the sprites of the tasks")
     parser.add_argument("--seeds", nargs="+", type=int, help="(default: 0; with --full 0 1 2)")
     parser.add_argument("--steps", type=int, help="environment steps of each agent (default: the task's preset)")
@@ -82,7 +89,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         help="agents trained at a time, sharing the cores unless OMP_NUM_THREADS is set (default: 1)",
     )
     parser.add_argument("--out", type=Path, default=Path("runs/agents"), help="(default: runs/agents)")
-    parser.add_argument("--report", type=Path, help="folder for agents.csv, agents.md and PNGs (default: --out)")
+    parser.add_argument("--report", type=Path, help="folder for the CSV files, agents.md and the PNGs (default: --out)")
     return parser.parse_args(argv)
 
 
@@ -114,7 +121,12 @@ def chosen_cells(args: argparse.Namespace) -> list[Cell]:
     """The agents asked for, one seed after the other, so that a table of everything is there early."""
     tasks, observations, seeds = FULL if args.full else QUICK
     chosen = itertools.product(args.seeds or seeds, args.tasks or tasks, args.observations or observations)
-    return [Cell(task_name(task), observation, seed) for seed, task, observation in chosen]
+    cells = []
+    for seed, task, observation in chosen:
+        usual = PRESETS[task_name(task)].arch
+        archs = [usual] if observation in POLICIES else args.archs or [usual]
+        cells += [Cell(task_name(task), observation, seed, None if arch == usual else arch) for arch in archs]
+    return cells
 
 
 def run_cell(cell: Cell, args: argparse.Namespace, console: Console) -> bool:
@@ -145,6 +157,8 @@ def train(cell: Cell, folder: Path, args: argparse.Namespace) -> None:
     options = ["--env", cell.task, "--observation", cell.observation, "--seed", str(cell.seed), "--out", str(folder)]
     if args.steps is not None:
         options += ["--steps", str(args.steps)]
+    if cell.arch is not None:
+        options += ["--arch", cell.arch]
     if cell.observation == "vae" and args.vae is not None:
         options += ["--model", args.vae]
     execute("train_agent.py", options, folder, args)

@@ -29,6 +29,7 @@ from rich.markup import escape
 from lavae_rl.datasets import POOLS
 from lavae_rl.evaluation.metrics import METRICS
 from lavae_rl.model.pretrained import CONFIG_FILE
+from lavae_rl.tables import read_rows, write_rows
 from lavae_rl.training.run_folder import METRICS_FILE
 
 
@@ -61,8 +62,19 @@ TABLES = {
 }
 
 MEASURED = METRICS[:-1]  # all but how long measuring took
-COLUMNS = ("row", "dataset", "seed", *MEASURED, "minutes", "minutes_to_99", "skipped_steps", "peak_mib", "commit")
-KINDS: Mapping[str, type] = dict.fromkeys(("row", "dataset", "commit"), str) | dict.fromkeys(
+COLUMNS = (
+    "row",
+    "dataset",
+    "seed",
+    *MEASURED,
+    "minutes",
+    "minutes_to_99",
+    "skipped_steps",
+    "peak_mib",
+    "mixed_precision",
+    "commit",
+)
+KINDS: Mapping[str, type] = dict.fromkeys(("row", "dataset", "mixed_precision", "commit"), str) | dict.fromkeys(
     ("seed", "skipped_steps", "peak_mib"), int
 )
 """Types of the columns that are no fractions."""
@@ -191,17 +203,9 @@ def result(cell: Cell, folder: Path) -> dict[str, Any]:
         "minutes_to_99": min(reached) / 60 if reached else None,
         "skipped_steps": config["skipped_steps"],
         "peak_mib": int(peak.read_text()) if peak.exists() else None,
+        "mixed_precision": config["mixed_precision"],
         "commit": config["commit"],
     }
-
-
-def earlier_results(file: Path) -> list[dict[str, Any]]:
-    """The runs of a CSV that this program wrote."""
-    if not file.exists():
-        return []
-    with file.open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    return [{key: KINDS.get(key, float)(value) for key, value in row.items() if value} for row in rows]
 
 
 def merged(
@@ -221,15 +225,9 @@ def merged(
 
 def write_report(folder: Path, name: str, results: Sequence[dict[str, Any]]) -> None:
     """Writes the table, as CSV and as Markdown, with the runs that the CSV has already."""
-    folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{name}.csv"
-    results = merged(earlier_results(file), results, list(TABLES[name].rows))
-    temporary = file.with_suffix(".tmp")  # what is in the CSV may be nowhere else: a crash must leave it whole
-    with temporary.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, COLUMNS)
-        writer.writeheader()
-        writer.writerows(results)
-    temporary.replace(file)
+    results = merged(read_rows(file, KINDS), results, list(TABLES[name].rows))
+    write_rows(file, COLUMNS, results)
     lines = [
         "| row | data set | bound | best possible | ELBO | count right, few | count right, 7 | training | runs |",
         "|---|---|---|---|---|---|---|---|---|",

@@ -59,3 +59,9 @@ def test_an_unknown_task_is_refused(tmp_path, capsys):
         main(["--tasks", "Chess", "--out", str(tmp_path)])
     assert stopped.value.code == 1
     assert "LAVAE/OddOneOut-v0" in capsys.readouterr().out
+
+
+def test_architectures_are_compared_where_tokens_are_read():
+    options = ["--tasks", "Push", "--observations", "oracle", "pixels", "--archs", "flat", "relation"]
+    cells = benchmark.chosen_cells(benchmark.parse_args(options))
+    assert [cell.name for cell in cells] == ["Push-oracle-flat-seed0", "Push-oracle-seed0", "Push-pixels-seed0"]

@@ -6,11 +6,11 @@ import pytest
 from lavae_rl.learning.report import write_report
 
 
-def write_run(folder, task, observation, seed, rates, tested=None):
-    run = folder / f"{task}-{observation}-seed{seed}"
-    run.mkdir()
+def write_run(folder, task, observation, seed, rates, tested=None, arch="relation"):
+    run = folder / f"{task}-{observation}-{arch}-seed{seed}"
+    run.mkdir(parents=True)
     facts = {"task": task, "observation": observation, "seed": seed, "algorithm": "ppo", "commit": "abc"}
-    facts |= {"preset": {"arch": "relation"}, "seconds": 120.0}
+    facts |= {"preset": {"arch": arch}, "seconds": 120.0}
     facts["evaluations"] = [{"step": 1_000 * (i + 1), "success_rate": rate} for i, rate in enumerate(rates)]
     (run / "config.json").write_text(json.dumps(facts))
     if tested is not None:
@@ -27,13 +27,16 @@ def runs(tmp_path):
     write_run(tmp_path, "OddOneOut", "lavae", 1, [0.3], {4: 0.9, 7: 0.2})
     write_run(tmp_path, "OddOneOut", "pixels", 0, [0.2, 0.2], {4: 0.25, 7: 0.1})
     write_run(tmp_path, "Push", "oracle", 0, [0.1])  # not tested yet
-    write_run(tmp_path, "Push", "lavae", 0, [])  # not evaluated yet
     return tmp_path
+
+
+def read(file):
+    return list(csv.DictReader(file.read_text().splitlines()))
 
 
 def test_the_table_has_a_row_per_test(runs, tmp_path):
     write_report(runs, tmp_path / "out")
-    rows = list(csv.DictReader((tmp_path / "out" / "agents.csv").read_text().splitlines()))
+    rows = read(tmp_path / "out" / "agents.csv")
     assert len(rows) == 3 * 2 * 2
     first = rows[0]
     assert (first["task"], first["observation"], first["seed"], first["mode"]) == ("OddOneOut", "lavae", "0", "train")
@@ -60,6 +63,42 @@ def test_plots_are_drawn(runs, tmp_path):
     write_report(runs, tmp_path / "out")
     for name in ("agents-steps.png", "agents-objects.png"):
         assert (tmp_path / "out" / name).stat().st_size > 10_000
+
+
+def test_the_evaluations_of_the_training_are_kept(runs, tmp_path):
+    write_report(runs, tmp_path / "out")
+    rows = read(tmp_path / "out" / "agents-steps.csv")
+    lines = [(row["observation"], row["seed"], row["step"], row["success_rate"]) for row in rows]
+    assert lines[:3] == [("lavae", "0", "1000", "0.2"), ("lavae", "0", "2000", "0.5"), ("lavae", "1", "1000", "0.3")]
+    assert len(lines) == 5
+
+
+def test_agents_of_an_earlier_report_stay_in_it_unless_trained_again(runs, tmp_path):
+    write_report(runs, tmp_path / "out")
+    write_run(tmp_path / "more", "OddOneOut", "lavae", 1, [0.7], {4: 0.5})
+    write_run(tmp_path / "more", "ObjectGoal", "oracle", 0, [0.7], {4: 1.0})
+    write_report(tmp_path / "more", tmp_path / "out")
+    rows = [row for row in read(tmp_path / "out" / "agents.csv") if row["mode"] == "train"]
+    rates = {(row["task"], row["observation"], row["seed"], row["num_objects"]): row["success_rate"] for row in rows}
+    assert rates == {
+        ("ObjectGoal", "oracle", "0", "4"): "1.0",
+        ("OddOneOut", "lavae", "0", "4"): "0.8",
+        ("OddOneOut", "lavae", "0", "7"): "0.6",
+        ("OddOneOut", "lavae", "1", "4"): "0.5",
+        ("OddOneOut", "pixels", "0", "4"): "0.25",
+        ("OddOneOut", "pixels", "0", "7"): "0.1",
+    }
+    assert "0.65 (0.50 to 0.80)" in (tmp_path / "out" / "agents.md").read_text()
+    curve = [row for row in read(tmp_path / "out" / "agents-steps.csv") if row["seed"] == "1"]
+    assert [row["success_rate"] for row in curve] == ["0.7"]
+
+
+def test_architectures_are_told_apart(runs, tmp_path):
+    write_run(runs, "OddOneOut", "lavae", 0, [0.2], {4: 0.3, 7: 0.3}, arch="flat")
+    write_report(runs, tmp_path / "out")
+    page = (tmp_path / "out" / "agents.md").read_text()
+    assert "| lavae | 0.85" in page
+    assert "| lavae, flat | 0.30 | 0.30 | 1 |" in page
 
 
 def test_nothing_done_yet_is_no_error(tmp_path):

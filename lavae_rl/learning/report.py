@@ -1,10 +1,10 @@
 """What the agents of a benchmark achieved: a table, and plots against steps and against the number of objects.
 
 Reads run folders: ``config.json`` of ``agents/train_agent.py``, and ``tests.json``, a list of what
-``agents/evaluate_agent.py --json`` writes.
+``agents/evaluate_agent.py --json`` writes. Two CSV files keep what was read, so that agents that were trained elsewhere
+stay in the table.
 """
 
-import csv
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,58 +16,84 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lavae_rl.learning.agents import read_facts
+from lavae_rl.learning.presets import PRESETS
 from lavae_rl.learning.vec_envs import OBSERVATIONS
-from lavae_rl.model.pretrained import CONFIG_FILE
+from lavae_rl.perception.set_extractor import ARCHITECTURES
+from lavae_rl.tables import Row, read_rows, write_rows
 
 TESTS_FILE = "tests.json"
-COLUMNS = [
-    *("task", "observation", "seed", "steps", "mode", "num_objects", "success_rate", "ci95_low", "ci95_high"),
-    *("chance", "episodes", "minutes", "steps_per_second", "algorithm", "arch", "commit"),
-]
+_AGENT = ("task", "observation", "arch", "seed")
+TEST_COLUMNS = (
+    *(*_AGENT, "steps", "mode", "num_objects", "success_rate", "ci95_low", "ci95_high"),
+    *("chance", "episodes", "minutes", "steps_per_second", "algorithm", "commit"),
+)
+CURVE_COLUMNS = (*_AGENT, "step", "success_rate")
+KINDS: Mapping[str, type] = dict.fromkeys(("task", "observation", "arch", "mode", "algorithm", "commit"), str) | (
+    dict.fromkeys(("seed", "steps", "step", "num_objects", "episodes", "steps_per_second"), int)
+)
+"""Types of the columns that are no fractions."""
 
-Row = Mapping[str, Any]
 Key = TypeVar("Key")
 Item = TypeVar("Item")
 _PANEL, _COLUMNS = (3.2, 2.6), 4
-
-
-def read_runs(folder: Path) -> list[dict[str, Any]]:
-    """Facts of all runs in a folder of run folders, with their tests, in order of their names.
-
-    Runs that have not been evaluated yet are left out.
-    """
-    runs = []
-    for config in sorted(folder.glob(f"*/{CONFIG_FILE}")):
-        facts, tests = read_facts(config.parent), config.with_name(TESTS_FILE)
-        if facts["evaluations"]:
-            runs.append(facts | {"tests": json.loads(tests.read_text()) if tests.exists() else []})
-    return runs
+_STYLES = ("-", "--", "-.", ":")
 
 
 def write_report(folder: Path, out: Path) -> None:
-    """Writes ``agents.csv``, ``agents.md``, ``agents-steps.png`` and ``agents-objects.png``.
+    """Writes agents.csv, agents-steps.csv, agents.md, agents-steps.png and agents-objects.png.
+
+    Agents that the CSV files in ``out`` have already stay in them, unless they are in ``folder`` too.
 
     Args:
-        folder: of run folders.
+        folder: of run folders; those that have not been tested yet are left out.
         out: where to write.
     """
-    runs = read_runs(folder)
-    rows = [row for run in runs for row in table(run)]
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / "agents.csv").open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-    (out / "agents.md").write_text(markdown(rows))
-    plot_steps(runs, out / "agents-steps.png")
-    plot_objects(rows, out / "agents-objects.png")
+    runs = [
+        read_facts(tests.parent) | {"tests": json.loads(tests.read_text())}
+        for tests in sorted(folder.glob(f"*/{TESTS_FILE}"))
+    ]
+    tests = updated(out / "agents.csv", TEST_COLUMNS, [row for run in runs for row in tests_of(run)])
+    curves = updated(out / "agents-steps.csv", CURVE_COLUMNS, [row for run in runs for row in curve_of(run)])
+    (out / "agents.md").write_text(markdown(tests))
+    plot_steps(curves, out / "agents-steps.png")
+    plot_objects(tests, out / "agents-objects.png")
 
 
-def table(run: Row) -> list[Row]:
+def updated(file: Path, columns: Sequence[str], rows: Sequence[Row]) -> list[Row]:
+    """Replaces what a CSV has of the agents of these rows; returns all that it has now, task by task."""
+    new = {agent(row) for row in rows}
+    kept = [row for row in read_rows(file, KINDS) if agent(row) not in new]
+    tasks = list(PRESETS)
+
+    def place(row: Row) -> tuple[int, int, int, int]:
+        kind = OBSERVATIONS.index(row["observation"]), ARCHITECTURES.index(row["arch"])
+        return tasks.index(row["task"]), *kind, row["seed"]
+
+    everything = sorted([*kept, *rows], key=place)
+    write_rows(file, columns, everything)
+    return everything
+
+
+def agent(row: Row) -> tuple[Any, ...]:
+    """What tells an agent from others."""
+    return tuple(row[key] for key in _AGENT)
+
+
+def label(row: Row) -> str:
+    """How the table calls agents that differ by their seeds alone: by architecture too, if not the usual one."""
+    usual = row["arch"] == PRESETS[row["task"]].arch
+    return str(row["observation"]) if usual else f"{row['observation']}, {row['arch']}"
+
+
+def identity(run: Row) -> dict[str, Any]:
+    """The first columns of all rows of one run."""
+    return {key: run[key] for key in ("task", "observation", "seed")} | {"arch": run["preset"]["arch"]}
+
+
+def tests_of(run: Row) -> list[Row]:
     """A row per test of one run."""
     steps, seconds = run["evaluations"][-1]["step"], run["seconds"]
-    same = {key: run[key] for key in ("task", "observation", "seed", "algorithm", "commit")}
-    same |= {"arch": run["preset"]["arch"], "steps": steps}
+    same = identity(run) | {"algorithm": run["algorithm"], "commit": run["commit"], "steps": steps}
     same |= {"minutes": round(seconds / 60, 1), "steps_per_second": round(steps / seconds)}
     return [
         same
@@ -76,6 +102,11 @@ def table(run: Row) -> list[Row]:
         for test in run["tests"]
         for row in test["results"]
     ]
+
+
+def curve_of(run: Row) -> list[Row]:
+    """A row per evaluation in the training of one run."""
+    return [identity(run) | {key: row[key] for key in ("step", "success_rate")} for row in run["evaluations"]]
 
 
 def markdown(rows: Sequence[Row]) -> str:
@@ -89,12 +120,12 @@ def markdown(rows: Sequence[Row]) -> str:
             "| observation | " + " | ".join(f"{number} objects" for number in numbers) + " | seeds | steps | minutes |",
             "|---" * (len(numbers) + 4) + "|",
         ]
-        for observation, same in grouped(here, lambda row: row["observation"]).items():
+        for name, same in grouped(here, label).items():
             by_number = grouped(same, lambda row: row["num_objects"])
             cells = [spread([row["success_rate"] for row in by_number.get(number, [])], 2) for number in numbers]
             seeds = list({row["seed"]: row for row in same}.values())
             cells += [str(len(seeds)), f"{max(row['steps'] for row in seeds):,}"]
-            lines.append(f"| {observation} | {' | '.join(cells)} | {spread([row['minutes'] for row in seeds], 0)} |")
+            lines.append(f"| {name} | {' | '.join(cells)} | {spread([row['minutes'] for row in seeds], 0)} |")
         chance = {row["num_objects"]: f"{row['chance']:.2f}" for row in here}
         lines.append("| chance | " + " | ".join(chance[number] for number in numbers) + " | | | |")
         parts.append("\n".join(lines) + "\n")
@@ -117,33 +148,31 @@ def grouped(items: Sequence[Item], key: Callable[[Item], Key]) -> dict[Key, list
     return groups
 
 
-def plot_steps(runs: Sequence[Row], file: Path) -> None:
-    """Success against steps of training: a line per observation, and a band from the worst to the best seed."""
-    with _panels(list(grouped(runs, lambda run: run["task"])), "million steps", file) as panels:
-        for (task, observation), group in grouped(runs, lambda run: (run["task"], run["observation"])).items():
-            curves = [run["evaluations"] for run in group]
-            points = list(zip(*curves, strict=False))  # of an unfinished seed there are fewer
-            steps = [point[0]["step"] / 1e6 for point in points]
-            _line(panels[task], observation, steps, [[row["success_rate"] for row in point] for point in points])
+def plot_steps(curves: Sequence[Row], file: Path) -> None:
+    """Success against steps of training: a line per kind of agent, and a band from the worst to the best seed."""
+    with _panels(list(grouped(curves, lambda row: row["task"])), "million steps", file) as panels:
+        for task, same in grouped(curves, lambda row: row["task"]).items():
+            _lines(panels[task], same, lambda row: row["step"] / 1e6)
 
 
-def plot_objects(rows: Sequence[Row], file: Path) -> None:
+def plot_objects(tests: Sequence[Row], file: Path) -> None:
     """Success against the number of objects, in looks of the training, with the success of chance."""
-    rows = [row for row in rows if row["mode"] == "train"]
-    with _panels(list(grouped(rows, lambda row: row["task"])), "objects", file) as panels:
-        for (task, observation), same in grouped(rows, lambda row: (row["task"], row["observation"])).items():
-            points = sorted(grouped(same, lambda row: row["num_objects"]).items())
-            numbers = [number for number, _ in points]
-            _line(panels[task], observation, numbers, [[row["success_rate"] for row in point] for _, point in points])
-        for task, same in grouped(rows, lambda row: row["task"]).items():
+    tests = [row for row in tests if row["mode"] == "train"]
+    with _panels(list(grouped(tests, lambda row: row["task"])), "objects", file) as panels:
+        for task, same in grouped(tests, lambda row: row["task"]).items():
+            _lines(panels[task], same, lambda row: row["num_objects"])
             chance = sorted({row["num_objects"]: row["chance"] for row in same}.items())
             panels[task].plot(*zip(*chance, strict=True), color="grey", linestyle="dotted", label="chance")
 
 
-def _line(axes: Axes, observation: str, x: Sequence[float | int], values: Sequence[Sequence[float]]) -> None:
-    color = f"C{OBSERVATIONS.index(observation)}"  # the same in every panel
-    axes.plot(x, [mean(point) for point in values], color=color, marker=".", label=observation)
-    axes.fill_between(x, [min(point) for point in values], [max(point) for point in values], color=color, alpha=0.2)
+def _lines(axes: Axes, rows: Sequence[Row], x: Callable[[Row], float]) -> None:
+    for name, same in grouped(rows, label).items():
+        first = same[0]  # the same look in every panel
+        color, style = f"C{OBSERVATIONS.index(first['observation'])}", _STYLES[ARCHITECTURES.index(first["arch"])]
+        points = sorted((value, [row["success_rate"] for row in point]) for value, point in grouped(same, x).items())
+        at, rates = zip(*points, strict=True)
+        axes.plot(at, [mean(point) for point in rates], style, color=color, marker=".", label=name)
+        axes.fill_between(at, [min(point) for point in rates], [max(point) for point in rates], color=color, alpha=0.2)
 
 
 @contextmanager
