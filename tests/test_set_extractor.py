@@ -209,7 +209,7 @@ def test_other_spaces_are_refused(space, error, message):
     ("options", "message"),
     [
         ({"arch": "transformer"}, "arch as one of relation, attention, deepsets, flat, got 'transformer'"),
-        ({"features_dim": 0}, "features_dim and width of at least 1, got 0 and 64"),
+        ({"features_dim": 0}, "features_dim and width of at least 1, got 0 and 48"),
         ({"width": 0}, "features_dim and width of at least 1, got 64 and 0"),
         ({"arch": "attention", "width": 30}, "a width that is a multiple of 4, got 30"),
     ],

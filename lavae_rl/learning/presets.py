@@ -32,7 +32,7 @@ class Preset:
     """Weight of the entropy bonus."""
     arch: str = "relation"
     """Of ``SetFeaturesExtractor``."""
-    width: int = 64
+    width: int = 48
     """Units per layer."""
 
 

@@ -27,7 +27,7 @@ class SetFeaturesExtractor(BaseFeaturesExtractor):
         PPO("MultiInputPolicy", venv, policy_kwargs={"features_extractor_class": SetFeaturesExtractor})
 
     Architectures, all with hidden layers of ``width``:
-      * "relation": an MLP on what each pair of objects is, then, in four views, on where each object is from four
+      * "relation": an MLP on what each pair of objects is, then, in four views, on where each object is from three
         selected ones, twice; the one to start with where objects must be compared;
       * "attention": a small transformer, at about half the cost of "relation";
       * "deepsets": an MLP on each object, then mean and maximum; the cheapest;
@@ -54,7 +54,7 @@ class SetFeaturesExtractor(BaseFeaturesExtractor):
     """
 
     def __init__(
-        self, observation_space: "spaces.Space[Any]", arch: str = "relation", features_dim: int = 64, width: int = 64
+        self, observation_space: "spaces.Space[Any]", arch: str = "relation", features_dim: int = 64, width: int = 48
     ) -> None:
         entries = _entries(observation_space)
         slots, token_width = _token_shape(entries)

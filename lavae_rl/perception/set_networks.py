@@ -27,7 +27,7 @@ Displacement = Float[Tensor, "views batch used used waves"]
 
 ATTENTION_HEADS = 4
 
-SELECTED = 4
+SELECTED = 3
 """How many objects "relation" selects at a time."""
 
 VIEWS = 4
@@ -125,14 +125,13 @@ class _Selected(nn.Module):
         self.place = nn.Linear(_WAVES, width, bias=False)
         self.selected = nn.Linear(SELECTED * width, width, bias=False)
         self.displacement = nn.Linear(SELECTED * _WAVES, width, bias=False)
-        self.out = nn.Linear(width, width)
 
     def forward(self, nodes: Nodes, displacement: Displacement, place: Place, mask: Mask) -> Nodes:
         weights = _select(self.scores(nodes), mask)
         seen = torch.einsum("vbks,vbikw->vbisw", weights, displacement).flatten(3)
         compared = self.displacement(seen) + self.place(place) + self.own(nodes)
         compared += self.selected(_averages(weights, nodes))[:, :, None]
-        return F.relu_(self.out(F.relu_(compared)))
+        return F.relu_(compared)
 
 
 class AttentionNetwork(nn.Module):
