@@ -10,7 +10,13 @@ program = importlib.import_module("lavae_rl.pretrain.reproduce_table1")
 def _run_folder(out, name, metrics, seconds=60.0, accuracy=("0.5", "0.995")):
     folder = out / name
     folder.mkdir(parents=True)
-    facts = {"metrics": metrics, "training_seconds": seconds, "skipped_steps": 0, "mixed_precision": "no", "commit": "abc"}
+    facts = {
+        "metrics": metrics,
+        "training_seconds": seconds,
+        "skipped_steps": 0,
+        "mixed_precision": "no",
+        "commit": "abc",
+    }
     (folder / "config.json").write_text(json.dumps(facts if metrics else {}))
     rows = [f"{i},{30 * i},{value}" for i, value in enumerate(accuracy)]
     (folder / "metrics.csv").write_text("\n".join(["step,seconds,validation_count_accuracy", *rows]))

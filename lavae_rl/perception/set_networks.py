@@ -10,7 +10,7 @@ import math
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Complex, Float
 from torch import Tensor, nn
 
 Tokens = Float[Tensor, "batch slots token"]
@@ -20,10 +20,8 @@ Features = Float[Tensor, "batch features"]
 
 Nodes = Float[Tensor, "#views batch used width"]
 """What is known of each object: once, or in each view."""
-Place = Float[Tensor, "views batch used waves"]
-"""Of each object, from the middle of the canvas: ``_waves`` of it."""
-Displacement = Float[Tensor, "views batch used used waves"]
-"""From each object to each: ``_waves`` of it."""
+Turns = Complex[Tensor, "views batch used turns"]
+"""Where each object is: how far a hand turns that starts in the middle of the canvas, x and y at all wavelengths."""
 
 ATTENTION_HEADS = 4
 
@@ -33,13 +31,11 @@ SELECTED = 3
 VIEWS = 4
 """From how many sides "relation" looks at a scene: all that a canvas of pixels has."""
 
-LOCATION_GAIN = 3.0
-"""What x and y are multiplied by: a step of an agent changes them by a tenth, another look an appearance by 1."""
-
 _WAVELENGTHS = (4.0, 2.0, 1.0, 0.5)
-"""Of the sines and cosines of a place or displacement, in units of half a canvas: from two canvases to a sprite."""
+"""Of the turns of a place, in units of half a canvas: from two canvases to a sprite."""
 
-_WAVES = 2 + 2 * 2 * len(_WAVELENGTHS)
+_REALS = 2 * 2 * len(_WAVELENGTHS)
+"""The turns of a place as real numbers."""
 
 
 class RelationNetwork(nn.Module):
@@ -79,12 +75,12 @@ class RelationNetwork(nn.Module):
         """Features of each set of the batch."""
         tokens, mask = _slots_in_use(tokens, mask)
         xy, looks = tokens[..., :2], tokens[..., 2:]
-        displacement, place = _waves(_views(xy[:, None] - xy[:, :, None])), _waves(_views(xy))
+        turns = _turns(_views(xy))
         nodes = self.pairs(looks, mask)[None]  # the same in all views
-        nodes = self.first(nodes, displacement, place, mask)
-        nodes = self.second(nodes, displacement, place, mask)
-        selected = _averages(_select(self.scores(nodes), mask), nodes)
-        read = self.read(torch.cat([selected, _mean_and_max(nodes, mask[None])], dim=2))
+        nodes = self.first(nodes, turns, mask)
+        nodes = self.second(nodes, turns, mask)
+        selected = _select(self.scores(nodes), mask) @ nodes
+        read = self.read(torch.cat([selected.flatten(2), _mean_and_max(nodes, mask[None])], dim=2))
         features: Features = self.project(read.transpose(0, 1).flatten(1))
         return features
 
@@ -122,15 +118,16 @@ class _Selected(nn.Module):
         self.scores = nn.Linear(width, SELECTED)
         # Together a linear layer on the concatenation, at the cost of one on each part.
         self.own = nn.Linear(width, width)
-        self.place = nn.Linear(_WAVES, width, bias=False)
+        self.place = nn.Linear(_REALS, width, bias=False)
         self.selected = nn.Linear(SELECTED * width, width, bias=False)
-        self.displacement = nn.Linear(SELECTED * _WAVES, width, bias=False)
+        self.displacement = nn.Linear(SELECTED * _REALS, width, bias=False)
 
-    def forward(self, nodes: Nodes, displacement: Displacement, place: Place, mask: Mask) -> Nodes:
+    def forward(self, nodes: Nodes, turns: Turns, mask: Mask) -> Nodes:
         weights = _select(self.scores(nodes), mask)
-        seen = torch.einsum("vbks,vbikw->vbisw", weights, displacement).flatten(3)
-        compared = self.displacement(seen) + self.place(place) + self.own(nodes)
-        compared += self.selected(_averages(weights, nodes))[:, :, None]
+        origins = weights.to(turns.dtype) @ turns
+        displacement = turns[:, :, :, None] * origins[:, :, None].conj()  # turns of differences are quotients
+        compared = self.displacement(_reals(displacement).flatten(3)) + self.place(_reals(turns)) + self.own(nodes)
+        compared += self.selected((weights @ nodes).flatten(2))[:, :, None]
         return F.relu_(compared)
 
 
@@ -220,11 +217,15 @@ def _init_orthogonal(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def _waves(xy: Float[Tensor, "*axes 2"]) -> Float[Tensor, "*axes waves"]:
-    """A place or displacement (x, y), scaled, and its sines and cosines at all wavelengths."""
+def _turns(xy: Float[Tensor, "*axes 2"]) -> Complex[Tensor, "*axes turns"]:
+    """Places (x, y) as points of the unit circle."""
     frequencies = xy.new_tensor([2 * math.pi / wavelength for wavelength in _WAVELENGTHS])
     phases = (xy[..., None] * frequencies).flatten(-2)
-    return torch.cat([xy * LOCATION_GAIN, phases.sin(), phases.cos()], dim=-1)
+    return torch.polar(torch.ones_like(phases), phases)
+
+
+def _reals(turns: Complex[Tensor, "*axes turns"]) -> Float[Tensor, "*axes reals"]:
+    return torch.view_as_real(turns).flatten(-2)
 
 
 def _views(xy: Float[Tensor, "*axes 2"]) -> Float[Tensor, "views *axes 2"]:
@@ -233,19 +234,12 @@ def _views(xy: Float[Tensor, "*axes 2"]) -> Float[Tensor, "views *axes 2"]:
     return torch.stack([xy, torch.stack([-y, x], -1), -xy, torch.stack([y, -x], -1)])
 
 
-def _averages(
-    weights: Float[Tensor, "#views batch used selected"], nodes: Nodes
-) -> Float[Tensor, "#views batch together"]:
-    """What is selected, averages of all objects, side by side."""
-    return torch.einsum("vbks,vbkw->vbsw", weights, nodes).flatten(2)
-
-
 def _select(
     scores: Float[Tensor, "#views batch used selected"], mask: Mask
-) -> Float[Tensor, "#views batch used selected"]:
+) -> Float[Tensor, "#views batch selected used"]:
     """Weights of the objects, which add up to 1, for each that is to be selected; 0 of no objects."""
     scores = scores.masked_fill(~mask[..., None], torch.finfo(scores.dtype).min)  # -inf makes NaN of no objects
-    return scores.softmax(dim=2) * mask[..., None]
+    return (scores.softmax(dim=2) * mask[..., None]).transpose(2, 3)
 
 
 def _without_padding(tokens: Tokens, mask: Mask) -> Tokens:
