@@ -37,11 +37,11 @@ class Preset:
 
 
 PRESETS = {
-    "ObjectGoal": Preset(),
-    "OddOneOut": Preset(steps=1_500_000),
+    "ObjectGoal": Preset(steps=500_000),
+    "OddOneOut": Preset(steps=1_200_000),
     "OddOneOutProperty": Preset(steps=1_500_000, num_objects=5),
     "Push": Preset(num_objects=2),
-    "Collect": Preset(num_objects=6),
+    "Collect": Preset(steps=500_000, num_objects=6),
     "Largest": Preset(),
     "MatchDigit": Preset(),
     "DigitOrder": Preset(num_objects=3),
