@@ -111,7 +111,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     finally:
         pool.shutdown(cancel_futures=True)
     report = args.report or args.out
-    write_report(args.out, report)
+    with FileLock(args.out / "report.lock"):
+        write_report(args.out, report)
     console.print(f"{sum(complete)} of {len(cells)} agents complete; table and plots in {escape(str(report))}")
     if not all(complete):
         sys.exit(1)

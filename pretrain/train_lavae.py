@@ -67,6 +67,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--mixed-precision", choices=PRECISIONS, help="bf16: networks in bfloat16 (default: the launcher's, or no)"
     )
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        default=None,
+        help="torch.compile the networks: minutes first, then faster steps; needs a C++ compiler",
+    )
     parser.add_argument("--out", type=Path, help="run folder (default: runs/DATASET-RECIPE-seedN)")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out from its last checkpoint")
     parser.add_argument("--mnist-dir", help="folder of MNIST's IDX files, to draw digits from all 60,000")
@@ -91,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> bool:
     """Trains, evaluates and reports; returns whether the run is complete."""
-    settings = ("dataset", "model", "recipe", "steps", "seed", "mnist_dir", "mixed_precision")
+    settings = ("dataset", "model", "recipe", "steps", "seed", "mnist_dir", "mixed_precision", "compile")
     given = {name: getattr(args, name) for name in settings}
     out = args.out or default_folder(given)
     with RunFolder(out, args.resume) as folder:
@@ -103,6 +109,8 @@ def run(args: argparse.Namespace, console: Console) -> bool:
         check_processes(facts, accelerator.num_processes)
         console.quiet = not accelerator.is_main_process
         training = make_training(facts, accelerator)
+        if facts["compile"]:
+            training.compile()
         if args.resume and (state := folder.load_checkpoint(training.device)) is not None:
             training.load(state)
             console.print(f"resuming {escape(str(out))} at step {training.progress.step}")
@@ -161,6 +169,7 @@ def fresh_facts(given: dict[str, Any]) -> dict[str, Any]:
         "seed": seed,
         "mnist_dir": given["mnist_dir"],
         "mixed_precision": given["mixed_precision"] or os.environ.get("ACCELERATE_MIXED_PRECISION", "no"),
+        "compile": bool(given["compile"]),
     }
     return settings | provenance()
 
@@ -169,7 +178,7 @@ def resumed_facts(folder: RunFolder, given: dict[str, Any]) -> dict[str, Any]:
     """What config.json says of the run in the folder; flags given again must agree with it."""
     facts = {key: value for key, value in folder.read_config().items() if key != "model"}
     try:
-        keys = ("dataset", "seed", "mnist_dir", "mixed_precision", "commit", "machine", "versions")
+        keys = ("dataset", "seed", "mnist_dir", "mixed_precision", "compile", "commit", "machine", "versions")
         stored = {key: facts[key] for key in keys}
         stored |= {"model": facts["model_name"], "recipe": facts["recipe_name"], "steps": facts["recipe"]["steps"]}
     except (KeyError, TypeError) as error:

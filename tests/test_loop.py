@@ -1,4 +1,6 @@
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -73,6 +75,33 @@ def test_the_same_seed_takes_the_same_steps(dataset):
     assert terms == terms_again
     assert _equal(_weights(first), _weights(again))
     assert not _equal(_weights(first), _weights(other))
+
+
+COMPILED = """
+import numpy as np
+from lavae_rl.datasets import SceneDataset, load_bank
+from lavae_rl.model.config import LAVAEConfig
+from lavae_rl.scenes import sample_scenes
+from lavae_rl.training.base import make_accelerator
+from lavae_rl.training.recipes import SMOKE
+from lavae_rl.training.wake_sleep import WakeSleepTraining
+
+bank = load_bank("multi-dsprites")
+dataset = SceneDataset(sample_scenes(np.random.default_rng(0), bank, 64, (0, 3)), bank)
+plain, compiled = (WakeSleepTraining(LAVAEConfig(latents=4), SMOKE, 0, make_accelerator(cpu=True)) for _ in range(2))
+compiled.compile(backend="eager")  # as with "inductor", but for the minute of C++
+assert compiled.model.location_network._compiled_call_impl
+for _ in range(SMOKE.steps):
+    terms, expected = compiled.step(dataset), plain.step(dataset)
+    np.testing.assert_allclose(list(terms.values()), list(expected.values()), rtol=1e-3)
+assert compiled.model.state_dict().keys() == plain.model.state_dict().keys()
+"""
+
+
+def test_compiled_networks_take_the_same_steps():
+    # In a process of its own: the checks of shapes that tests run with cannot be compiled.
+    done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2_000:]
 
 
 def test_a_stopped_run_resumes_to_bit_identical_weights(dataset, tmp_path):

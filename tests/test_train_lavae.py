@@ -161,8 +161,9 @@ def test_a_folder_with_another_run_is_left_alone(finished, capsys):
         (["--seed", "3"], "has seed 0, got 3"),
         (["--steps", "9"], "has steps 60, got 9"),
         (["--recipe", "fast"], "has recipe 'smoke', got 'fast'"),
+        (["--compile"], "has compile False, got True"),
     ],
-    ids=["seed", "steps", "recipe"],
+    ids=["seed", "steps", "recipe", "compile"],
 )
 def test_resuming_with_other_settings_is_refused(argv, message, finished, capsys):
     code, output = _fails([*argv, "--resume", "--out", str(finished)], capsys)
