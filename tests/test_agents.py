@@ -36,6 +36,13 @@ def test_pixels_are_read_by_a_cnn():
     assert type(agent.policy.features_extractor).__name__ == "NatureCNN"
 
 
+@pytest.mark.parametrize("observation", ["oracle", "pixels"])
+def test_agents_that_point_begin_as_precise_as_a_digit_is_large(observation):
+    venv = make_task_vec_env("MatchDigit", observation, 2, seed=0)
+    agent: Any = make_agent("ppo", observation, PRESETS["MatchDigit"], venv, seed=0)
+    np.testing.assert_allclose(agent.policy.log_std.exp().detach(), 0.25, rtol=1e-5)
+
+
 def test_an_unknown_algorithm_is_refused():
     with pytest.raises(ValueError, match="ppo, a2c, dqn, sac, got 'reinforce'"):
         make_agent("reinforce", "oracle", SMALL, make_task_vec_env("OddOneOut", "oracle", 2), seed=0)

@@ -64,14 +64,13 @@ def make_agent(algorithm: str, observation: str, preset: Preset, venv: VecEnv, s
 
 
 def policy_kwargs(observation: str, preset: Preset) -> dict[str, Any]:
-    """What is special about the policy of an agent that observes tokens; of the others, nothing is."""
-    if observation in POLICIES:
-        return {}
-    return {
-        "features_extractor_class": SetFeaturesExtractor,
-        "features_extractor_kwargs": {"arch": preset.arch, "width": preset.width},
-        "net_arch": [64],
-    }
+    """What is special about a policy: of an agent that observes tokens its networks, of one that points its noise."""
+    kwargs: dict[str, Any] = {} if preset.log_std is None else {"log_std_init": preset.log_std}
+    if observation not in POLICIES:
+        kwargs["features_extractor_class"] = SetFeaturesExtractor
+        kwargs["features_extractor_kwargs"] = {"arch": preset.arch, "width": preset.width}
+        kwargs["net_arch"] = [64]
+    return kwargs
 
 
 def save_agent(folder: Path, agent: BaseAlgorithm, facts: Mapping[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """How the agents of each task are trained: one setting per task, the same for every kind of observation."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,11 +31,16 @@ class Preset:
     """Of generalised advantage estimation; low, since shaped rewards say at once whether a move was good."""
     entropy: float = 0.01
     """Weight of the entropy bonus."""
+    log_std: float | None = None
+    """Logarithm of the standard deviation with which places are pointed at, at first; None where agents move."""
     arch: str = "relation"
     """Of ``SetFeaturesExtractor``."""
     width: int = 48
     """Units per layer."""
 
+
+_LOG_STD = math.log(0.25)
+"""Half a digit, in half canvases: from 1, where PPO begins, it would take most of the training to come down."""
 
 PRESETS = {
     "ObjectGoal": Preset(steps=500_000),
@@ -43,7 +49,7 @@ PRESETS = {
     "Push": Preset(num_objects=2),
     "Collect": Preset(steps=500_000, num_objects=6),
     "Largest": Preset(),
-    "MatchDigit": Preset(),
-    "DigitOrder": Preset(num_objects=3),
+    "MatchDigit": Preset(steps=500_000, log_std=_LOG_STD),
+    "DigitOrder": Preset(steps=500_000, num_objects=3, log_std=_LOG_STD),
 }
 """By task, as in ``lavae_rl.registration.TASKS``."""

@@ -229,7 +229,7 @@ def _reals(turns: Complex[Tensor, "*axes turns"]) -> Float[Tensor, "*axes reals"
 
 
 def _views(xy: Float[Tensor, "*axes 2"]) -> Float[Tensor, "views *axes 2"]:
-    """Places or displacements (x, y) as they are, then turned by one, two and three quarters."""
+    """Places (x, y) as they are, then turned by one, two and three quarters."""
     x, y = xy.unbind(-1)
     return torch.stack([xy, torch.stack([-y, x], -1), -xy, torch.stack([y, -x], -1)])
 
