@@ -111,8 +111,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     finally:
         pool.shutdown(cancel_futures=True)
     report = args.report or args.out
-    with FileLock(args.out / "report.lock"):
-        write_report(args.out, report)
+    write_report(args.out, report)
     console.print(f"{sum(complete)} of {len(cells)} agents complete; table and plots in {escape(str(report))}")
     if not all(complete):
         sys.exit(1)

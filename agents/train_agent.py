@@ -164,7 +164,8 @@ class Watch(BaseCallback):
         self._start, self._before = time.perf_counter(), facts["seconds"]
 
     def _on_training_start(self) -> None:
-        self._next = self.num_timesteps + self._args.eval_every
+        # At the same steps whether a run was resumed or not.
+        self._next = (self.num_timesteps // self._args.eval_every + 1) * self._args.eval_every
 
     def _on_step(self) -> bool:
         if self.num_timesteps >= self._next:

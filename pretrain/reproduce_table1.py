@@ -141,7 +141,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         pool.shutdown(cancel_futures=True)
     results = [result(cell, args.out / cell.name) for cell in cells]
     report = args.report or args.out
-    with FileLock(args.out / f"{args.table}.lock"):
+    report.mkdir(parents=True, exist_ok=True)
+    with FileLock(report / ".lock"):
         write_report(report, args.table, results)
     complete = sum("minutes" in row for row in results)
     console.print(f"{complete} of {len(cells)} runs complete; {args.table}.csv and .md in {escape(str(report))}")

@@ -71,7 +71,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         "--compile",
         action="store_true",
         default=None,
-        help="torch.compile the networks: minutes first, then faster steps; needs a C++ compiler",
+        help="torch.compile the networks, for long runs on a GPU: minutes first, then faster steps",
     )
     parser.add_argument("--out", type=Path, help="run folder (default: runs/DATASET-RECIPE-seedN)")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out from its last checkpoint")
@@ -177,6 +177,7 @@ def fresh_facts(given: dict[str, Any]) -> dict[str, Any]:
 def resumed_facts(folder: RunFolder, given: dict[str, Any]) -> dict[str, Any]:
     """What config.json says of the run in the folder; flags given again must agree with it."""
     facts = {key: value for key, value in folder.read_config().items() if key != "model"}
+    facts.setdefault("compile", False)  # there was no choice
     try:
         keys = ("dataset", "seed", "mnist_dir", "mixed_precision", "compile", "commit", "machine", "versions")
         stored = {key: facts[key] for key in keys}

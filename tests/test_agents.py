@@ -37,7 +37,7 @@ def test_pixels_are_read_by_a_cnn():
 
 
 @pytest.mark.parametrize("observation", ["oracle", "pixels"])
-def test_agents_that_point_begin_as_precise_as_a_digit_is_large(observation):
+def test_agents_that_point_begin_with_the_noise_of_half_a_digit(observation):
     venv = make_task_vec_env("MatchDigit", observation, 2, seed=0)
     agent: Any = make_agent("ppo", observation, PRESETS["MatchDigit"], venv, seed=0)
     np.testing.assert_allclose(agent.policy.log_std.exp().detach(), 0.25, rtol=1e-5)

@@ -89,12 +89,11 @@ from lavae_rl.training.wake_sleep import WakeSleepTraining
 bank = load_bank("multi-dsprites")
 dataset = SceneDataset(sample_scenes(np.random.default_rng(0), bank, 64, (0, 3)), bank)
 plain, compiled = (WakeSleepTraining(LAVAEConfig(latents=4), SMOKE, 0, make_accelerator(cpu=True)) for _ in range(2))
-compiled.compile(backend="eager")  # as with "inductor", but for the minute of C++
+compiled.compile(backend="eager")  # traced as with "inductor", which then writes C++ for a minute
 assert compiled.model.location_network._compiled_call_impl
 for _ in range(SMOKE.steps):
     terms, expected = compiled.step(dataset), plain.step(dataset)
-    np.testing.assert_allclose(list(terms.values()), list(expected.values()), rtol=1e-3)
-assert compiled.model.state_dict().keys() == plain.model.state_dict().keys()
+    np.testing.assert_allclose(list(terms.values()), list(expected.values()), rtol=1e-5)
 """
 
 

@@ -1,5 +1,6 @@
 import json
 import sys
+from pathlib import Path
 
 from lavae_rl.training import provenance as module
 from lavae_rl.training.provenance import provenance
@@ -13,6 +14,12 @@ def test_a_run_can_be_traced_to_command_commit_versions_and_machine(monkeypatch)
     assert facts["machine"]["processor"]
     assert facts["commit"]
     json.dumps(facts)
+
+
+def test_a_program_of_the_checkout_is_named_from_its_root(monkeypatch):
+    program = Path(module.__file__).parents[2] / "pretrain" / "train_lavae.py"
+    monkeypatch.setattr(sys, "argv", [str(program), "--seed", "1"])
+    assert provenance()["command"] == "python pretrain/train_lavae.py --seed 1"
 
 
 def test_outside_a_checkout_the_commit_is_unknown(monkeypatch, tmp_path):

@@ -46,6 +46,7 @@ def test_the_table_has_a_row_per_test(runs, tmp_path):
         "0.4",
         "0.25",
     )
+    assert {row["arch"] for row in rows if row["observation"] == "pixels"} == {"none"}
     assert (first["steps"], first["minutes"], first["steps_per_second"]) == ("2000", "2.0", "17")
 
 

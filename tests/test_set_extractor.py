@@ -137,7 +137,7 @@ def test_relations_need_an_appearance():
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_networks_are_small(arch):
-    assert sum(parameter.numel() for parameter in make_extractor(arch).parameters()) < 110_000
+    assert sum(parameter.numel() for parameter in make_extractor(arch).parameters()) < 60_000
 
 
 @pytest.mark.parametrize(("arch", "unexplained"), [("relation", 0.1), ("attention", 0.6), ("deepsets", 0.8)])

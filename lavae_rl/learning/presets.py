@@ -32,7 +32,7 @@ class Preset:
     entropy: float = 0.01
     """Weight of the entropy bonus."""
     log_std: float | None = None
-    """Logarithm of the standard deviation with which places are pointed at, at first; None where agents move."""
+    """Logarithm of the standard deviation with which PPO and A2C point at places, at first; None where agents move."""
     arch: str = "relation"
     """Of ``SetFeaturesExtractor``."""
     width: int = 48

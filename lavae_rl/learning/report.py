@@ -12,10 +12,11 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, TypeVar
 
+from filelock import FileLock
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lavae_rl.learning.agents import read_facts
+from lavae_rl.learning.agents import POLICIES, read_facts
 from lavae_rl.learning.presets import PRESETS
 from lavae_rl.learning.vec_envs import OBSERVATIONS
 from lavae_rl.perception.set_extractor import ARCHITECTURES
@@ -36,7 +37,9 @@ KINDS: Mapping[str, type] = dict.fromkeys(("task", "observation", "arch", "mode"
 Key = TypeVar("Key")
 Item = TypeVar("Item")
 _PANEL, _COLUMNS = (3.2, 2.6), 4
-_STYLES = ("-", "--", "-.", ":")
+_ARCHS = ("none", *ARCHITECTURES)
+"""Set networks; none where no tokens are read."""
+_STYLES = ("-", "-", "--", "-.", ":")
 
 
 def write_report(folder: Path, out: Path) -> None:
@@ -52,11 +55,13 @@ def write_report(folder: Path, out: Path) -> None:
         read_facts(tests.parent) | {"tests": json.loads(tests.read_text())}
         for tests in sorted(folder.glob(f"*/{TESTS_FILE}"))
     ]
-    tests = updated(out / "agents.csv", TEST_COLUMNS, [row for run in runs for row in tests_of(run)])
-    curves = updated(out / "agents-steps.csv", CURVE_COLUMNS, [row for run in runs for row in curve_of(run)])
-    (out / "agents.md").write_text(markdown(tests))
-    plot_steps(curves, out / "agents-steps.png")
-    plot_objects(tests, out / "agents-objects.png")
+    out.mkdir(parents=True, exist_ok=True)
+    with FileLock(out / ".lock"):
+        tests = updated(out / "agents.csv", TEST_COLUMNS, [row for run in runs for row in tests_of(run)])
+        curves = updated(out / "agents-steps.csv", CURVE_COLUMNS, [row for run in runs for row in curve_of(run)])
+        (out / "agents.md").write_text(markdown(tests))
+        plot_steps(curves, out / "agents-steps.png")
+        plot_objects(tests, out / "agents-objects.png")
 
 
 def updated(file: Path, columns: Sequence[str], rows: Sequence[Row]) -> list[Row]:
@@ -66,7 +71,7 @@ def updated(file: Path, columns: Sequence[str], rows: Sequence[Row]) -> list[Row
     tasks = list(PRESETS)
 
     def place(row: Row) -> tuple[int, int, int, int]:
-        kind = OBSERVATIONS.index(row["observation"]), ARCHITECTURES.index(row["arch"])
+        kind = OBSERVATIONS.index(row["observation"]), _ARCHS.index(row["arch"])
         return tasks.index(row["task"]), *kind, row["seed"]
 
     everything = sorted([*kept, *rows], key=place)
@@ -81,13 +86,14 @@ def agent(row: Row) -> tuple[Any, ...]:
 
 def label(row: Row) -> str:
     """How the table calls agents that differ by their seeds alone: by architecture too, if not the usual one."""
-    usual = row["arch"] == PRESETS[row["task"]].arch
+    usual = row["arch"] in (PRESETS[row["task"]].arch, _ARCHS[0])
     return str(row["observation"]) if usual else f"{row['observation']}, {row['arch']}"
 
 
 def identity(run: Row) -> dict[str, Any]:
     """The first columns of all rows of one run."""
-    return {key: run[key] for key in ("task", "observation", "seed")} | {"arch": run["preset"]["arch"]}
+    arch = _ARCHS[0] if run["observation"] in POLICIES else run["preset"]["arch"]
+    return {key: run[key] for key in ("task", "observation", "seed")} | {"arch": arch}
 
 
 def tests_of(run: Row) -> list[Row]:
@@ -117,7 +123,9 @@ def markdown(rows: Sequence[Row]) -> str:
         lines = [
             f"### {task}, {'looks of the training' if mode == 'train' else 'held-out looks'}",
             "",
-            "| observation | " + " | ".join(f"{number} objects" for number in numbers) + " | seeds | steps | minutes |",
+            "| observation | "
+            + " | ".join(f"{number} object{'s' * (number > 1)}" for number in numbers)
+            + " | seeds | steps | minutes |",
             "|---" * (len(numbers) + 4) + "|",
         ]
         for name, same in grouped(here, label).items():
@@ -168,7 +176,7 @@ def plot_objects(tests: Sequence[Row], file: Path) -> None:
 def _lines(axes: Axes, rows: Sequence[Row], x: Callable[[Row], float]) -> None:
     for name, same in grouped(rows, label).items():
         first = same[0]  # the same look in every panel
-        color, style = f"C{OBSERVATIONS.index(first['observation'])}", _STYLES[ARCHITECTURES.index(first["arch"])]
+        color, style = f"C{OBSERVATIONS.index(first['observation'])}", _STYLES[_ARCHS.index(first["arch"])]
         points = sorted((value, [row["success_rate"] for row in point]) for value, point in grouped(same, x).items())
         at, rates = zip(*points, strict=True)
         axes.plot(at, [mean(point) for point in rates], style, color=color, marker=".", label=name)
@@ -185,8 +193,9 @@ def _panels(titles: Sequence[str], x_label: str, file: Path) -> Iterator[dict[st
         axes.set(title=title, xlabel=x_label, ylim=(-0.02, 1.02))
         axes.grid(alpha=0.3)
     yield panels
+    lines = {line.get_label(): line for axes in panels.values() for line in axes.get_lines()}
     for axes in list(panels.values())[:1]:
         axes.set_ylabel("success rate")
-        axes.legend(fontsize="small")
+        axes.legend(handles=list(lines.values()), fontsize="small")
     if panels:
         figure.savefig(file, dpi=120)

@@ -9,7 +9,6 @@ from gymnasium import spaces
 
 from lavae_rl.model import pretrained
 from lavae_rl.model.config import LAVAEConfig
-from lavae_rl.model.inference import fold_batch_norms
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.objects import Objects
 from lavae_rl.perception.preprocessing import Preprocessing
@@ -72,10 +71,9 @@ class FrameEncoder:
 
     @property
     def model(self) -> LAVAE:
-        """The model, loaded when it is first used, and made faster: not one to train or to save."""
+        """The model, loaded when it is first used."""
         if self._model is None:
             self._model = LAVAE.from_pretrained(self._folder, self.config.device)
-            fold_batch_norms(self._model)
         return self._model
 
     def _check(self, frame_space: "spaces.Space[Any]", channels: int, sprite_size: int) -> None:

@@ -29,7 +29,7 @@ class SetFeaturesExtractor(BaseFeaturesExtractor):
     Architectures, all with hidden layers of ``width``:
       * "relation": an MLP on what each pair of objects is, then, in four views, on where each object is from three
         selected ones, twice; the one to start with where objects must be compared;
-      * "attention": a small transformer, at about half the cost of "relation";
+      * "attention": a small transformer, cheaper than "relation";
       * "deepsets": an MLP on each object, then mean and maximum; the cheapest;
       * "flat": an MLP on the concatenated slots: the baseline, for which the order matters.
 

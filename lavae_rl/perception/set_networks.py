@@ -125,7 +125,8 @@ class _Selected(nn.Module):
     def forward(self, nodes: Nodes, turns: Turns, mask: Mask) -> Nodes:
         weights = _select(self.scores(nodes), mask)
         origins = weights.to(turns.dtype) @ turns
-        displacement = turns[:, :, :, None] * origins[:, :, None].conj()  # turns of differences are quotients
+        # The turn of a difference is a product with a conjugate; with that of an average, the average of such turns.
+        displacement = turns[:, :, :, None] * origins[:, :, None].conj()
         compared = self.displacement(_reals(displacement).flatten(3)) + self.place(_reals(turns)) + self.own(nodes)
         compared += self.selected((weights @ nodes).flatten(2))[:, :, None]
         return F.relu_(compared)

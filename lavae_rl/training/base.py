@@ -103,6 +103,8 @@ class Training(ABC, Generic[Model, Settings]):
         for network in self._networks():
             for part in network.children():
                 part.compile(backend=backend)
+                for layers in part.children():  # those of an appearance network are what relaxed locations read
+                    layers.compile(backend=backend)
 
     def step(self, dataset: SceneDataset) -> dict[str, float]:
         """One step on a random batch; returns its ``TERMS``. A non-finite step changes no weight and is counted."""

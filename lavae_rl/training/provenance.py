@@ -15,11 +15,17 @@ def provenance() -> dict[str, Any]:
     """Commit, versions, machine and command line of this process."""
     packages = ("lavae-rl", "torch", "numpy", "opencv-python")
     return {
-        "command": shlex.join(["python", *sys.argv]),
+        "command": shlex.join(["python", _program(), *sys.argv[1:]]),
         "commit": _commit(),
         "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
         "machine": {"processor": _processor(), "threads": torch.get_num_threads()},
     }
+
+
+def _program() -> str:
+    """What was run, as somebody in the root of another checkout calls it."""
+    root, program = Path(__file__).parents[2], Path(sys.argv[0])
+    return str(program.relative_to(root) if program.is_relative_to(root) else program)
 
 
 def _commit() -> str:
