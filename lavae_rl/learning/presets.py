@@ -47,7 +47,7 @@ PRESETS = {
     "OddOneOut": Preset(steps=1_200_000),
     "OddOneOutProperty": Preset(steps=1_500_000, num_objects=5),
     "Push": Preset(num_objects=2),
-    "Collect": Preset(steps=500_000, num_objects=6),
+    "Collect": Preset(num_objects=6),
     "Largest": Preset(),
     "MatchDigit": Preset(steps=500_000, log_std=_LOG_STD),
     "DigitOrder": Preset(steps=500_000, num_objects=3, log_std=_LOG_STD),
