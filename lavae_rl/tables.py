@@ -1,11 +1,22 @@
 """Tables of results as CSV files, which several sessions and machines add to."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 Row = Mapping[str, Any]
+
+
+@contextmanager
+def report_folder(folder: Path) -> Iterator[None]:
+    """A folder of tables, made if it is missing, for one process at a time: what it reads there is what it adds to."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        yield
 
 
 def read_rows(file: Path, kinds: Mapping[str, type]) -> list[dict[str, Any]]:
@@ -27,7 +38,6 @@ def read_rows(file: Path, kinds: Mapping[str, type]) -> list[dict[str, Any]]:
 
 def write_rows(file: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
     """Writes a CSV. What is in it may be nowhere else: a crash leaves the previous one whole."""
-    file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_suffix(".tmp")
     with temporary.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, columns)

@@ -29,7 +29,7 @@ from rich.markup import escape
 from lavae_rl.datasets import POOLS
 from lavae_rl.evaluation.metrics import METRICS
 from lavae_rl.model.pretrained import CONFIG_FILE
-from lavae_rl.tables import read_rows, write_rows
+from lavae_rl.tables import read_rows, report_folder, write_rows
 from lavae_rl.training.run_folder import METRICS_FILE
 
 
@@ -141,8 +141,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         pool.shutdown(cancel_futures=True)
     results = [result(cell, args.out / cell.name) for cell in cells]
     report = args.report or args.out
-    report.mkdir(parents=True, exist_ok=True)
-    with FileLock(report / ".lock"):
+    with report_folder(report):
         write_report(report, args.table, results)
     complete = sum("minutes" in row for row in results)
     console.print(f"{complete} of {len(cells)} runs complete; {args.table}.csv and .md in {escape(str(report))}")

@@ -12,7 +12,6 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, TypeVar
 
-from filelock import FileLock
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -20,7 +19,7 @@ from lavae_rl.learning.agents import POLICIES, read_facts
 from lavae_rl.learning.presets import PRESETS
 from lavae_rl.learning.vec_envs import OBSERVATIONS
 from lavae_rl.perception.set_extractor import ARCHITECTURES
-from lavae_rl.tables import Row, read_rows, write_rows
+from lavae_rl.tables import Row, read_rows, report_folder, write_rows
 
 TESTS_FILE = "tests.json"
 _AGENT = ("task", "observation", "arch", "seed")
@@ -37,8 +36,9 @@ KINDS: Mapping[str, type] = dict.fromkeys(("task", "observation", "arch", "mode"
 Key = TypeVar("Key")
 Item = TypeVar("Item")
 _PANEL, _COLUMNS = (3.2, 2.6), 4
-_ARCHS = ("none", *ARCHITECTURES)
-"""Set networks; none where no tokens are read."""
+_NO_ARCH = "none"
+"""Set network of agents that read no tokens."""
+_ARCHS = (_NO_ARCH, *ARCHITECTURES)
 _STYLES = ("-", "-", "--", "-.", ":")
 
 
@@ -55,8 +55,7 @@ def write_report(folder: Path, out: Path) -> None:
         read_facts(tests.parent) | {"tests": json.loads(tests.read_text())}
         for tests in sorted(folder.glob(f"*/{TESTS_FILE}"))
     ]
-    out.mkdir(parents=True, exist_ok=True)
-    with FileLock(out / ".lock"):
+    with report_folder(out):
         tests = updated(out / "agents.csv", TEST_COLUMNS, [row for run in runs for row in tests_of(run)])
         curves = updated(out / "agents-steps.csv", CURVE_COLUMNS, [row for run in runs for row in curve_of(run)])
         (out / "agents.md").write_text(markdown(tests))
@@ -86,13 +85,13 @@ def agent(row: Row) -> tuple[Any, ...]:
 
 def label(row: Row) -> str:
     """How the table calls agents that differ by their seeds alone: by architecture too, if not the usual one."""
-    usual = row["arch"] in (PRESETS[row["task"]].arch, _ARCHS[0])
+    usual = row["arch"] in (PRESETS[row["task"]].arch, _NO_ARCH)
     return str(row["observation"]) if usual else f"{row['observation']}, {row['arch']}"
 
 
 def identity(run: Row) -> dict[str, Any]:
     """The first columns of all rows of one run."""
-    arch = _ARCHS[0] if run["observation"] in POLICIES else run["preset"]["arch"]
+    arch = _NO_ARCH if run["observation"] in POLICIES else run["preset"]["arch"]
     return {key: run[key] for key in ("task", "observation", "seed")} | {"arch": arch}
 
 

@@ -123,11 +123,11 @@ class _Selected(nn.Module):
         self.displacement = nn.Linear(SELECTED * _REALS, width, bias=False)
 
     def forward(self, nodes: Nodes, turns: Turns, mask: Mask) -> Nodes:
-        weights = _select(self.scores(nodes), mask)
-        origins = weights.to(turns.dtype) @ turns
+        weights, place = _select(self.scores(nodes), mask), _reals(turns)
+        origins = torch.view_as_complex(torch.unflatten(weights @ place, 3, (-1, 2)))
         # The turn of a difference is a product with a conjugate; with that of an average, the average of such turns.
         displacement = turns[:, :, :, None] * origins[:, :, None].conj()
-        compared = self.displacement(_reals(displacement).flatten(3)) + self.place(_reals(turns)) + self.own(nodes)
+        compared = self.displacement(_reals(displacement).flatten(3)) + self.place(place) + self.own(nodes)
         compared += self.selected((weights @ nodes).flatten(2))[:, :, None]
         return F.relu_(compared)
 
