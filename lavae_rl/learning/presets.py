@@ -43,8 +43,8 @@ _LOG_STD = math.log(0.25)
 """Half a digit, in half canvases: from 1, where PPO begins, it would take most of the training to come down."""
 
 PRESETS = {
-    "ObjectGoal": Preset(steps=500_000),
-    "OddOneOut": Preset(steps=1_200_000),
+    "ObjectGoal": Preset(),
+    "OddOneOut": Preset(steps=1_500_000),
     "OddOneOutProperty": Preset(steps=1_500_000, num_objects=5),
     "Push": Preset(num_objects=2),
     "Collect": Preset(num_objects=6),
