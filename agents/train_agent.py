@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -107,12 +108,22 @@ def learn(agent: BaseAlgorithm, out: Path, facts: dict[str, Any], args: argparse
     ]
     agent.set_logger(Logger(str(out), logs))
     steps, bar = facts["preset"]["steps"] - first, console.is_terminal
+    agent.set_random_seed(session_seed(facts["seed"], first))
     watch = Watch(out, facts, args, console)
     try:
         agent.learn(steps, watch, reset_num_timesteps=first == 0, progress_bar=bar)
         watch.finish()
     finally:
         agent.logger.close()
+
+
+def session_seed(seed: int, first: int) -> int:
+    """Seed of environments and actions for a session of a run that begins at step ``first``.
+
+    Stable-Baselines3 seeds environments with seed, seed + 1, ...: seeds 0 and 1 would share nearly all of their scenes,
+    and a resumed run would see its first ones again. These share none, but for chance.
+    """
+    return int(np.random.SeedSequence([seed, first]).generate_state(1)[0])
 
 
 def fresh_facts(args: argparse.Namespace, name: str) -> dict[str, Any]:
@@ -144,8 +155,7 @@ def training_env(facts: dict[str, Any], preset: Preset) -> VecEnv:
         facts["task"],
         facts["observation"],
         preset.num_envs,
-        facts["seed"] * 10_000,
-        facts["model"],
+        model=facts["model"],
         num_objects=preset.num_objects,
         reward=preset.reward,
     )

@@ -2,6 +2,7 @@ import importlib
 import json
 
 import pytest
+from stable_baselines3 import PPO
 
 from lavae_rl.learning.agents import load_agent
 
@@ -72,3 +73,22 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main([*SHORT, "--out", str(tmp_path)])
     assert "--resume" in capsys.readouterr().out
+
+
+def test_no_scene_is_shared_by_two_seeds_or_seen_again_when_a_run_goes_on(tmp_path, monkeypatch):
+    scenes = []
+    learn = PPO.learn
+
+    def look(agent, *args, **kwargs):
+        scenes.append({tokens.tobytes() for tokens in agent.get_env().reset()["tokens"]})
+        return learn(agent, *args, **kwargs)
+
+    monkeypatch.setattr(PPO, "learn", look)
+    for seed in ("0", "1"):
+        main([*SHORT, "--steps", "1024", "--seed", seed, "--out", str(tmp_path / seed)])
+    facts = json.loads((tmp_path / "0" / "config.json").read_text())
+    facts["preset"]["steps"] = 2048
+    (tmp_path / "0" / "config.json").write_text(json.dumps(facts))
+    main(["--out", str(tmp_path / "0"), "--resume"])
+    assert all(len(some) == 16 for some in scenes)
+    assert len(set.union(*scenes)) == 3 * 16
