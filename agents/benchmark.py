@@ -1,7 +1,7 @@
 """Trains agents on tasks x observations x seeds, tests each with several numbers of objects; a table and plots.
 
     python agents/benchmark.py                    # two tasks, one seed
-    python agents/benchmark.py --full --jobs 2    # all tasks, observations and seeds: many hours
+    python agents/benchmark.py --full --jobs 2    # all tasks; lavae, oracle, pixels; three seeds: many hours
 
 Resumable: what is complete is kept, what was interrupted goes on. Any number of these may share one --out: each agent
 is trained by one of them. Run once more, it draws the table of all agents there. Agents that the report has already,
@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.markup import escape
 
-from lavae_rl.learning.agents import POLICIES
+from lavae_rl.learning.agents import POLICIES, read_facts
 from lavae_rl.learning.presets import PRESETS
 from lavae_rl.learning.report import TESTS_FILE, write_report
 from lavae_rl.learning.vec_envs import OBSERVATIONS
@@ -74,7 +74,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("--full", action="store_true", help="all tasks, observations and seeds")
+    parser.add_argument("--full", action="store_true", help="all tasks, three observations, three seeds")
     parser.add_argument("--tasks", nargs="+", help=f"of {', '.join(PRESETS)} (default: {' '.join(QUICK[0])})")
     parser.add_argument("--observations", nargs="+", choices=OBSERVATIONS, help=f"(default: {' '.join(QUICK[1])})")
     parser.add_argument("--archs", nargs="+", choices=ARCHITECTURES, help="that read tokens (default: the presets')")
@@ -119,8 +119,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def chosen_cells(args: argparse.Namespace) -> list[Cell]:
     """The agents asked for, one seed after the other, so that a table of everything is there early."""
+    for name in ("jobs", "episodes"):
+        if getattr(args, name) < 1:
+            raise ValueError(f"expected --{name} of at least 1, got {getattr(args, name)}")
     tasks, observations, seeds = FULL if args.full else QUICK
-    chosen = itertools.product(args.seeds or seeds, args.tasks or tasks, args.observations or observations)
+    observations = args.observations or observations
+    if (args.vae is None) == ("vae" in observations):
+        raise ValueError("expected --vae FOLDER with --observations vae, and only then")
+    chosen = itertools.product(args.seeds or seeds, args.tasks or tasks, observations)
     cells = []
     for seed, task, observation in chosen:
         usual = PRESETS[task_name(task)].arch
@@ -134,6 +140,11 @@ def run_cell(cell: Cell, args: argparse.Namespace, console: Console) -> bool:
     folder = args.out / cell.name
     try:
         with FileLock(f"{folder}.lock", timeout=0):
+            if difference := differs(cell, folder, args):
+                console.print(
+                    f"{cell.name}: [red]{difference}[/]; remove {escape(str(folder))} or choose another --out"
+                )
+                return False
             if not (folder / TESTS_FILE).exists():
                 console.print(f"{cell.name}: see {escape(str(log_file(folder)))}")
                 train(cell, folder, args)
@@ -147,6 +158,20 @@ def run_cell(cell: Cell, args: argparse.Namespace, console: Console) -> bool:
         return False
     console.print(f"{cell.name}: complete")
     return True
+
+
+def differs(cell: Cell, folder: Path, args: argparse.Namespace) -> str | None:
+    """How a run that is there already is another than the one asked for."""
+    if not (folder / CONFIG_FILE).exists():
+        return None
+    steps, trained = args.steps or PRESETS[cell.task].steps, read_facts(folder)["preset"]["steps"]
+    if steps != trained:
+        return f"has {trained:,} steps of training, expected {steps:,}"
+    if not (folder / TESTS_FILE).exists():
+        return None
+    tests = json.loads((folder / TESTS_FILE).read_text())
+    episodes = {row["episodes"] for test in tests for row in test["results"]}
+    return None if episodes == {args.episodes} else f"was tested in {episodes} episodes, expected {args.episodes}"
 
 
 def train(cell: Cell, folder: Path, args: argparse.Namespace) -> None:

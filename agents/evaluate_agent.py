@@ -8,7 +8,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,7 @@ from rich.table import Table
 from lavae_rl.evaluation.animation import write_gif
 from lavae_rl.learning.agents import SavedAgent, find_run, load_agent
 from lavae_rl.learning.evaluation import success_rate
-from lavae_rl.learning.vec_envs import make_task_vec_env
-from lavae_rl.perception.wrappers import LAVAEObservation
-from lavae_rl.registration import TASKS
+from lavae_rl.learning.vec_envs import make_task_env, make_task_vec_env
 from lavae_rl.shapes import Picture
 
 TEST_SEED = 2_000_000
@@ -50,27 +48,29 @@ def main(argv: Sequence[str] | None = None) -> None:
     console = Console(highlight=False, soft_wrap=True)
     try:
         saved = load_agent(find_run(args.run))
+        check(args, saved)
         results = evaluate(args, saved)
+        console.print(table(results))
+        if args.json is not None:
+            args.json.write_text(json.dumps(results, indent=2) + "\n")
         if args.video is not None:
-            record(args, saved)
+            write_gif(args.video, record(args, saved), fps=6.0)
     except (ValueError, OSError) as error:
         console.print(f"[red]error:[/] {escape(str(error))}")
         sys.exit(1)
-    if args.json is not None:
-        args.json.write_text(json.dumps(results, indent=2) + "\n")
-    table = Table(
-        "objects", "success", "95 %", "chance", "episodes", title=f"{results['env']}, {results['observation']}"
-    )
-    for row in results["results"]:
-        low, high = row["ci95"]
-        table.add_row(
-            str(row["num_objects"]),
-            f"{row['success_rate']:.3f}",
-            f"{low:.3f} to {high:.3f}",
-            f"{row['chance']:.3f}",
-            str(row["episodes"]),
-        )
-    console.print(table)
+
+
+def check(args: argparse.Namespace, saved: SavedAgent) -> None:
+    """Refuses what cannot be done before hours are spent on the rest."""
+    if args.seed < 0:
+        raise ValueError(f"expected --seed of 0 or more, got {args.seed}")
+    for file in (args.video, args.json):
+        if file is not None and not file.parent.is_dir():
+            raise FileNotFoundError(f"the folder of {file} does not exist; make it first")
+    if args.video is not None and args.video.suffix.lower() != ".gif":
+        raise ValueError(f"expected --video as a file that ends in .gif, got {args.video}")
+    if args.video is not None and saved.facts["observation"] == "vae":
+        raise ValueError("expected an agent on lavae, oracle or pixels for --video, got one on vae")
 
 
 def numbers(args: argparse.Namespace, saved: SavedAgent) -> Sequence[int]:
@@ -82,11 +82,15 @@ def numbers(args: argparse.Namespace, saved: SavedAgent) -> Sequence[int]:
 def evaluate(args: argparse.Namespace, saved: SavedAgent) -> dict[str, Any]:
     """Success for each number of objects."""
     facts = saved.facts
-    rows = []
-    for number in numbers(args, saved):
-        venv = make_task_vec_env(
+    # All of them first: a number that the task does not have is to be told before the others are tested.
+    venvs = {
+        number: make_task_vec_env(
             facts["task"], facts["observation"], 50, args.seed, facts["model"], num_objects=number, mode=args.mode
         )
+        for number in numbers(args, saved)
+    }
+    rows = []
+    for number, venv in venvs.items():
         measured = success_rate(saved.agent.predict, venv, args.episodes)
         rows.append(
             {
@@ -101,29 +105,36 @@ def evaluate(args: argparse.Namespace, saved: SavedAgent) -> dict[str, Any]:
     return {"env": env_id, "observation": facts["observation"], "mode": args.mode, "results": rows}
 
 
-def record(args: argparse.Namespace, saved: SavedAgent) -> None:
-    """Writes a few episodes of each number of objects; tokens of LAVAE are drawn over the frames."""
-    task, observation = saved.facts["task"], saved.facts["observation"]
-    frames: list[tuple[Picture, int]] = []
-    if observation == "vae":
-        raise ValueError("expected an agent on lavae, oracle or pixels for --video, got one on vae")
-    for number in numbers(args, saved):
-        view = "oracle" if observation == "oracle" else "pixels"
-        env: gym.Env[Any, Any] = gym.make(
-            f"LAVAE/{task}-v0", num_objects=number, mode=args.mode, observation=view, render_mode="rgb_array"
+def table(results: dict[str, Any]) -> Table:
+    """The results, to be read."""
+    title = f"{results['env']}, {results['observation']}"
+    table = Table("objects", "success", "95 %", "chance", "episodes", title=title)
+    for row in results["results"]:
+        low, high = row["ci95"]
+        table.add_row(
+            str(row["num_objects"]),
+            f"{row['success_rate']:.3f}",
+            f"{low:.3f} to {high:.3f}",
+            f"{row['chance']:.3f}",
+            str(row["episodes"]),
         )
-        if observation == "lavae":
-            env = LAVAEObservation(env, saved.facts["model"] or TASKS[task][2], render_objects=True)
+    return table
+
+
+def record(args: argparse.Namespace, saved: SavedAgent) -> Iterator[tuple[Picture, int]]:
+    """Pictures of a few episodes of each number of objects, the last of each seen for longer."""
+    facts = saved.facts
+    for number in numbers(args, saved):
+        env = make_task_env(facts["task"], facts["observation"], facts["model"], num_objects=number, mode=args.mode)
         for episode in range(VIDEO_EPISODES):
             seen, _ = env.reset(seed=args.seed + episode)
             over = False
             while not over:
-                frames.append((picture(env), 1))
+                yield picture(env), 1
                 action, _ = saved.agent.predict(seen, deterministic=True)
                 seen, _, terminated, truncated, _ = env.step(action)
                 over = terminated or truncated
-            frames.append((picture(env), 8))
-    write_gif(args.video, frames, fps=6.0)
+            yield picture(env), 8
 
 
 def picture(env: gym.Env[Any, Any]) -> Picture:

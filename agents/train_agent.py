@@ -2,12 +2,12 @@
 
     python agents/train_agent.py --env LAVAE/OddOneOut-v0 --observation lavae
 
-Everything lands in one run folder: config.json, agent.zip, progress.csv and TensorBoard events. Ctrl-C leaves a run
-that --resume continues; weights, optimiser and schedules go on where they were, the environments begin new episodes.
+Everything lands in one run folder: config.json, agent.zip, progress.csv (progress-STEP.csv of a resumed run) and
+TensorBoard events. Ctrl-C leaves a run that --resume continues: weights, optimiser and schedules go on where they were,
+the environments begin new scenes, and what DQN and SAC remember is filled anew before they go on learning.
 """
 
 import argparse
-import dataclasses
 import sys
 import time
 from collections.abc import Sequence
@@ -20,42 +20,38 @@ from rich.markup import escape
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger, make_output_format
-from stable_baselines3.common.vec_env import VecEnv
 
-from lavae_rl.learning.agents import ALGORITHMS, find_run, load_agent, make_agent, read_facts, save_agent
+from lavae_rl.learning.agents import ALGORITHMS, find_run, load_agent, make_agent, save_agent
 from lavae_rl.learning.evaluation import success_rate
 from lavae_rl.learning.presets import PRESETS, Preset
+from lavae_rl.learning.run_settings import DEFAULTS, fresh_facts, given_settings, resumed_facts
 from lavae_rl.learning.vec_envs import OBSERVATIONS, make_task_vec_env
 from lavae_rl.perception.set_extractor import ARCHITECTURES
-from lavae_rl.registration import task_name
-from lavae_rl.training.provenance import provenance
 
 EXIT_FAILED, EXIT_STOPPED = 1, 130
-TEST_SEED = 1_000_000
-"""Seeds of test episodes begin here, far from those of training."""
+TEST_ENVS, TEST_SEED = 50, 1_000_000
+"""Environments of the evaluations, and the first of their seeds."""
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Reads the command line."""
+    """Reads the command line; what is not given stays None, so that --resume can tell."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument(
-        "--env", default="OddOneOut", help=f"task: {', '.join(PRESETS)}, or its id (default: OddOneOut)"
-    )
-    parser.add_argument("--observation", choices=OBSERVATIONS, default="lavae", help="(default: lavae)")
-    parser.add_argument("--algo", choices=list(ALGORITHMS), default="ppo", help="(default: ppo)")
+    parser.add_argument("--env", help=f"task: {', '.join(PRESETS)}, or its id (default: OddOneOut)")
+    parser.add_argument("--observation", choices=OBSERVATIONS, help="(default: lavae)")
+    parser.add_argument("--algo", choices=list(ALGORITHMS), help="(default: ppo)")
     parser.add_argument("--steps", type=int, help="environment steps (default: the task's preset)")
     parser.add_argument("--num-envs", type=int, help="environments side by side (default: the task's preset)")
     parser.add_argument(
         "--num-objects", type=int, nargs="+", help="a number, or a range as two (default: the preset's)"
     )
     parser.add_argument("--reward", choices=["sparse", "shaped"], help="(default: the task's preset)")
-    parser.add_argument("--arch", choices=ARCHITECTURES, help="(default: the preset's)")
+    parser.add_argument("--arch", choices=ARCHITECTURES, help="of the set network (default: the preset's)")
     parser.add_argument("--model", help="LAVAE that makes the tokens (default: the bundled one); for vae, a baseline")
-    parser.add_argument("--seed", type=int, default=0, help="(default: 0)")
-    parser.add_argument("--eval-every", type=int, default=100_000, help="steps between evaluations (default: 100,000)")
-    parser.add_argument("--eval-episodes", type=int, default=200, help="per evaluation (default: 200)")
+    parser.add_argument("--seed", type=int, help="(default: 0)")
+    parser.add_argument("--eval-every", type=int, help="steps between evaluations (default: 100,000)")
+    parser.add_argument("--eval-episodes", type=int, help="per evaluation (default: 200)")
     parser.add_argument("--out", type=Path, help="run folder (default: runs/TASK-OBSERVATION-ALGO-seedN)")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     return parser.parse_args(argv)
@@ -76,30 +72,38 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> None:
     """Trains and evaluates."""
-    name = task_name(args.env)
-    out = args.out or Path("runs") / f"{name}-{args.observation}-{args.algo}-seed{args.seed}"
+    given = given_settings(vars(args))
+    chosen = DEFAULTS | given
+    out = args.out or Path("runs") / "{task}-{observation}-{algorithm}-seed{seed}".format(**chosen)
     if args.resume:
-        facts = read_facts(find_run(out))
+        facts = resumed_facts(find_run(out), given)
     elif out.exists() and any(out.iterdir()):
         raise FileExistsError(
             f"{out} holds another run or other files; continue it with --resume, or choose another --out"
         )
     else:
-        facts = fresh_facts(args, name)
+        facts = fresh_facts(given)
     preset = Preset(**facts["preset"])
-    venv = training_env(facts, preset)
+    venv = make_task_vec_env(
+        facts["task"],
+        facts["observation"],
+        preset.num_envs,
+        model=facts["model"],
+        num_objects=preset.num_objects,
+        reward=preset.reward,
+    )
     if args.resume:
         agent = load_agent(out, venv).agent
     else:
         agent = make_agent(facts["algorithm"], facts["observation"], preset, venv, facts["seed"])
         save_agent(out, agent, facts)
-    console.print(f"{name}, {facts['observation']}, {facts['algorithm']}: {preset.steps:,} steps")
+    console.print(f"{facts['task']}, {facts['observation']}, {facts['algorithm']}: {preset.steps:,} steps")
     if agent.num_timesteps < preset.steps:
-        learn(agent, out, facts, args, console)
+        learn(agent, out, facts, console)
     console.print(f"agent and config.json in {escape(str(out))}: python agents/evaluate_agent.py {escape(str(out))}")
 
 
-def learn(agent: BaseAlgorithm, out: Path, facts: dict[str, Any], args: argparse.Namespace, console: Console) -> None:
+def learn(agent: BaseAlgorithm, out: Path, facts: dict[str, Any], console: Console) -> None:
     """Trains to the end, or until somebody stops it."""
     first = agent.num_timesteps
     logs = [
@@ -107,12 +111,21 @@ def learn(agent: BaseAlgorithm, out: Path, facts: dict[str, Any], args: argparse
         make_output_format("tensorboard", str(out)),
     ]
     agent.set_logger(Logger(str(out), logs))
-    steps, bar = facts["preset"]["steps"] - first, console.is_terminal
     agent.set_random_seed(session_seed(facts["seed"], first))
-    watch = Watch(out, facts, args, console)
+    watch = Watch(agent, out, facts, console)
+    interval = ALGORITHMS[facts["algorithm"]].log_interval
     try:
-        agent.learn(steps, watch, reset_num_timesteps=first == 0, progress_bar=bar)
+        agent.learn(
+            facts["preset"]["steps"] - first,
+            watch,
+            log_interval=interval,
+            reset_num_timesteps=first == 0,
+            progress_bar=console.is_terminal,
+        )
         watch.finish()
+    except KeyboardInterrupt:
+        watch.save()
+        raise
     finally:
         agent.logger.close()
 
@@ -126,82 +139,54 @@ def session_seed(seed: int, first: int) -> int:
     return int(np.random.SeedSequence([seed, first]).generate_state(1)[0])
 
 
-def fresh_facts(args: argparse.Namespace, name: str) -> dict[str, Any]:
-    """What config.json says of a new run."""
-    changed = {
-        key: getattr(args, key) for key in ("steps", "num_envs", "reward", "arch") if getattr(args, key) is not None
-    }
-    if args.num_objects is not None:
-        if len(args.num_objects) > 2:
-            raise ValueError(f"expected --num-objects as a number or two, got {args.num_objects}")
-        changed["num_objects"] = tuple(args.num_objects) if len(args.num_objects) == 2 else args.num_objects[0]
-    preset = dataclasses.replace(PRESETS[name], **changed)
-    return {
-        "task": name,
-        "observation": args.observation,
-        "algorithm": args.algo,
-        "seed": args.seed,
-        "model": args.model,
-        "preset": dataclasses.asdict(preset),
-        "evaluations": [],
-        "seconds": 0.0,
-        **provenance(),
-    }
-
-
-def training_env(facts: dict[str, Any], preset: Preset) -> VecEnv:
-    """What the agent learns on."""
-    return make_task_vec_env(
-        facts["task"],
-        facts["observation"],
-        preset.num_envs,
-        model=facts["model"],
-        num_objects=preset.num_objects,
-        reward=preset.reward,
-    )
-
-
 class Watch(BaseCallback):
-    """Evaluates and saves every so many steps."""
+    """Evaluates and saves every so many steps: one agent, the latest, which is the one that --resume needs."""
 
-    def __init__(self, out: Path, facts: dict[str, Any], args: argparse.Namespace, console: Console) -> None:
+    def __init__(self, agent: BaseAlgorithm, out: Path, facts: dict[str, Any], console: Console) -> None:
         super().__init__()
-        self._out, self._facts, self._args, self._console = out, facts, args, console
-        preset = Preset(**facts["preset"])
+        self.model = agent  # as learn() will, but somebody may stop it before
+        self._out, self._facts, self._console = out, facts, console
+        number = facts["preset"]["num_objects"]
         self._test = make_task_vec_env(
-            facts["task"], facts["observation"], 50, TEST_SEED, facts["model"], num_objects=preset.num_objects
+            facts["task"], facts["observation"], TEST_ENVS, TEST_SEED, facts["model"], num_objects=number
         )
         self._start, self._before = time.perf_counter(), facts["seconds"]
 
     def _on_training_start(self) -> None:
         # At the same steps whether a run was resumed or not.
-        self._next = (self.num_timesteps // self._args.eval_every + 1) * self._args.eval_every
+        every = self._facts["eval_every"]
+        self._next = (self.num_timesteps // every + 1) * every
 
     def _on_step(self) -> bool:
         if self.num_timesteps >= self._next:
-            self._next += self._args.eval_every
-            self.save()
+            self._next += self._facts["eval_every"]
+            self.evaluate()
         return True
 
     def finish(self) -> None:
-        """Saves what has been learned since the last evaluation."""
+        """Evaluates what has been learned since the last time."""
         evaluations = self._facts["evaluations"]
         if not evaluations or evaluations[-1]["step"] < self.model.num_timesteps:
-            self.save()
+            self.evaluate()
 
-    def save(self) -> None:
-        """Measures the success of the agent as it is, and writes both."""
-        agent: BaseAlgorithm = self.model
+    def evaluate(self) -> None:
+        """Measures the success of the agent as it is, and saves it."""
+        agent = self.model
         self._test.seed(TEST_SEED)
-        measured = success_rate(agent.predict, self._test, self._args.eval_episodes)
+        measured = success_rate(agent.predict, self._test, self._facts["eval_episodes"])
         seconds = self._before + time.perf_counter() - self._start
         row = {"step": agent.num_timesteps, "success_rate": measured.rate, "seconds": round(seconds, 1)}
         self._facts["evaluations"].append(row)
-        self._facts["seconds"] = seconds
+        self.save()
         agent.logger.record("eval/success_rate", measured.rate)
-        save_agent(self._out, agent, self._facts)
+        agent.logger.dump(agent.num_timesteps)
         speed = agent.num_timesteps / seconds
         self._console.print(f"step {agent.num_timesteps:9,d}  success {measured.rate:.2f}  {speed:,.0f} steps/s")
+
+    def save(self) -> None:
+        """Writes the agent as it is, and what is known of it."""
+        self._facts["seconds"] = self._before + time.perf_counter() - self._start
+        save_agent(self._out, self.model, self._facts)
 
 
 if __name__ == "__main__":

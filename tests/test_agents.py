@@ -88,5 +88,33 @@ def test_an_agent_of_other_networks_is_refused(tmp_path):
     extractor.network.second = torch.nn.Linear(3, 3)  # what is saved has other weights
     agent.policy.pi_features_extractor = agent.policy.vf_features_extractor = agent.policy.features_extractor
     save_agent(tmp_path, agent, {"algorithm": "ppo", "task": "OddOneOut"})
-    with pytest.raises(ValueError, match="was saved by another version of the networks; train it again"):
+    with pytest.raises(ValueError, match="another version of the networks; train it again"):
         load_agent(find_run(tmp_path))
+
+
+def test_damaged_files_are_named(tmp_path):
+    (tmp_path / "agent.zip").write_bytes(b"PK")
+    (tmp_path / "config.json").write_text('{"algorithm": "ppo"}')
+    with pytest.raises(ValueError, match=r"agent\.zip cannot be loaded"):
+        load_agent(find_run(tmp_path))
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ValueError, match=r"config\.json is damaged"):
+        load_agent(find_run(tmp_path))
+
+
+def test_an_agent_that_remembers_fills_its_memory_before_it_goes_on(tmp_path):
+    venv = make_task_vec_env("OddOneOut", "oracle", 4, seed=0)
+    agent = make_agent("dqn", "oracle", SMALL, venv, seed=0)
+    agent.learn(1_008)
+    save_agent(tmp_path, agent, {"algorithm": "dqn"})
+    again: Any = load_agent(tmp_path, venv).agent
+    assert again.replay_buffer.size() == 0
+    before = {name: value.clone() for name, value in again.policy.state_dict().items()}
+    again.learn(900, reset_num_timesteps=False)
+    assert all(torch.equal(value, before[name]) for name, value in again.policy.state_dict().items())
+
+
+@pytest.mark.parametrize("values", [{"steps": 0}, {"batch_size": -1}])
+def test_presets_without_sense_are_refused(values):
+    with pytest.raises(ValueError, match="of at least 1, got"):
+        dataclasses.replace(SMALL, **values)

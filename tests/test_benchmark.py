@@ -33,6 +33,10 @@ def test_agents_are_trained_and_tested_once_and_the_table_is_drawn_from_all(tmp_
     rows = list(csv.DictReader((tmp_path / "report" / "agents.csv").read_text().splitlines()))
     assert [(row["mode"], row["num_objects"]) for row in rows] == [(m, n) for m in ("train", "test") for n in "24"]
     assert "1 of 1 agents complete" in capsys.readouterr().out
+    for other, message in ((["--steps", "8192"], "4,096 steps"), (["--episodes", "5"], "episodes, expected 5")):
+        with pytest.raises(SystemExit):
+            main([*options, *other])
+        assert message in capsys.readouterr().out
 
 
 def test_an_agent_that_another_process_trains_is_left_to_it(tmp_path, capsys):
@@ -54,11 +58,21 @@ def test_a_failure_is_shown_and_counted(tmp_path, capsys):
     assert "holds another run" in capsys.readouterr().out
 
 
-def test_an_unknown_task_is_refused(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--tasks", "Chess"], "LAVAE/OddOneOut-v0"),
+        (["--jobs", "0"], "--jobs of at least 1"),
+        (["--episodes", "0"], "--episodes of at least 1"),
+        (["--observations", "vae"], "--vae FOLDER"),
+        (["--vae", "folder"], "--observations vae"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(arguments, message, tmp_path, capsys):
     with pytest.raises(SystemExit) as stopped:
-        main(["--tasks", "Chess", "--out", str(tmp_path)])
+        main([*arguments, "--out", str(tmp_path)])
     assert stopped.value.code == 1
-    assert "LAVAE/OddOneOut-v0" in capsys.readouterr().out
+    assert message in capsys.readouterr().out
 
 
 def test_architectures_are_compared_where_tokens_are_read():

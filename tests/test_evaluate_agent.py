@@ -28,13 +28,13 @@ def run(tmp_path_factory):
 
 
 def test_success_is_measured_for_each_number_of_objects(run, tmp_path, capsys):
-    main([str(run), "--num-objects", "2", "5", "--episodes", "100", "--json", str(tmp_path / "success.json")])
+    main([str(run), "--num-objects", "2", "5", "--episodes", "60", "--json", str(tmp_path / "success.json")])
     results = json.loads((tmp_path / "success.json").read_text())
     assert (results["env"], results["observation"], results["mode"]) == ("LAVAE/ObjectGoal-v0", "oracle", "train")
     assert [row["num_objects"] for row in results["results"]] == [2, 5]
     assert [row["chance"] for row in results["results"]] == [1 / 2, 1 / 5]
     for row in results["results"]:
-        assert row["episodes"] == 100
+        assert row["episodes"] == 60
         assert row["ci95"][0] <= row["success_rate"] <= row["ci95"][1]
     assert "chance" in capsys.readouterr().out
 
@@ -55,3 +55,23 @@ def test_a_video_shows_the_agent_at_work(run, tmp_path):
     file = tmp_path / "agent.gif"
     main([str(run), "--num-objects", "2", "--episodes", "50", "--video", str(file)])
     assert file.read_bytes().startswith(b"GIF89a")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--video", "agent.mp4"], "ends in .gif"),
+        (["--json", "nowhere/success.json"], "make it first"),
+        (["--episodes", "0"], "at least one episode"),
+        (["--seed", "-1"], "0 or more"),
+        (["--num-objects", "2", "8"], "8 objects need"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_is(run, arguments, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main([str(run), *arguments])
+    assert stop.value.code == 1
+    output = capsys.readouterr().out
+    assert message in output
+    assert "chance" not in output

@@ -10,7 +10,15 @@ def test_a_run_can_be_traced_to_command_commit_versions_and_machine(monkeypatch)
     monkeypatch.setattr(sys, "argv", ["pretrain/train_lavae.py", "--out", "my runs"])
     facts = provenance()
     assert facts["command"] == "python pretrain/train_lavae.py --out 'my runs'"
-    assert set(facts["versions"]) == {"python", "lavae-rl", "torch", "numpy", "opencv-python"}
+    assert set(facts["versions"]) == {
+        "python",
+        "lavae-rl",
+        "torch",
+        "numpy",
+        "opencv-python",
+        "gymnasium",
+        "stable-baselines3",
+    }
     assert facts["machine"]["processor"]
     assert facts["commit"]
     json.dumps(facts)

@@ -1,12 +1,17 @@
+import csv
 import importlib
 import json
+import shutil
 
 import pytest
 from stable_baselines3 import PPO
 
 from lavae_rl.learning.agents import load_agent
+from lavae_rl.learning.run_settings import DEFAULTS, PRESET_FLAGS, given_settings
+from lavae_rl.model.pretrained import find
 
-main = importlib.import_module("lavae_rl.agents.train_agent").main
+train_agent = importlib.import_module("lavae_rl.agents.train_agent")
+main, Watch = train_agent.main, train_agent.Watch
 SHORT = [
     "--env",
     "ObjectGoal",
@@ -37,7 +42,9 @@ def test_a_run_describes_itself_and_goes_on_where_it_stopped(tmp_path, capsys):
     assert facts["commit"]
     assert [row["step"] for row in facts["evaluations"]] == [1024, 2048]
     assert all(0 <= row["success_rate"] <= 1 for row in facts["evaluations"])
-    assert (out / "progress.csv").exists()
+    with (out / "progress.csv").open() as stream:
+        logged = [float(row["eval/success_rate"]) for row in csv.DictReader(stream) if row["eval/success_rate"]]
+    assert logged == [row["success_rate"] for row in facts["evaluations"]]
     # As if it had been stopped half-way: more steps are left than it has made.
     facts["preset"]["steps"] = 3072
     (out / "config.json").write_text(json.dumps(facts))
@@ -47,9 +54,14 @@ def test_a_run_describes_itself_and_goes_on_where_it_stopped(tmp_path, capsys):
     assert saved.facts["evaluations"][-1]["step"] == 3072
     assert saved.facts["preset"]["num_objects"] == [2, 3]
     assert len(list(out.glob("progress*.csv"))) == 2
-    main(["--out", str(out), "--resume"])
+    assert len(saved.facts["resumed"]) == 1
+    main(["--out", str(out), "--resume", "--seed", "3", "--env", "LAVAE/ObjectGoal-v0"])
     assert load_agent(out).agent.num_timesteps == 3072
-    assert "3,072 steps" in capsys.readouterr().out
+    assert "ObjectGoal, oracle, ppo: 3,072 steps" in capsys.readouterr().out
+    for flags in (["--steps", "9000"], ["--seed", "5"], ["--env", "Push"], ["--num-objects", "2"], ["--algo", "a2c"]):
+        with pytest.raises(SystemExit):
+            main(["--out", str(out), "--resume", *flags])
+        assert "the run in" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -59,6 +71,14 @@ def test_a_run_describes_itself_and_goes_on_where_it_stopped(tmp_path, capsys):
         (["--num-objects", "1", "2", "3"], "a number or two"),
         (["--resume"], "agent.zip"),
         (["--env", "MatchDigit", "--algo", "dqn"], "action"),
+        (["--steps", "0"], "steps of at least 1"),
+        (["--eval-every", "0"], "--eval-every of at least 1"),
+        (["--eval-episodes", "-1"], "--eval-episodes of at least 1"),
+        (["--seed", "-1"], "--seed of 0 or more"),
+        (["--model", "multi-dsprites"], "--model with lavae or vae, got it with oracle"),
+        (["--observation", "pixels"], "--arch with tokens"),
+        (["--num-objects", "8"], "8 objects need"),
+        (["--observation", "lavae", "--num-objects", "3", "8"], "8 slots"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(arguments, message, tmp_path, capsys):
@@ -92,3 +112,39 @@ def test_no_scene_is_shared_by_two_seeds_or_seen_again_when_a_run_goes_on(tmp_pa
     main(["--out", str(tmp_path / "0"), "--resume"])
     assert all(len(some) == 16 for some in scenes)
     assert len(set.union(*scenes)) == 3 * 16
+
+
+def test_what_was_learned_before_somebody_stopped_it_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(Watch, "evaluate", _stop)
+    with pytest.raises(SystemExit) as stop:
+        main([*SHORT, "--steps", "4096", "--eval-every", "2000", "--out", str(tmp_path / "run")])
+    assert stop.value.code == 130
+    saved = load_agent(tmp_path / "run")
+    assert saved.agent.num_timesteps == 2000
+    assert saved.facts["seconds"] > 0
+    assert saved.facts["evaluations"] == []
+
+
+def _stop(watch):
+    raise KeyboardInterrupt
+
+
+def test_a_run_of_another_version_is_refused(tmp_path, capsys):
+    out = tmp_path / "run"
+    main([*SHORT, "--steps", "1024", "--out", str(out)])
+    facts = json.loads((out / "config.json").read_text())
+    for text, message in [
+        (json.dumps(facts | {"preset": {"colour": 1}}), "another version of this program"),
+        ("{", "is damaged"),
+    ]:
+        (out / "config.json").write_text(text)
+        with pytest.raises(SystemExit):
+            main(["--out", str(out), "--resume"])
+        assert message in capsys.readouterr().out
+
+
+def test_a_model_is_found_from_another_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(find("multi-dsprites"), tmp_path / "mine")
+    given = given_settings(dict.fromkeys(("env", "algo", *DEFAULTS, *PRESET_FLAGS)) | {"model": "mine"})
+    assert given == {"model": str(tmp_path / "mine")}

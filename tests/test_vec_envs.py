@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lavae_rl.learning.vec_envs import make_task_vec_env
+from lavae_rl.learning.vec_envs import make_task_env, make_task_vec_env
 from lavae_rl.model.baseline import BaselineConfig, ConvVAE
 from lavae_rl.perception.vae_vector import VecVAEObservation
 
@@ -79,3 +79,31 @@ def test_a_vae_has_to_be_named_and_wants_frames(tmp_path):
         make_task_vec_env("ObjectGoal", "vae", 2)
     with pytest.raises(TypeError, match="Box of uint8 frames"):
         VecVAEObservation(make_task_vec_env("ObjectGoal", "oracle", 2), str(tmp_path))
+
+
+def test_more_objects_than_tokens_have_slots_are_refused():
+    for observation in ("lavae", "oracle"):
+        with pytest.raises(ValueError, match="8 objects need"):
+            make_task_vec_env("OddOneOut", observation, 2, num_objects=8)
+    assert make_task_vec_env("OddOneOut", "pixels", 2, num_objects=8).num_envs == 2
+
+
+def test_a_vae_of_other_sprites_is_refused(tmp_path):
+    ConvVAE(BaselineConfig(channels=3)).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="frames of 3 channels"):
+        make_task_vec_env("MatchDigit", "vae", 2, model=str(tmp_path))
+
+
+@pytest.mark.parametrize("observation", ["lavae", "oracle", "pixels"])
+def test_a_single_environment_shows_what_many_show(observation):
+    single = make_task_env("ObjectGoal", observation, num_objects=3)
+    many = make_task_vec_env("ObjectGoal", observation, 2, seed=4, num_objects=3)
+    seen, _ = single.reset(seed=4)
+    batch: Any = many.reset()
+    for one, first in zip(
+        *((value.values() if isinstance(value, dict) else [value]) for value in (seen, batch)), strict=True
+    ):
+        np.testing.assert_array_equal(one, first[0])
+    assert np.asarray(single.render()).dtype == np.uint8
+    with pytest.raises(ValueError, match="lavae, oracle, pixels, got 'vae'"):
+        make_task_env("ObjectGoal", "vae")

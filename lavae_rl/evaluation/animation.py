@@ -14,10 +14,13 @@ def write_gif(file: Path, frames: Iterable[tuple[Picture, int]], fps: float) -> 
     Raises:
         OSError: the file cannot be written.
     """
-    shown, counts = zip(*frames, strict=True)
+    # One by one, for together they are large.
+    shown, durations = [], []
+    for picture, count in frames:
+        shown.append(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        durations.append(10 * round(100 * count / fps))  # in ms, of which a GIF knows tens
     animation = cv2.Animation()
-    animation.frames = [cv2.cvtColor(picture, cv2.COLOR_RGB2BGR) for picture in shown]
-    animation.durations = [10 * round(100 * count / fps) for count in counts]  # in ms, of which a GIF knows tens
+    animation.frames, animation.durations = shown, durations
     # Without dithering and with a palette of the pictures' own colours, up to 256 of them stay what they are.
     exact = [cv2.IMWRITE_GIF_DITHER, 3, cv2.IMWRITE_GIF_QUALITY, 8]
     _, encoded = cv2.imencodeanimation(".gif", animation, exact)

@@ -9,10 +9,11 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from stable_baselines3 import A2C, DQN, PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -23,7 +24,31 @@ from lavae_rl.perception.sb3 import SetFeaturesExtractor
 AGENT_FILE = "agent.zip"
 BUNDLED_AGENTS = BUNDLED / "agents"
 _BUNDLED = "bundled:"
-ALGORITHMS: Mapping[str, type[BaseAlgorithm]] = {"ppo": PPO, "a2c": A2C, "dqn": DQN, "sac": SAC}
+
+
+class Algorithm(NamedTuple):
+    """One of Stable-Baselines3.
+
+    Attributes:
+        kind: its class.
+        settings: beside those of the preset, which are PPO's; chosen by rule of thumb, not by trials.
+        log_interval: iterations, of "dqn" and "sac" episodes, between rows of the logs.
+    """
+
+    kind: type[BaseAlgorithm]
+    settings: Mapping[str, Any]
+    log_interval: int
+
+
+# Of 64 environments at a time, a gradient step for each step of one would be slow, and one for all too few.
+_OFF_POLICY = {"buffer_size": 100_000, "learning_starts": 1_000, "train_freq": 1, "gradient_steps": 8}
+
+ALGORITHMS: Mapping[str, Algorithm] = {
+    "ppo": Algorithm(PPO, {}, 1),
+    "a2c": Algorithm(A2C, {"n_steps": 8}, 8),
+    "dqn": Algorithm(DQN, _OFF_POLICY | {"batch_size": 256}, 100),
+    "sac": Algorithm(SAC, _OFF_POLICY | {"batch_size": 256}, 100),
+}
 POLICIES: Mapping[str, str] = {"pixels": "CnnPolicy", "vae": "MlpPolicy"}
 """Stable-Baselines3's own policies, by observation; tokens take "MultiInputPolicy"."""
 
@@ -54,13 +79,14 @@ def make_agent(algorithm: str, observation: str, preset: Preset, venv: VecEnv, s
         raise ValueError(f"expected algorithm of {', '.join(ALGORITHMS)}, got {algorithm!r}")
     settings: dict[str, Any] = {"gamma": preset.gamma, "learning_rate": LinearSchedule(preset.learning_rate, 0.0, 1.0)}
     if algorithm in ("ppo", "a2c"):
-        settings |= {"n_steps": preset.rollout, "ent_coef": preset.entropy, "gae_lambda": preset.gae_lambda}
+        settings |= {"ent_coef": preset.entropy, "gae_lambda": preset.gae_lambda}
     if algorithm == "ppo":
         # With few environments a rollout can be smaller than a batch.
         batch_size = min(preset.batch_size, preset.rollout * venv.num_envs)
-        settings |= {"batch_size": batch_size, "n_epochs": preset.epochs}
+        settings |= {"n_steps": preset.rollout, "batch_size": batch_size, "n_epochs": preset.epochs}
+    kind, special, _ = ALGORITHMS[algorithm]
     policy, kwargs = POLICIES.get(observation, "MultiInputPolicy"), policy_kwargs(observation, preset)
-    return ALGORITHMS[algorithm](policy, venv, policy_kwargs=kwargs, seed=seed, device="cpu", **settings)
+    return kind(policy, venv, policy_kwargs=kwargs, seed=seed, device="cpu", **(settings | dict(special)))
 
 
 def policy_kwargs(observation: str, preset: Preset) -> dict[str, Any]:
@@ -101,23 +127,39 @@ def find_run(name: str | Path) -> Path:
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-    """What ``config.json`` says of a run."""
-    return dict(json.loads((folder / CONFIG_FILE).read_text()))
+    """What ``config.json`` says of a run.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
+    try:
+        return dict(json.loads((folder / CONFIG_FILE).read_text()))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{folder / CONFIG_FILE} is damaged: {error}") from error
 
 
 def load_agent(folder: Path, venv: VecEnv | None = None) -> SavedAgent:
     """An agent and its facts. Unpickles what the zip holds: only for folders from people you trust.
 
+    Args:
+        folder: of the run.
+        venv: what it goes on learning on; None to act only.
+
     Raises:
-        ValueError: the agent's weights do not fit its networks.
+        ValueError: the file is damaged, or the agent's weights do not fit its networks.
     """
     facts = read_facts(folder)
     try:
         with warnings.catch_warnings():
             # Stable-Baselines3 takes what fits of weights that do not, and only warns.
             warnings.filterwarnings("error", "You are probably loading a A2C/PPO model")
-            agent = ALGORITHMS[facts["algorithm"]].load(folder / AGENT_FILE, env=venv, device="cpu")
-    except (RuntimeError, ValueError, UserWarning) as error:
+            agent = ALGORITHMS[facts["algorithm"]].kind.load(folder / AGENT_FILE, env=venv, device="cpu")
+    except (RuntimeError, ValueError, UserWarning, OSError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"{folder} was saved by another version of the networks; train it again ({reason})") from error
+        raise ValueError(
+            f"{folder / AGENT_FILE} cannot be loaded: it is damaged, or was saved by another version of the networks; "
+            f"train it again ({reason})"
+        ) from error
+    if isinstance(agent, OffPolicyAlgorithm):
+        agent.learning_starts += agent.num_timesteps  # what it remembered is not saved, and has to be filled again
     return SavedAgent(agent, facts)

@@ -35,15 +35,20 @@ Predict = Callable[..., tuple[np.ndarray, Any]]
 
 
 def success_rate(predict: Predict, venv: VecEnv, episodes: int) -> SuccessRate:
-    """Runs a policy, the same number of episodes in every environment: short episodes must not count more.
+    """Runs a policy, as many episodes in every environment as was fixed before: short ones must not count more.
 
     Args:
         predict: ``agent.predict``; the likeliest actions are taken.
         venv: says ``is_success`` in the info of an episode's last step; it is reset first.
-        episodes: rounded up to a multiple of the number of environments.
+        episodes: how many, shared among the environments.
+
+    Raises:
+        ValueError: no episodes.
     """
-    left = np.full(venv.num_envs, -(-episodes // venv.num_envs))
-    total, successes = int(left.sum()), 0
+    if episodes < 1:
+        raise ValueError(f"expected at least one episode, got {episodes}")
+    left = episodes // venv.num_envs + (np.arange(venv.num_envs) < episodes % venv.num_envs)
+    successes = 0
     observations: Any = venv.reset()
     while left.any():
         actions, _ = predict(observations, deterministic=True)
@@ -51,4 +56,4 @@ def success_rate(predict: Predict, venv: VecEnv, episodes: int) -> SuccessRate:
         for i in np.flatnonzero(dones & (left > 0)):
             left[i] -= 1
             successes += bool(infos[i]["is_success"])
-    return SuccessRate(successes, total)
+    return SuccessRate(successes, episodes)

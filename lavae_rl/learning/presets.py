@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Preset:
-    """Settings of PPO and of the task while training. Testing always counts plain success."""
+    """Settings of PPO and of the task while training. Testing always counts plain success.
+
+    Raises ValueError on values out of range.
+    """
 
     steps: int = 1_000_000
     """Environment steps."""
@@ -37,6 +40,11 @@ class Preset:
     """Of ``SetFeaturesExtractor``."""
     width: int = 48
     """Units per layer."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "num_envs", "rollout", "batch_size", "epochs", "width"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"expected {name} of at least 1, got {getattr(self, name)}")
 
 
 _LOG_STD = math.log(0.25)

@@ -1,4 +1,4 @@
-"""Vector environments of our tasks, as Stable-Baselines3 wants them."""
+"""Environments of our tasks as agents see them: many in one, as Stable-Baselines3 wants them, or a single one."""
 
 from typing import Any
 
@@ -9,10 +9,14 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 from lavae_rl.perception.adapter import GymVectorToSB3
 from lavae_rl.perception.sb3 import VecLAVAEObservation
 from lavae_rl.perception.vae_vector import VecVAEObservation
+from lavae_rl.perception.wrappers import LAVAEObservation
 from lavae_rl.registration import TASKS, task_name
 
 OBSERVATIONS = ("lavae", "oracle", "pixels", "vae")
 """Object tokens of LAVAE, tokens of the true state, frames, the latent vector of a VAE without objects."""
+
+SLOTS = 8
+"""Of the tokens of all agents."""
 
 
 def make_task_vec_env(
@@ -30,7 +34,7 @@ def make_task_vec_env(
         options: of the environment, such as ``num_objects``, ``mode`` and ``reward``.
 
     Raises:
-        ValueError: unknown task or observation, or "vae" without a model.
+        ValueError: unknown task or observation, more objects than tokens have slots, or "vae" without a model.
     """
     if observation not in OBSERVATIONS:
         raise ValueError(f"expected observation of {', '.join(OBSERVATIONS)}, got {observation!r}")
@@ -39,16 +43,53 @@ def make_task_vec_env(
             "observation 'vae' needs the folder of a baseline (--model): train one with "
             "python pretrain/train_lavae.py --model baseline"
         )
-    name = task_name(task)
-    view = "oracle" if observation == "oracle" else "pixels"
-    vector = gym.make_vec(
-        f"LAVAE/{name}-v0", num_envs, observation=view, autoreset_mode=AutoresetMode.SAME_STEP, **options
-    )
+    env_id, view, reader = _sight(task, observation, model)
+    vector = gym.make_vec(env_id, num_envs, observation=view, autoreset_mode=AutoresetMode.SAME_STEP, **options)
     venv: VecEnv = VecMonitor(GymVectorToSB3(vector), info_keywords=("is_success",))
     if observation == "lavae":
-        venv = VecLAVAEObservation(venv, model=model or TASKS[name][2])
+        _check_slots(vector)
+        venv = VecLAVAEObservation(venv, model=reader, max_objects=SLOTS)
     elif observation == "vae":
-        venv = VecVAEObservation(venv, str(model))
+        venv = VecVAEObservation(venv, reader)
     if seed is not None:
         venv.seed(seed)
     return venv
+
+
+def make_task_env(task: str, observation: str, model: str | None = None, **options: Any) -> "gym.Env[Any, Any]":
+    """A single environment that can be watched: tokens of LAVAE are drawn over its pictures.
+
+    Args:
+        task: name or id of a task.
+        observation: "lavae", "oracle" or "pixels".
+        model: as for ``make_task_vec_env``.
+        options: of the environment.
+
+    Raises:
+        ValueError: unknown task, another observation, or more objects than tokens have slots.
+    """
+    if observation not in OBSERVATIONS[:3]:
+        raise ValueError(f"expected observation of {', '.join(OBSERVATIONS[:3])}, got {observation!r}")
+    env_id, view, reader = _sight(task, observation, model)
+    env: gym.Env[Any, Any] = gym.make(env_id, observation=view, render_mode="rgb_array", **options)
+    if observation == "lavae":
+        _check_slots(env)
+        env = LAVAEObservation(env, reader, max_objects=SLOTS, render_objects=True)
+    return env
+
+
+def _sight(task: str, observation: str, model: str | None) -> tuple[str, str, str]:
+    """Id of a task, what its environment has to show for an observation, and the model that reads that."""
+    name = task_name(task)
+    return f"LAVAE/{name}-v0", "oracle" if observation == "oracle" else "pixels", model or TASKS[name][2]
+
+
+def _check_slots(env: Any) -> None:
+    """The true state checks this by itself; LAVAE does not know how many there can be."""
+    simulation = env.unwrapped.simulation
+    needed = simulation.world.role.shape[1]
+    if needed > SLOTS:
+        raise ValueError(
+            f"tokens have {SLOTS} slots, agent or cue among them, {simulation.range[1]} objects need {needed}; ask for "
+            "fewer objects"
+        )

@@ -20,6 +20,7 @@ class VecVAEObservation(VecEnvWrapper):
 
     Raises:
         TypeError: observations that are no frames.
+        ValueError: frames of other channels.
         FileNotFoundError, ValueError: see ``ConvVAE.from_pretrained``.
     """
 
@@ -28,7 +29,9 @@ class VecVAEObservation(VecEnvWrapper):
         if not isinstance(frames, spaces.Box) or frames.dtype != np.uint8 or len(frames.shape) != 3:
             raise TypeError(f"expected a Box of uint8 frames (height, width, channels), got {frames}")
         self._vae = ConvVAE.from_pretrained(model)
-        height, width, _ = frames.shape
+        height, width, channels = frames.shape
+        if channels != self._vae.config.channels:
+            raise ValueError(f"expected frames of {self._vae.config.channels} channels, as {model} has, got {channels}")
         numbers = self._vae.config.latents * (height // STRIDE) * (width // STRIDE)
         super().__init__(venv, spaces.Box(-np.inf, np.inf, (numbers,), np.float32))
 

@@ -13,7 +13,7 @@ import torch
 
 def provenance() -> dict[str, Any]:
     """Commit, versions, machine and command line of this process."""
-    packages = ("lavae-rl", "torch", "numpy", "opencv-python")
+    packages = ("lavae-rl", "torch", "numpy", "opencv-python", "gymnasium", "stable-baselines3")
     return {
         "command": shlex.join(["python", _program(), *sys.argv[1:]]),
         "commit": _commit(),
