@@ -1,6 +1,6 @@
 """Measures a trained LAVAE on the test splits of a data set.
 
-python pretrain/evaluate_lavae.py multi-dsprites --dataset multi-dsprites --json metrics.json
+python pretrain/evaluate_lavae.py multi-dsprites --json metrics.json
 """
 
 import argparse
@@ -27,7 +27,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("model", help="bundled name, or folder with config.json and model.safetensors")
-    parser.add_argument("--dataset", choices=list(POOLS), required=True, help="data set whose test splits to use")
+    parser.add_argument(
+        "--dataset", choices=list(POOLS), help="data set whose test splits to use (default: that of the training)"
+    )
     parser.add_argument(
         "--num-scenes", type=int, default=10_000, help="scenes of each test split (default: all 10,000)"
     )
@@ -36,7 +38,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         "--bound-scenes", type=int, default=1_000, help="most scenes to compute ELBO and bound on (default: 1,000)"
     )
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to run (default: cpu)")
-    parser.add_argument("--mnist-dir", help="folder of MNIST's IDX files the pool was drawn from in training")
+    parser.add_argument("--mnist-dir", help="folder of MNIST's IDX files to draw from (default: that of the training)")
     parser.add_argument("--json", type=Path, help="file to write the metrics to")
     parser.add_argument("--picture", type=Path, help="PNG to draw: 7-object scenes, reconstructions, predicted centres")
     return parser.parse_args(argv)
@@ -51,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     except (ValueError, OSError) as error:
         console.print(f"[red]error:[/] {escape(str(error))}")
         sys.exit(1)
-    table = Table(title=f"{escape(args.model)} on {args.dataset}", show_header=False, title_justify="left")
+    name = args.dataset or "what it was trained on"
+    table = Table(title=f"{escape(args.model)} on {name}", show_header=False, title_justify="left")
     for name, value in metrics.items():
         table.add_row(name, "none found" if value is None else f"{value:.4f}")
     console.print(table)
@@ -69,10 +72,10 @@ def run(args: argparse.Namespace) -> dict[str, float | None]:
         raise ValueError("--device cuda: PyTorch sees no CUDA device here; use --device cpu")
     model = LAVAE.from_pretrained(args.model, args.device)
     scenes = min(args.num_scenes, args.bound_scenes)
-    world = read_world(find(args.model))
-    metrics = evaluate(model, args.dataset, args.num_scenes, args.num_samples, scenes, args.mnist_dir, world)
+    world = read_world(find(args.model), args.dataset, args.mnist_dir)
+    metrics = evaluate(model, world, args.num_scenes, args.num_samples, scenes)
     if args.picture is not None:
-        crowded = load_dataset(args.dataset, "test-7", mnist_dir=args.mnist_dir, **world)
+        crowded = load_dataset(split="test-7", **world)
         save_png(args.picture, reconstruction_figure(model, crowded[:6]))
     if args.json is not None:
         args.json.write_text(json.dumps(metrics, indent=2) + "\n")

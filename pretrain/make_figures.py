@@ -1,6 +1,6 @@
 """Draws the paper's figures 1 to 9 with a trained model, and measures what an intervention changes.
 
-python pretrain/make_figures.py multi-dsprites --dataset multi-dsprites --out figures
+python pretrain/make_figures.py multi-dsprites --out figures
 """
 
 import argparse
@@ -33,12 +33,14 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("model", help="bundled name, or folder with config.json and model.safetensors")
-    parser.add_argument("--dataset", choices=list(POOLS), required=True, help="data set whose test scenes to use")
+    parser.add_argument(
+        "--dataset", choices=list(POOLS), help="data set whose test scenes to use (default: that of the training)"
+    )
     parser.add_argument("--baseline", help="folder of a baseline, to draw its samples too")
     parser.add_argument("--out", type=Path, required=True, help="folder for the PNGs; made if it is missing")
     parser.add_argument("--num-scenes", type=int, default=1_000, help="scenes to intervene on (default: 1,000)")
     parser.add_argument("--seed", type=int, default=0, help="of samples and interventions (default: 0)")
-    parser.add_argument("--mnist-dir", help="folder of MNIST's IDX files the pool was drawn from in training")
+    parser.add_argument("--mnist-dir", help="folder of MNIST's IDX files to draw from (default: that of the training)")
     return parser.parse_args(argv)
 
 
@@ -53,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(1)
     table = Table(title="One object moved, drawn and encoded again", show_header=False, title_justify="left")
     for name, value in dataclasses.asdict(errors).items():
-        table.add_row(name, f"{value:,}" if isinstance(value, int) else f"{value:.4f}")
+        table.add_row(name, "none" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.4f}")
     console.print(table, f"pictures and {MOVES_FILE} in {escape(str(args.out))}")
 
 
@@ -62,19 +64,21 @@ def run(args: argparse.Namespace) -> MoveErrors:
     if args.num_scenes < 1:
         raise ValueError(f"expected --num-scenes of at least 1, got {args.num_scenes}")
     model = LAVAE.from_pretrained(args.model)
-    world = read_world(find(args.model))
-    few, seven = (load_dataset(args.dataset, split, mnist_dir=args.mnist_dir, **world) for split in ("test", "test-7"))
+    world = read_world(find(args.model), args.dataset, args.mnist_dir)
+    few, seven = (load_dataset(split=split, **world) for split in ("test", "test-7"))
+    canvas_size = few.scenes.canvas_size
     several = np.flatnonzero(few.scenes.count == few.scenes.count.max())[:6]
     pictures = {
         "inference": gallery.inference(model, few[several]),
         "inference-7": gallery.inference(model, seven[:4]),
-        "samples": gallery.samples(model, 4, 8, args.seed),
-        "samples-counted": gallery.counted_samples(model, MOST_OBJECTS, 3, args.seed),
+        "samples": gallery.samples(model, 4, 8, args.seed, canvas_size),
+        "samples-counted": gallery.counted_samples(model, MOST_OBJECTS, 3, args.seed, canvas_size),
         "interventions": gallery.interventions(model, few[several[:1]], args.seed),
         "interventions-7": gallery.interventions(model, seven[:1], args.seed),
     }
     if args.baseline is not None:
-        pictures["samples-baseline"] = gallery.samples(ConvVAE.from_pretrained(args.baseline), 4, 8, args.seed)
+        baseline = ConvVAE.from_pretrained(args.baseline)
+        pictures["samples-baseline"] = gallery.samples(baseline, 4, 8, args.seed, canvas_size)
     args.out.mkdir(parents=True, exist_ok=True)
     for name, picture in pictures.items():
         save_png(args.out / f"{name}.png", picture)

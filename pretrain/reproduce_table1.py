@@ -30,6 +30,7 @@ from lavae_rl.datasets import POOLS
 from lavae_rl.evaluation.metrics import METRICS
 from lavae_rl.model.pretrained import CONFIG_FILE
 from lavae_rl.tables import read_rows, report_folder, write_rows
+from lavae_rl.training.recipes import RECIPES
 from lavae_rl.training.run_folder import METRICS_FILE
 
 
@@ -128,6 +129,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.jobs < 1:
         console.print(f"[red]error:[/] expected --jobs of at least 1, got {args.jobs}")
         sys.exit(EXIT_FAILED)
+    if args.steps is not None and args.report not in (None, args.out):
+        console.print("[red]error:[/] expected --report with the recipes' own --steps: shorter runs stay in --out")
+        sys.exit(EXIT_FAILED)
     # One seed after the other, so that a table of everything is there early.
     cells = [Cell(row, name, seed) for seed, name, row in itertools.product(args.seeds, args.datasets, args.rows)]
     args.out.mkdir(parents=True, exist_ok=True)
@@ -139,7 +143,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(EXIT_STOPPED)
     finally:
         pool.shutdown(cancel_futures=True)
-    results = [result(cell, args.out / cell.name) for cell in cells]
+    results = [
+        dict(cell._asdict()) if differs(cell, args.out / cell.name, args) else result(cell, args.out / cell.name)
+        for cell in cells
+    ]
     report = args.report or args.out
     with report_folder(report):
         write_report(report, args.table, results)
@@ -154,6 +161,11 @@ def run_cell(cell: Cell, args: argparse.Namespace, console: Console) -> None:
     folder = args.out / cell.name
     try:
         with FileLock(f"{folder}.lock", timeout=0):
+            if difference := differs(cell, folder, args):
+                console.print(
+                    f"{cell.name}: [red]{difference}[/]; remove {escape(str(folder))} or choose another --out"
+                )
+                return
             if "minutes" in result(cell, folder):
                 return
             console.print(f"{cell.name}: see {escape(str(folder))}.log")
@@ -161,6 +173,16 @@ def run_cell(cell: Cell, args: argparse.Namespace, console: Console) -> None:
                 console.print(f"{cell.name}: [red]exit status {status}[/]")
     except Timeout:
         console.print(f"{cell.name}: another process is at it")
+
+
+def differs(cell: Cell, folder: Path, args: argparse.Namespace) -> str | None:
+    """How a run that is there already is another than the one asked for."""
+    if not (folder / CONFIG_FILE).exists():
+        return None
+    model, name = TABLES[args.table].rows[cell.row]
+    steps = args.steps or RECIPES[model][name].steps
+    trained = json.loads((folder / CONFIG_FILE).read_text())["recipe"]["steps"]
+    return None if steps == trained else f"has {trained:,} steps, expected {steps:,}"
 
 
 def train(cell: Cell, folder: Path, args: argparse.Namespace) -> int:
@@ -183,8 +205,15 @@ def train(cell: Cell, folder: Path, args: argparse.Namespace) -> int:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if folder.exists():
-        (folder / PEAK_FILE).write_text(f"{usage.ru_maxrss / 1024:.0f}\n")
+        peak = max(usage.ru_maxrss // 1024, peak_mib(folder) or 0)  # a resumed run has several
+        (folder / PEAK_FILE).write_text(f"{peak}\n")
     return process.returncode
+
+
+def peak_mib(folder: Path) -> int | None:
+    """Peak resident memory of a run so far."""
+    file = folder / PEAK_FILE
+    return int(file.read_text()) if file.exists() else None
 
 
 def result(cell: Cell, folder: Path) -> dict[str, Any]:
@@ -196,13 +225,12 @@ def result(cell: Cell, folder: Path) -> dict[str, Any]:
     with (folder / METRICS_FILE).open(newline="") as stream:
         logged = list(csv.DictReader(stream))
     reached = [float(row["seconds"]) for row in logged if float(row.get("validation_count_accuracy", "nan")) >= 0.99]
-    peak = folder / PEAK_FILE
     return line | {
         **{key: config["metrics"][key] for key in MEASURED if key in config["metrics"]},
         "minutes": config["training_seconds"] / 60,
         "minutes_to_99": min(reached) / 60 if reached else None,
         "skipped_steps": config["skipped_steps"],
-        "peak_mib": int(peak.read_text()) if peak.exists() else None,
+        "peak_mib": peak_mib(folder),
         "mixed_precision": config["mixed_precision"],
         "commit": config["commit"],
     }

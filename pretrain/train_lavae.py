@@ -241,7 +241,7 @@ def watch(
     """Trains under a progress bar. SIGINT and SIGTERM stop it after the current step, checkpoint written."""
     steps = training.recipe.steps
     console.print(f"{facts['dataset']}: {len(dataset):,} scenes, {steps:,} steps on {training.device}")
-    if isinstance(training, WakeSleepTraining) and steps <= training.recipe.dreams_from_step:
+    if isinstance(training, WakeSleepTraining) and training.recipe.joint_from_step <= training.recipe.dreams_from_step:
         console.print("[yellow]note:[/] so few steps end before the location network learns; it will find nothing")
     stopped: list[int] = []
     signals = (signal.SIGINT, signal.SIGTERM)

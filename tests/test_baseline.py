@@ -51,6 +51,9 @@ def test_samples_are_frames(model):
     samples = model.sample(3, (32, 64), torch.Generator().manual_seed(0))
     assert samples.shape == (3, 32, 64, 3)
     assert set(samples.unique().tolist()) <= {0, 255}
+    for size in ((60, 64), (4, 4)):
+        with pytest.raises(ValueError, match="multiples of 8, got"):
+            model.sample(2, size)
 
 
 def test_the_bound_is_exact_where_the_decoder_ignores_the_latents(model, dataset):

@@ -1,11 +1,13 @@
 import importlib
 import json
+import math
+from typing import Any
 
 import pytest
 import torch
 
-from lavae_rl.datasets import load_bank
-from lavae_rl.evaluation.floor import entropy_floor
+from lavae_rl.datasets import load_bank, load_dataset
+from lavae_rl.evaluation.floor import scene_entropy
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.lavae import LAVAE
 
@@ -25,7 +27,7 @@ KEYS = [
 
 
 def _run(model, *argv):
-    program.main([str(model), "--dataset", "multi-dsprites", "--num-samples", "3", "--num-scenes", "20", *argv])
+    program.main([str(model), "--num-samples", "3", "--num-scenes", "20", *argv])
 
 
 def test_metrics_of_the_bundled_model_land_in_a_json_file(tmp_path):
@@ -37,10 +39,13 @@ def test_metrics_of_the_bundled_model_land_in_a_json_file(tmp_path):
     assert metrics["elbo"] < metrics["log_likelihood_bound"] < -20
 
 
-def test_a_model_that_finds_nothing_has_no_location_error(tmp_path):
+def test_a_model_that_finds_nothing_has_no_location_error(tmp_path, capsys):
     torch.manual_seed(0)
-    LAVAE(LAVAEConfig()).save_pretrained(tmp_path / "model")
-    _run(tmp_path / "model", "--json", str(tmp_path / "metrics.json"))
+    LAVAE(LAVAEConfig()).save_pretrained(tmp_path / "model", {"recipe": None})
+    with pytest.raises(SystemExit):
+        _run(tmp_path / "model")
+    assert "expected --dataset" in capsys.readouterr().out
+    _run(tmp_path / "model", "--dataset", "multi-dsprites", "--json", str(tmp_path / "metrics.json"))
     text = (tmp_path / "metrics.json").read_text()
     assert "NaN" not in text  # which is not JSON
     assert json.loads(text)["location_error_px"] is None
@@ -66,10 +71,12 @@ def test_what_cannot_work_is_refused(model, argv, message, capsys):
 
 def test_a_model_of_a_smaller_world_is_measured_in_it(tmp_path):
     torch.manual_seed(0)
-    world = {"canvas_size": 24, "patch_size": 10, "max_objects": 2}
+    world: dict[str, Any] = {"canvas_size": 24, "patch_size": 10, "max_objects": 2}
     config = LAVAEConfig(sprite_size=13, max_objects=2)
-    LAVAE(config).save_pretrained(tmp_path / "model", {"recipe": {"steps": 1, **world}})
+    LAVAE(config).save_pretrained(tmp_path / "model", {"dataset": "multi-dsprites", "recipe": {"steps": 1, **world}})
     _run(tmp_path / "model", "--json", str(tmp_path / "metrics.json"), "--picture", str(tmp_path / "look.png"))
     metrics = json.loads((tmp_path / "metrics.json").read_text())
-    bank = load_bank("multi-dsprites", patch_size=10)
-    assert metrics["entropy_floor"] == pytest.approx(entropy_floor(bank, (0, 2), (24, 24)))
+    scenes = load_dataset("multi-dsprites", "test", **world).scenes
+    entropies = [scene_entropy(load_bank("multi-dsprites", patch_size=10), count, (24, 24)) for count in range(3)]
+    expected = math.log(3) + sum(entropies[count] for count in scenes.count[:20]) / 20
+    assert metrics["entropy_floor"] == pytest.approx(expected)

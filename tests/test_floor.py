@@ -74,15 +74,23 @@ def test_bounds_better_than_possible_are_refused(bank):
     count = np.tile([0, 1], 200)
     possible = -np.array([math.log(2), math.log(2) + scene_entropy(bank, 1)])[count]
     noise = np.random.default_rng(0).normal(size=400)
-    check_bound(bank, count, possible + noise, (0, 1))
+    assert check_bound(bank, count, possible + noise, (0, 1)) == pytest.approx(-possible.mean())
     check_bound(bank, count, possible - 1 + noise, (0, 1))
     with pytest.raises(ImpossibleBoundError, match=r"better than the entropy"):
         check_bound(bank, count, possible + 1 + noise, (0, 1))
 
 
+def test_the_floor_is_that_of_the_counts_there_are_and_rounding_is_no_bug(bank):
+    nothing = np.zeros(3, int)
+    assert check_bound(bank, nothing, np.full(3, -math.log(2) + 0.01), (0, 1)) == pytest.approx(math.log(2))
+    with pytest.raises(ImpossibleBoundError):
+        check_bound(bank, nothing, np.full(3, -math.log(2) + 0.2), (0, 1))
+
+
 def test_the_floor_follows_the_canvas_and_the_counts():
     small = load_dataset("multi-dsprites", "test", canvas_size=24, patch_size=10, max_objects=2)
     found = measure_bounds(LAVAE(LAVAEConfig(sprite_size=13, max_objects=2)), small, 10, 2)
-    expected = entropy_floor(small.bank, (0, 2), (24, 24))
+    entropies = [scene_entropy(small.bank, count, (24, 24)) for count in range(3)]
+    expected = math.log(3) + np.mean([entropies[count] for count in small.scenes.count[:10]])
     assert found["entropy_floor"] == pytest.approx(expected)
-    assert expected < entropy_floor(small.bank, (0, 2), (48, 48)) - 1
+    assert entropy_floor(small.bank, (0, 2), (24, 24)) < entropy_floor(small.bank, (0, 2), (48, 48)) - 1

@@ -1,3 +1,7 @@
+import dataclasses
+import json
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -42,10 +46,11 @@ def test_swapping_twice_changes_nothing(model, frames):
 
 
 def test_a_moved_object_arrives_and_leaves_the_others_alone(model, frames):
-    errors = measure_moves(model, frames)
+    errors: Any = measure_moves(model, frames)
     assert errors.scenes + errors.no_room == len(frames)
     assert errors.scenes > 30
     assert errors.count_kept > 0.95
+    assert errors.lost < 0.02
     assert errors.moved_px < 0.5
     assert errors.others_px < 0.5
     assert errors.moved_appearance < 0.2 * errors.unrelated_appearance
@@ -61,9 +66,31 @@ def test_errors_are_seen_where_appearance_depends_on_the_place(model, frames, mo
         objects.appearance[:] += 0.05 * objects.location[..., :1] * objects.mask[..., None]
         return objects
 
-    honest = measure_moves(model, frames)
+    honest: Any = measure_moves(model, frames)
     monkeypatch.setattr(model, "encode", entangled)
-    assert measure_moves(model, frames).moved_appearance > 3 * honest.moved_appearance
+    again: Any = measure_moves(model, frames)
+    assert again.moved_appearance > 3 * honest.moved_appearance
+
+
+def test_objects_find_room_on_a_canvas_little_larger_than_they_are(model):
+    small = load_dataset("multi-dsprites", "validation", canvas_size=28, patch_size=10, max_objects=2)
+    errors: Any = measure_moves(model, small[np.flatnonzero(small.scenes.count == 2)[:40]])
+    assert errors.scenes > 30
+    assert errors.others_px < 1
+
+
+def test_what_is_never_found_again_is_told(model, frames, monkeypatch):
+    encode, calls = model.encode, []
+
+    def blind(seen):
+        calls.append(seen)
+        return encode(seen if len(calls) == 1 else np.zeros_like(seen))
+
+    monkeypatch.setattr(model, "encode", blind)
+    errors = measure_moves(model, frames)
+    assert (errors.lost, errors.count_kept) == (1, 0)
+    assert errors.moved_px is errors.others_appearance is None
+    json.dumps(dataclasses.asdict(errors), allow_nan=False)
 
 
 def test_nothing_to_move_is_an_error(frames):

@@ -18,7 +18,7 @@ TILE = 64 * 3 + 4
 def test_all_pictures_are_drawn(tmp_path, capsys):
     torch.manual_seed(0)
     ConvVAE(BaselineConfig(latents=2)).save_pretrained(tmp_path / "baseline")
-    argv = ["multi-dsprites", "--dataset", "multi-dsprites", "--num-scenes", "20"]
+    argv = ["multi-dsprites", "--num-scenes", "20"]
     program.main([*argv, "--baseline", str(tmp_path / "baseline"), "--out", str(tmp_path / "figures")])
     shapes = {}
     for path in (tmp_path / "figures").glob("*.png"):
@@ -47,6 +47,11 @@ def test_samples_repeat_with_their_seed_and_columns_have_their_count():
     lit = [(column > 110).sum() for column in np.split(counted, 8, axis=1)]
     assert lit[0] == 0
     assert lit[7] > lit[1]
+
+
+def test_samples_have_the_canvas_they_are_asked_for():
+    for model in (LAVAE.from_pretrained("multi-dsprites"), ConvVAE(BaselineConfig(latents=2))):
+        assert gallery.samples(model, 2, 3, canvas_size=(24, 40)).shape == (2 * (24 * 3 + 4), 3 * (40 * 3 + 4), 3)
 
 
 def test_an_intervention_needs_two_objects():

@@ -163,11 +163,11 @@ def test_measuring_on_nothing_is_refused(dot_bank, num_scenes):
 )
 def test_bounds_on_nothing_are_refused(untrained, values):
     with pytest.raises(ValueError, match="num_samples and bound_scenes of at least 1"):
-        evaluate(untrained, "multi-mnist-1k", 5, **values)
+        evaluate(untrained, {"name": "multi-mnist-1k"}, 5, **values)
 
 
 def _evaluation(model):
-    return evaluate(model, "multi-mnist-1k", 3, num_samples=2, bound_scenes=2)
+    return evaluate(model, {"name": "multi-mnist-1k"}, 3, num_samples=2, bound_scenes=2)
 
 
 def test_an_evaluation_has_all_metrics_and_repeats_itself(untrained):

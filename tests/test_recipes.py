@@ -1,9 +1,11 @@
 import dataclasses
+import itertools
+from typing import Any
 
 import pytest
 
 from lavae_rl.datasets import POOLS
-from lavae_rl.training.recipes import FAST, LATENTS, RECIPES, LAVAERecipe
+from lavae_rl.training.recipes import FAST, LATENTS, RECIPES, LAVAERecipe, PaperRecipe
 
 
 def test_recipes_by_name():
@@ -25,7 +27,17 @@ def test_recipes_by_name():
 
 
 @pytest.mark.parametrize(
-    "values", [{"steps": 0}, {"batch_size": 0}, {"decay_fraction": 0.0}, {"networks": "huge"}, {"memory": -1}], ids=str
+    "values",
+    [
+        {"steps": 0},
+        {"batch_size": 0},
+        {"decay_fraction": 0.0},
+        {"kl_warmup_fraction": 1.5},
+        {"joint_fraction": 1.0},
+        {"networks": "huge"},
+        {"memory": -1},
+    ],
+    ids=str,
 )
 def test_settings_out_of_range_are_refused(values):
     with pytest.raises(ValueError, match="expected"):
@@ -43,6 +55,27 @@ def test_rates_rise_stay_and_fall_with_the_length_of_the_run(steps):
 
 def test_the_kl_comes_in_gradually():
     assert [FAST.kl_weight(step) for step in (0, 100, 200, 1_000)] == [0, 0.5, 1, 1]
+
+
+@pytest.mark.parametrize("steps", [100, 9_000])
+@pytest.mark.parametrize(("model", "name"), [(model, name) for model in RECIPES for name in RECIPES[model]])
+def test_schedules_stretch_with_the_length_of_the_run(model, name, steps):
+    usual: Any = RECIPES[model][name]
+    recipe: Any = dataclasses.replace(usual, steps=steps)
+    schedules = ["kl_weight"]
+    if isinstance(recipe, PaperRecipe):
+        schedules += ["temperature", "map_weight_at", "forced_at"]
+    for part, schedule in itertools.product((0, 0.05, 0.1, 0.5, 1), schedules):
+        expected = getattr(usual, schedule)(round(part * usual.steps))
+        assert getattr(recipe, schedule)(round(part * steps)) == pytest.approx(expected)
+    assert recipe.kl_weight(steps) == 1
+
+
+def test_joint_fine_tuning_is_the_last_quarter_of_its_recipe():
+    joint: Any = RECIPES["lavae"]["joint"]
+    assert joint.joint_from_step == 3_000
+    assert dataclasses.replace(joint, steps=400).joint_from_step == 300
+    assert FAST.joint_from_step == FAST.steps
 
 
 def test_every_data_set_has_a_number_of_latents():

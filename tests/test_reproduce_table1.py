@@ -4,10 +4,15 @@ import json
 
 import pytest
 
+from lavae_rl.training.recipes import RECIPES
+
 program = importlib.import_module("lavae_rl.pretrain.reproduce_table1")
 
 
-def _run_folder(out, name, metrics, seconds=60.0, accuracy=("0.5", "0.995")):
+def _run_folder(out, name, metrics, seconds=60.0, accuracy=("0.5", "0.995"), steps=None):
+    row = name.split("-multi")[0]
+    table = next(table for table in program.TABLES.values() if row in table.rows)
+    model, recipe = table.rows[row]
     folder = out / name
     folder.mkdir(parents=True)
     facts = {
@@ -16,8 +21,9 @@ def _run_folder(out, name, metrics, seconds=60.0, accuracy=("0.5", "0.995")):
         "skipped_steps": 0,
         "mixed_precision": "no",
         "commit": "abc",
+        "recipe": {"steps": steps or RECIPES[model][recipe].steps},
     }
-    (folder / "config.json").write_text(json.dumps(facts if metrics else {}))
+    (folder / "config.json").write_text(json.dumps(facts))
     rows = [f"{i},{30 * i},{value}" for i, value in enumerate(accuracy)]
     (folder / "metrics.csv").write_text("\n".join(["step,seconds,validation_count_accuracy", *rows]))
 
@@ -49,10 +55,10 @@ def test_the_baseline_has_no_counts(tmp_path):
 
 
 def test_a_failed_run_is_counted(tmp_path, capsys):
-    _run_folder(tmp_path, "baseline-multi-dsprites-seed0", _metrics(-40.0, 1.0))
+    _run_folder(tmp_path, "baseline-multi-dsprites-seed0", _metrics(-40.0, 1.0), steps=-1)
     argv = ["--rows", "baseline", "--datasets", "multi-dsprites", "--seeds", "0", "1", "--out", str(tmp_path)]
     with pytest.raises(SystemExit) as stop:
-        program.main([*argv, "--steps", "0"])
+        program.main([*argv, "--steps", "-1"])
     assert stop.value.code == 1
     printed = " ".join(capsys.readouterr().out.split())
     assert "seed1: exit status 1" in printed
@@ -114,9 +120,23 @@ def test_a_failed_run_does_not_replace_an_earlier_one(tmp_path):
     _run_folder(tmp_path / "old", "fast-multi-dsprites-seed0", _metrics(-40.0, 1.0))
     argv = ["--rows", "fast", "--datasets", "multi-dsprites", "--seeds", "0", "--report", str(tmp_path)]
     program.main([*argv, "--out", str(tmp_path / "old")])
+    (tmp_path / "new" / "fast-multi-dsprites-seed0").mkdir(parents=True)
+    (tmp_path / "new" / "fast-multi-dsprites-seed0" / "thesis.tex").write_text("mine")
     with pytest.raises(SystemExit):
-        program.main([*argv, "--out", str(tmp_path / "new"), "--steps", "0"])
+        program.main([*argv, "--out", str(tmp_path / "new")])
     assert (tmp_path / "table1.md").read_text().strip().endswith("| 1 of 1 |")
+
+
+def test_shorter_runs_are_no_rows_of_the_table(tmp_path, capsys):
+    _run_folder(tmp_path, "fast-multi-dsprites-seed0", _metrics(-900.0, 0.1), steps=20)
+    argv = ["--rows", "fast", "--datasets", "multi-dsprites", "--seeds", "0", "--out", str(tmp_path)]
+    with pytest.raises(SystemExit):
+        program.main(argv)
+    assert "has 20 steps, expected 3,000; remove" in " ".join(capsys.readouterr().out.split())
+    assert "900" not in (tmp_path / "table1.csv").read_text()
+    with pytest.raises(SystemExit):
+        program.main([*argv, "--steps", "20", "--report", str(tmp_path / "docs")])
+    assert "shorter runs stay in --out" in " ".join(capsys.readouterr().out.split())
 
 
 def test_runs_that_another_process_is_at_are_left_to_it(tmp_path, capsys):

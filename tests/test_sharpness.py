@@ -31,9 +31,22 @@ def test_whatever_the_sharpness_was_it_is_the_best_of_the_list_afterwards(model,
     fit_sharpness(model, images, seed=0)
     assert _elbo(model, images) >= before
     scale = model.sharpness.item() * math.log(64 * 64)
-    assert any(scale == pytest.approx(1 / t, rel=1e-4) for t in TEMPERATURES)
+    assert any(scale == pytest.approx(1 / t, rel=1e-4) for t in (temperature, *TEMPERATURES))
     assert scale > 2
     assert model.detect(images).location.equal(found.location)
+
+
+def test_it_is_the_best_of_all_samples(model, images):
+    model.log_sharpness.detach().fill_(-math.log(0.5 * math.log(64 * 64)))
+    elbos = {}
+    for temperature in TEMPERATURES:
+        log_sharpness = -math.log(temperature * math.log(64 * 64))
+        model.log_sharpness.detach().fill_(log_sharpness)
+        generator = torch.Generator().manual_seed(3)
+        elbos[log_sharpness] = sum(elbo_terms(model, images[:20], generator).elbo.mean().item() for _ in range(5))
+    fit_sharpness(model, images[:20], seed=3, num_samples=5)
+    best = max(elbos, key=lambda log_sharpness: elbos[log_sharpness])
+    assert model.log_sharpness.item() == pytest.approx(best)
 
 
 def test_locations_are_sure_on_a_canvas_of_another_size(model):

@@ -20,6 +20,9 @@ from lavae_rl.sprites import SpriteBank
 _SCENES = 500
 """Random scenes to average the logarithm of the room left over: its spread is small (0.1 nats per object)."""
 
+_TOLERANCE = 0.1
+"""Nats."""
+
 _BATCH = 250
 
 
@@ -54,7 +57,8 @@ def scene_entropy(bank: SpriteBank, num_objects: int, canvas_size: tuple[int, in
 
     as given its look an object is uniform over A_k (or more spread, where several sprites share the look), and an
     order is worth log n! at most. |A_k| is counted for random scenes. Scenes that get stuck and start again are
-    left out of account: up to 3 objects there are none.
+    left out of account: of up to 3 objects on 64 x 64 pixels there are none; of 2 on 24 x 24 they are one in 40, which
+    makes this 0.02 nats too large.
     """
     total = num_objects * _look_entropy(bank) - math.lgamma(num_objects + 1)
     scenes = sample_scenes(np.random.default_rng(0), bank, _SCENES, num_objects, canvas_size)
@@ -73,8 +77,8 @@ def measure_bounds(
         num_samples: importance samples of the bound.
 
     Returns:
-        ``elbo`` (single sample), ``log_likelihood_bound``, and ``entropy_floor``, what no ``-log_likelihood_bound`` can
-        be below.
+        ``elbo`` (single sample), ``log_likelihood_bound``, and ``entropy_floor``, what the best
+        ``-log_likelihood_bound`` is on scenes of these counts.
 
     Raises:
         ImpossibleBoundError: the bound is better than the entropy of the scenes by more than chance.
@@ -91,11 +95,11 @@ def measure_bounds(
         bound.append(model.log_likelihood(frames, num_samples, generator))
     bounds = torch.cat(bound).cpu().numpy()
     scenes, most = dataset.scenes, int(dataset.scenes.count.max())
-    check_bound(dataset.bank, scenes.count[:stop], bounds, (0, most), scenes.canvas_size)
+    floor = check_bound(dataset.bank, scenes.count[:stop], bounds, (0, most), scenes.canvas_size)
     return {
         "elbo": torch.cat(elbo).mean().item(),
         "log_likelihood_bound": float(bounds.mean()),
-        "entropy_floor": entropy_floor(dataset.bank, (0, most), scenes.canvas_size),
+        "entropy_floor": floor,
     }
 
 
@@ -105,7 +109,7 @@ def check_bound(
     bound: Float[np.ndarray, " batch"],
     num_objects: tuple[int, int] = (0, 3),
     canvas_size: tuple[int, int] = (64, 64),
-) -> None:
+) -> float:
     """Compares bounds on log p(x) with what is possible, count by count, so that chance in the counts is no excuse.
 
     Args:
@@ -115,18 +119,24 @@ def check_bound(
         num_objects: inclusive range of counts that were equally likely.
         canvas_size: (height, width) in pixels.
 
+    Returns:
+        ``entropy_floor``, but for counts as often as they are here.
+
     Raises:
-        ImpossibleBoundError: the mean is better than the entropy by more than four standard errors.
+        ImpossibleBoundError: the mean is better than that by more than four standard errors, and 0.1 nats for what the
+            entropy itself is estimated to.
     """
     low, high = num_objects
     entropy = np.array([scene_entropy(bank, n, canvas_size) for n in range(low, high + 1)]) + math.log(high - low + 1)
-    surplus = bound + entropy[count - low]
+    best = entropy[count - low]
+    surplus = bound + best
     error = float(surplus.std()) / math.sqrt(len(surplus))
-    if surplus.mean() > 4 * error:
+    if surplus.mean() > 4 * error + _TOLERANCE:
         raise ImpossibleBoundError(
             f"the bound of {bound.mean():.2f} nats per frame is {surplus.mean():.2f} +- {error:.2f} better than the "
             "entropy of the scenes allows: the likelihood, the prior or the posterior is computed wrongly"
         )
+    return float(best.mean())
 
 
 def _look_entropy(bank: SpriteBank) -> float:

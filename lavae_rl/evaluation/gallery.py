@@ -8,7 +8,7 @@ import torch
 
 from lavae_rl.evaluation.figures import frame_rows, to_bytes
 from lavae_rl.evaluation.interventions import change_appearance, move, pixel_means, swap_locations
-from lavae_rl.model.baseline import STRIDE, ConvVAE
+from lavae_rl.model.baseline import ConvVAE
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.objects import Objects
 from lavae_rl.shapes import Frames, Picture
@@ -31,19 +31,25 @@ def inference(model: LAVAE, frames: Frames) -> Picture:
     return frame_rows(*(np.concatenate([frames[i : i + 1], canvas[i : i + 1], shown[i]]) for i in range(len(frames))))
 
 
-def samples(model: LAVAE | ConvVAE, rows: int, columns: int, seed: int = 0) -> Picture:
-    """Figures 2 and 4: ancestral samples from the prior, pixels at their means; a row of each."""
-    generator = torch.Generator(model.device).manual_seed(seed)
+def samples(
+    model: LAVAE | ConvVAE, rows: int, columns: int, seed: int = 0, canvas_size: tuple[int, int] = (64, 64)
+) -> Picture:
+    """Figures 2 and 4: a grid of ancestral samples from the prior, pixels at their means."""
+    generator, number = torch.Generator(model.device).manual_seed(seed), rows * columns
     if isinstance(model, LAVAE):
-        return _grid(pixel_means(model, model.sample_objects(rows * columns, generator=generator)), rows)
-    shape = (rows * columns, model.config.latents, 64 // STRIDE, 64 // STRIDE)
-    return _grid(model.decode(torch.randn(shape, generator=generator, device=model.device)).cpu().numpy(), rows)
+        drawn = model.sample_objects(number, canvas_size=canvas_size, generator=generator)
+        return _grid(pixel_means(model, drawn), rows)
+    return _grid(model.decode(model.sample_latents(number, canvas_size, generator)).cpu().numpy(), rows)
 
 
-def counted_samples(model: LAVAE, most: int, rows: int, seed: int = 0) -> Picture:
+def counted_samples(
+    model: LAVAE, most: int, rows: int, seed: int = 0, canvas_size: tuple[int, int] = (64, 64)
+) -> Picture:
     """Figure 9: samples with 0 to ``most`` objects, one column for each number; the prior p(n) made uniform."""
     generator = torch.Generator(model.device).manual_seed(seed)
-    columns = [pixel_means(model, model.sample_objects(rows, count, generator=generator)) for count in range(most + 1)]
+    columns = [
+        pixel_means(model, model.sample_objects(rows, count, canvas_size, generator)) for count in range(most + 1)
+    ]
     return _grid(np.concatenate(np.stack(columns, axis=1)), rows)
 
 

@@ -12,6 +12,8 @@ from lavae_rl.model.objects import Objects
 from lavae_rl.shapes import Frames
 
 _TRIES = 50
+_GAP = 2
+"""Pixels between what is drawn of two objects, as in the data sets."""
 
 
 @dataclass(frozen=True)
@@ -22,21 +24,23 @@ class MoveErrors:
         scenes: scenes in which an object was moved.
         no_room: scenes left out, since there was no room or no object.
         count_kept: fraction of scenes that still hold as many objects.
-        moved_px: mean distance of the moved object from where it was put.
-        moved_appearance: root mean square change of its appearance, per latent.
-        others_px: mean distance of the other objects from where they were.
-        others_appearance: root mean square change of their appearance, per latent.
+        lost: fraction of their objects that are not found again within half a sprite; left out of what follows.
+        moved_px: mean distance of the moved object from where it was put; None if it is always lost.
+        moved_appearance: root mean square change of its appearance, per latent; None likewise.
+        others_px: mean distance of the other objects from where they were; None if there are none.
+        others_appearance: root mean square change of their appearance, per latent; None likewise.
         unrelated_appearance: the same between two objects taken at random, for comparison.
     """
 
     scenes: int
     no_room: int
     count_kept: float
-    moved_px: float
-    moved_appearance: float
-    others_px: float
-    others_appearance: float
-    unrelated_appearance: float
+    lost: float
+    moved_px: float | None
+    moved_appearance: float | None
+    others_px: float | None
+    others_appearance: float | None
+    unrelated_appearance: float | None
 
 
 def move(objects: Objects, scene: int, slot: int, location: tuple[int, int]) -> Objects:
@@ -78,10 +82,11 @@ def measure_moves(model: LAVAE, frames: Frames, seed: int = 0) -> MoveErrors:
     """
     rng = np.random.default_rng(seed)
     before = model.encode(frames)
+    boxes = _boxes(model.decode_sprites(before))
     after, chosen = before, []
     for scene in np.flatnonzero(before.count).tolist():
         slot = int(rng.integers(before.count[scene]))
-        if (place := _free_place(rng, model.config.sprite_size, before, scene, slot)) is not None:
+        if (place := _free_place(rng, boxes[scene], before, scene, slot)) is not None:
             after = move(after, scene, slot, place)
             chosen.append((scene, slot))
     if not chosen:
@@ -89,11 +94,12 @@ def measure_moves(model: LAVAE, frames: Frames, seed: int = 0) -> MoveErrors:
     again = model.encode((pixel_means(model, after) > 0.5) * np.uint8(255))  # the likeliest frames
     moved: list[tuple[float, np.ndarray]] = []
     others: list[tuple[float, np.ndarray]] = []
-    kept = 0
+    kept, total = 0, 0
     for scene, slot in chosen:
         count = int(before.count[scene])
-        kept += int(again.count[scene] == count)
-        expected, found = match_locations(after.location[scene, :count], again.location[scene, : again.count[scene]])
+        kept, total = kept + int(again.count[scene] == count), total + count
+        there, radius = again.location[scene, : again.count[scene]], model.config.sprite_size / 2
+        expected, found = match_locations(after.location[scene, :count], there, radius)
         for i, j in zip(expected, found, strict=True):
             change = again.location[scene, j] - after.location[scene, i]
             pair = (float(np.linalg.norm(change)), again.appearance[scene, j] - after.appearance[scene, i])
@@ -103,6 +109,7 @@ def measure_moves(model: LAVAE, frames: Frames, seed: int = 0) -> MoveErrors:
         scenes=len(chosen),
         no_room=len(frames) - len(chosen),
         count_kept=kept / len(chosen),
+        lost=1 - (len(moved) + len(others)) / total,
         moved_px=_mean_distance(moved),
         moved_appearance=_rms([change for _, change in moved]),
         others_px=_mean_distance(others),
@@ -111,19 +118,38 @@ def measure_moves(model: LAVAE, frames: Frames, seed: int = 0) -> MoveErrors:
     )
 
 
-def _free_place(rng: np.random.Generator, size: int, objects: Objects, scene: int, slot: int) -> tuple[int, int] | None:
-    others: Int[np.ndarray, "others 2"] = np.delete(objects.location[scene, : objects.count[scene]], slot, axis=0)
-    half, (height, width) = size // 2, objects.canvas_size
+def _boxes(sprites: Float[np.ndarray, "batch slots size size channels"]) -> Int[np.ndarray, "batch slots 4"]:
+    """(top, left, bottom, right) of what each sprite shows, relative to its centre; nothing shown is an empty box."""
+    lit, half = sprites.max(axis=4) > 0.5, sprites.shape[2] // 2
+    sides = []
+    for along in (lit.any(axis=3), lit.any(axis=2)):  # rows, columns
+        any_lit = along.any(axis=2)
+        first, last = along.argmax(axis=2), along.shape[2] - along[..., ::-1].argmax(axis=2)
+        sides.append([np.where(any_lit, side - half, 0) for side in (first, last)])
+    (top, bottom), (left, right) = sides
+    return np.stack([top, left, bottom, right], axis=2)
+
+
+def _free_place(
+    rng: np.random.Generator, boxes: Int[np.ndarray, "slots 4"], objects: Objects, scene: int, slot: int
+) -> tuple[int, int] | None:
+    """A place inside the canvas at which an object keeps its distance from the others."""
+    count, canvas = int(objects.count[scene]), np.array(objects.canvas_size)
+    others = np.delete(boxes[:count] + np.tile(objects.location[scene, :count], 2), slot, axis=0)
+    low, high = -boxes[slot, :2], canvas - boxes[slot, 2:]  # of the centre
+    if (low > high).any():
+        return None
     for _ in range(_TRIES):
-        row, column = int(rng.integers(half, height - half)), int(rng.integers(half, width - half))
-        if (np.abs(others - [row, column]).max(axis=1, initial=0) >= size).all():
-            return row, column
+        place = rng.integers(low, high + 1)
+        own = boxes[slot] + np.tile(place, 2) + [-_GAP, -_GAP, _GAP, _GAP]
+        if (place < canvas).all() and ((own[:2] >= others[:, 2:]) | (own[2:] <= others[:, :2])).any(axis=1).all():
+            return int(place[0]), int(place[1])
     return None
 
 
-def _mean_distance(pairs: list[tuple[float, np.ndarray]]) -> float:
-    return float(np.mean([distance for distance, _ in pairs])) if pairs else float("nan")
+def _mean_distance(pairs: list[tuple[float, np.ndarray]]) -> float | None:
+    return float(np.mean([distance for distance, _ in pairs])) if pairs else None
 
 
-def _rms(changes: list[np.ndarray]) -> float:
-    return float(np.sqrt(np.mean(np.square(np.concatenate(changes))))) if changes else float("nan")
+def _rms(changes: list[np.ndarray]) -> float | None:
+    return float(np.sqrt(np.mean(np.square(np.concatenate(changes))))) if changes else None

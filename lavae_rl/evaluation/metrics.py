@@ -126,36 +126,28 @@ def measure_agreement(model: LAVAE, dataset: SceneDataset, num_scenes: int | Non
 
 
 def evaluate(
-    model: LAVAE,
-    name: str,
-    num_scenes: int,
-    num_samples: int,
-    bound_scenes: int,
-    mnist_dir: str | None = None,
-    world: Mapping[str, Any] | None = None,
+    model: LAVAE, world: Mapping[str, Any], num_scenes: int, num_samples: int, bound_scenes: int
 ) -> dict[str, float | None]:
     """All metrics of a model on a data set's test splits.
 
     Args:
         model: in evaluation mode.
-        name: data set.
+        world: ``name`` and other keywords of ``load_dataset``.
         num_scenes: scenes of each test split to count and locate.
         num_samples: importance samples of the bound.
         bound_scenes: scenes of 0 to 3 objects to compute ELBO and bound on.
-        mnist_dir: see ``load_dataset``.
-        world: ``canvas_size``, ``patch_size`` and ``max_objects`` of ``load_dataset``, where they are not the paper's.
 
     Returns:
         ``count_accuracy_0_3``, ``count_accuracy_7``; over both splits ``location_error_px``, ``miss_rate``,
         ``false_rate`` (see ``Agreement``; the error is None where nothing matches); ``elbo`` (single sample) and
-        ``log_likelihood_bound``, mean nats per frame, and ``entropy_floor``, what no ``-log_likelihood_bound`` can be
-        below; ``seconds``.
+        ``log_likelihood_bound``, mean nats per frame, and ``entropy_floor``, the least that
+        ``-log_likelihood_bound`` can be; ``seconds``.
 
     Raises:
         ImpossibleBoundError: the bound is better than the entropy of the scenes by more than chance.
     """
     start = time.perf_counter()
-    few, seven = (load_dataset(name, split, mnist_dir=mnist_dir, **world or {}) for split in ("test", "test-7"))
+    few, seven = (load_dataset(split=split, **world) for split in ("test", "test-7"))
     found_few, found_seven = (measure_agreement(model, dataset, num_scenes) for dataset in (few, seven))
     both = found_few + found_seven
     return {

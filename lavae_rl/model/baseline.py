@@ -121,10 +121,22 @@ class ConvVAE(nn.Module):
     def sample(
         self, num_images: int, canvas_size: tuple[int, int] = (64, 64), generator: torch.Generator | None = None
     ) -> UInt8[Tensor, "batch height width channels"]:
-        """Ancestral samples of whole frames, values 0 and 255."""
-        shape = (num_images, self.config.latents, *(side // STRIDE for side in canvas_size))
-        mean = self.decode(torch.randn(shape, generator=generator, device=self.device))
+        """Ancestral samples of whole frames, values 0 and 255; see ``sample_latents``."""
+        mean = self.decode(self.sample_latents(num_images, canvas_size, generator))
         return torch.bernoulli(mean, generator=generator).to(torch.uint8) * 255
+
+    def sample_latents(
+        self, num_images: int, canvas_size: tuple[int, int] = (64, 64), generator: torch.Generator | None = None
+    ) -> LatentMap:
+        """Draws from the prior N(0, I) of the latent map.
+
+        Raises:
+            ValueError: a canvas whose sides are no multiples of STRIDE.
+        """
+        if any(side < STRIDE or side % STRIDE for side in canvas_size):
+            raise ValueError(f"expected canvas_size with sides that are multiples of {STRIDE}, got {canvas_size}")
+        shape = (num_images, self.config.latents, *(side // STRIDE for side in canvas_size))
+        return torch.randn(shape, generator=generator, device=self.device)
 
     def elbo_terms(self, images: Images, generator: torch.Generator | None = None) -> tuple[PerImage, PerImage]:
         """Log p(x | z) at one sample of the posterior, and KL(q(z | x) || N(0, I)); nats per frame, differentiable."""

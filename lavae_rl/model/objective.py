@@ -75,9 +75,18 @@ def reconstruct(
 
 
 @torch.inference_mode()
-def elbo_terms(model: LAVAE, images: Images, generator: torch.Generator | None = None) -> ELBOTerms:
-    """The ELBO of each image at one sample of the posterior, eq. (6)."""
-    logits = model.location_network(images)
+def elbo_terms(
+    model: LAVAE, images: Images, generator: torch.Generator | None = None, logits: LogitMaps | None = None
+) -> ELBOTerms:
+    """The ELBO of each image at one sample of the posterior, eq. (6).
+
+    Args:
+        model: in evaluation mode.
+        images: float32, 0 or 1.
+        generator: source of randomness, on the model's device.
+        logits: what the location network says of the images, if that is known.
+    """
+    logits = model.location_network(images) if logits is None else logits
     count = _inferred_count(model, logits)
     log_probs = location_log_probs(logits, model.sharpness)
     flat = sample_locations(log_probs, int(count.max()) if len(count) else 0, generator)

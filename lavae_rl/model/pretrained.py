@@ -74,10 +74,23 @@ def read_config(folder: Path, kind: type[Config]) -> Config:
         raise ValueError(f'expected {path} to be JSON with an object "model" of {known}; got {error}') from error
 
 
-def read_world(folder: Path) -> dict[str, Any]:
-    """The scenes a model was trained on, as keywords of ``load_dataset``; those of the paper where nothing is said."""
-    recipe = json.loads((folder / CONFIG_FILE).read_text()).get("recipe", {})
-    return {key: recipe[key] for key in ("canvas_size", "patch_size", "max_objects") if key in recipe}
+def read_world(folder: Path, dataset: str | None = None, mnist_dir: str | None = None) -> dict[str, Any]:
+    """The scenes a model was trained on, as keywords of ``load_dataset``, sizes and counts of the paper by default.
+
+    Args:
+        folder: of the model.
+        dataset: name of another data set than it was trained on.
+        mnist_dir: folder of MNIST's files, if it is elsewhere now.
+
+    Raises:
+        ValueError: config.json does not say which data set, and neither does ``dataset``.
+    """
+    facts = json.loads((folder / CONFIG_FILE).read_text())
+    recipe = facts.get("recipe") or {}
+    if (name := dataset or facts.get("dataset")) is None:
+        raise ValueError(f"expected --dataset, since {folder / CONFIG_FILE} does not say what the model was trained on")
+    sizes = {key: recipe[key] for key in ("canvas_size", "patch_size", "max_objects") if key in recipe}
+    return {"name": name, "mnist_dir": mnist_dir or facts.get("mnist_dir"), **sizes}
 
 
 def load_weights(model: nn.Module, folder: Path) -> None:

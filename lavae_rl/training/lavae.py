@@ -50,6 +50,5 @@ class LAVAETraining(Training[LAVAE, Settings], Generic[Settings]):
     def evaluate(self, name: str, num_samples: int, mnist_dir: str | None) -> dict[str, float | None]:
         """See ``lavae_rl.evaluation.metrics.evaluate``."""
         recipe = self.recipe
-        return evaluate(
-            self.average, name, recipe.test_scenes, num_samples, recipe.bound_scenes, mnist_dir, recipe.world
-        )
+        world = {"name": name, "mnist_dir": mnist_dir, **recipe.world}
+        return evaluate(self.average, world, recipe.test_scenes, num_samples, recipe.bound_scenes)

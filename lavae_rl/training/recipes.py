@@ -14,7 +14,7 @@ _MAY_BE_ZERO = (
     "map_weight",
     "forced_at_first",
     "forced_at_last",
-    "joint_steps",
+    "joint_fraction",
 )
 
 
@@ -32,8 +32,8 @@ class Recipe:
     """Last part of the run in which they fall exponentially, in (0, 1]."""
     decay_factor: float = 0.02
     """What they fall to, as a fraction of the peaks."""
-    kl_warmup_steps: int = 200
-    """Steps in which the weight of the KL of continuous latents rises from 0 to 1."""
+    kl_warmup_fraction: float = 1 / 15
+    """First part of the run, in which the weight of the KL of continuous latents rises from 0 to 1; in (0, 1]."""
     average_decay: float = 0.99
     """Decay of the moving average of the weights, which is what is evaluated and saved."""
     max_gradient_norm: float = 10.0
@@ -43,7 +43,7 @@ class Recipe:
     evaluate_every: int = 250
     """Steps between evaluations on the validation split, each with a checkpoint."""
     test_scenes: int = 10_000
-    """Scenes of each test split that the finished model is measured on."""
+    """Scenes of each test split that a finished LAVAE counts and locates."""
     bound_scenes: int = 500
     """Test scenes for ELBO and importance-weighted bound, which cost 100 decodings each."""
     canvas_size: int = 64
@@ -61,8 +61,8 @@ class Recipe:
                 raise ValueError(f"expected {name} of at least {least}, got {value}")
             if isinstance(value, float) and not 0 < value < math.inf and not (value == 0 == least):
                 raise ValueError(f"expected {name} above 0, got {value}")
-        if self.decay_fraction > 1 or self.average_decay >= 1:
-            raise ValueError(f"expected decay_fraction of at most 1 and average_decay below 1, got {self}")
+        if max(self.decay_fraction, self.kl_warmup_fraction) > 1 or self.average_decay >= 1:
+            raise ValueError(f"expected fractions of at most 1 and average_decay below 1, got {self}")
 
     def rate_factor(self, step: int) -> float:
         """What the peak learning rates are multiplied by at ``step`` (from 0)."""
@@ -77,7 +77,7 @@ class Recipe:
 
     def kl_weight(self, step: int) -> float:
         """Weight of the KL of continuous latents at ``step`` (from 0)."""
-        return min(1.0, step / self.kl_warmup_steps)
+        return min(1.0, step / (self.kl_warmup_fraction * self.steps))
 
 
 @dataclass(frozen=True)
@@ -104,11 +104,18 @@ class LAVAERecipe(Recipe):
     """Sprites that dreams are made of: the latest this many."""
     location_weight: float = 1.0
     """Weight of -log q(l | x) beside the focal loss."""
-    joint_steps: int = 0
-    """Last steps, in which q(l | x) follows the ELBO's own gradient and dreams teach counting alone."""
+    joint_fraction: float = 0.0
+    """Last part of the run, in which q(l | x) follows the ELBO's own gradient and dreams teach counting alone."""
+
+    @property
+    def joint_from_step(self) -> int:
+        """First step of joint fine-tuning."""
+        return round(self.steps * (1 - self.joint_fraction))
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.joint_fraction >= 1:
+            raise ValueError(f"expected joint_fraction below 1, got {self.joint_fraction}")
         if self.networks not in FAMILIES:
             raise ValueError(f"expected networks to be one of {sorted(FAMILIES)}, got {self.networks!r}")
 
@@ -117,7 +124,7 @@ class LAVAERecipe(Recipe):
 class PaperRecipe(Recipe):
     """Settings of the paper's training (appendix B), whose schedules all stretch with ``steps``.
 
-    What is inherited, and not the paper's: a warm-up of all rates and of the KL over a fixed number of steps, clipped
+    What is inherited, and not the paper's: a warm-up of all rates over a fixed number of steps and of the KL, clipped
     gradients, averaged weights; ``decay_fraction`` and ``decay_factor`` are for all but the location
     network, whose own decay spans the whole run. Raises ValueError on values out of range.
     """
@@ -131,13 +138,13 @@ class PaperRecipe(Recipe):
     location_learning_rate_digits: float = 1e-4
     """The same for digits."""
     location_decay_factor: float = 0.01
-    """What that falls to over the run, exponentially."""
+    """What that falls to by the end of the run, exponentially."""
     learning_rate: float = 1e-3
     """Rate of Adamax for all else."""
     first_temperature: float = 0.5
     """Of the Gumbel-softmax, at the first step."""
     last_temperature: float = 0.02
-    """At the last step; exponential in between."""
+    """At the end of the run; exponential in between."""
     warm_fraction: float = 0.3
     """First part of the run, in which the map of information counts fully and the number of objects is forced most."""
     cooling_fraction: float = 0.3
@@ -190,15 +197,15 @@ class BaselineRecipe(Recipe):
 FAST = LAVAERecipe()
 """Minutes on two CPU cores."""
 
-LONG = replace(FAST, steps=20_000, evaluate_every=1_000)
+LONG = replace(FAST, steps=20_000, kl_warmup_fraction=0.01, evaluate_every=1_000)
 """The fast recipe for half an hour: the same counts, sharper sprites, tidier latents."""
 
-JOINT = replace(FAST, steps=4_000, joint_steps=1_000)
+JOINT = replace(FAST, steps=4_000, kl_warmup_fraction=0.05, joint_fraction=0.25)
 """The fast recipe and a last phase of joint fine-tuning."""
 
 SMOKE = LAVAERecipe(
     steps=20,
-    joint_steps=5,
+    joint_fraction=0.25,
     batch_size=8,
     dreams=4,
     dreams_from_step=5,
@@ -209,7 +216,7 @@ SMOKE = LAVAERecipe(
 )
 """Seconds: every code path, no learning. For tests and for trying out an installation."""
 
-PAPER = PaperRecipe(steps=100_000, kl_warmup_steps=2_000, evaluate_every=1_000)
+PAPER = PaperRecipe(steps=100_000, kl_warmup_fraction=0.02, evaluate_every=1_000)
 """The paper's own training, for a GPU."""
 
 PAPER_SMALL = PaperRecipe(
@@ -220,14 +227,13 @@ PAPER_SMALL = PaperRecipe(
     max_objects=2,
     sprite_size=13,
     location_learning_rate=2e-3,
-    location_learning_rate_digits=2e-3,
     learning_rate=3e-3,
-    kl_warmup_steps=60,
+    kl_warmup_fraction=0.05,
     evaluate_every=200,
     test_scenes=2_000,
     bound_scenes=250,
 )
-"""The same mechanisms on small canvases with narrow networks: minutes on a CPU."""
+"""The same mechanisms on small canvases with narrow networks: minutes on a CPU. Of shapes: such small digits vanish."""
 
 PAPER_SMOKE = replace(PAPER_SMALL, steps=20, batch_size=8, evaluate_every=10, test_scenes=50, bound_scenes=10)
 
@@ -236,6 +242,7 @@ DREAMS_SMALL = LAVAERecipe(
     networks=PAPER_SMALL.networks,
     **PAPER_SMALL.world,
     sprite_size=PAPER_SMALL.sprite_size,
+    kl_warmup_fraction=1 / 6,
     dream_objects=4,
     evaluate_every=PAPER_SMALL.evaluate_every,
     test_scenes=PAPER_SMALL.test_scenes,
@@ -246,7 +253,7 @@ DREAMS_SMALL = LAVAERecipe(
 LATENTS: Mapping[str, int] = {"multi-mnist-1k": 16, "multi-mnist-10k": 16, "multi-dsprites": 8}
 """Number of appearance latents for each data set (ours)."""
 
-BASELINE = BaselineRecipe(steps=3_000, kl_warmup_steps=1_000, bound_scenes=250)
+BASELINE = BaselineRecipe(kl_warmup_fraction=1 / 3)
 """The paper anneals the KL over 100k steps; here over a third of the run."""
 
 BASELINE_SMOKE = BaselineRecipe(steps=20, batch_size=8, evaluate_every=10, bound_scenes=5)

@@ -19,7 +19,7 @@ from lavae_rl.training.recipes import LAVAERecipe
 from lavae_rl.training.run_folder import RunFolder
 from lavae_rl.training.sharpness import fit_sharpness
 
-_SHARPNESS_SCENES = 250
+_SHARPNESS_SCENES, _SHARPNESS_SAMPLES = 250, 16
 _JOINT_SAMPLES = 2
 
 
@@ -59,7 +59,7 @@ class WakeSleepTraining(LAVAETraining[LAVAERecipe]):
 
     @property
     def _is_joint(self) -> bool:
-        return self.progress.step >= self.recipe.steps - self.recipe.joint_steps
+        return self.progress.step >= self.recipe.joint_from_step
 
     def _locate(self, images: Images) -> Detections:
         most = self.model.config.max_objects
@@ -88,7 +88,7 @@ class WakeSleepTraining(LAVAETraining[LAVAERecipe]):
     def _joint(self, images: Images) -> tuple[Tensor, dict[str, float]]:
         """The whole ELBO, but for the count prior, at locations drawn from q(l | x)."""
         self.model.eval()  # q(l | x) as it will be: scenes are not to move the batch statistics of dreams
-        if self.progress.step == self.recipe.steps - self.recipe.joint_steps:
+        if self.progress.step == self.recipe.joint_from_step:
             self._sharpen(images)
         loss, elbo = score_function_loss(self.model, images, _JOINT_SAMPLES, self.generator)
         self.model.train()
@@ -97,7 +97,8 @@ class WakeSleepTraining(LAVAETraining[LAVAERecipe]):
     @torch.no_grad()
     def _sharpen(self, images: Images) -> None:
         """Starts joint training from the best sharpness, the same in all processes."""
-        fit_sharpness(self.model, images, self.seed)
+        with torch.autocast(images.device.type, enabled=False):  # as in _locate
+            fit_sharpness(self.model, images, self.seed, _SHARPNESS_SAMPLES)
         log_sharpness = self.model.log_sharpness
         log_sharpness.copy_(self.accelerator.reduce(log_sharpness.clone(), "mean"))
 
@@ -112,6 +113,7 @@ class WakeSleepTraining(LAVAETraining[LAVAERecipe]):
         return focal if self._is_joint else focal + recipe.location_weight * location, terms
 
     def validate(self, dataset: SceneDataset, validation: SceneDataset, folder: RunFolder) -> dict[str, float]:
-        """Fits the sharpness on training scenes, then measures."""
-        fit_sharpness(self.average, self.average.images(dataset[:_SHARPNESS_SCENES]), self.seed)
+        """Fits the sharpness on training scenes, at last with more samples, then measures."""
+        samples = _SHARPNESS_SAMPLES if self.progress.step == self.recipe.steps else 1
+        fit_sharpness(self.average, self.average.images(dataset[:_SHARPNESS_SCENES]), self.seed, samples)
         return super().validate(dataset, validation, folder)
