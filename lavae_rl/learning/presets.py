@@ -51,13 +51,13 @@ _LOG_STD = math.log(0.25)
 """Half a digit, in half canvases: from 1, where PPO begins, it would take most of the training to come down."""
 
 PRESETS = {
-    "ObjectGoal": Preset(),
-    "OddOneOut": Preset(steps=1_500_000),
+    "ObjectGoal": Preset(steps=800_000),
+    "OddOneOut": Preset(steps=1_200_000),
     "OddOneOutProperty": Preset(steps=1_500_000, num_objects=5),
     "Push": Preset(num_objects=2),
     "Collect": Preset(num_objects=6),
     "Largest": Preset(),
-    "MatchDigit": Preset(steps=500_000, log_std=_LOG_STD),
+    "MatchDigit": Preset(steps=800_000, log_std=_LOG_STD),
     "DigitOrder": Preset(steps=500_000, num_objects=3, log_std=_LOG_STD),
 }
 """By task, as in ``lavae_rl.registration.TASKS``."""

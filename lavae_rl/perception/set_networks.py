@@ -88,20 +88,23 @@ class RelationNetwork(nn.Module):
 class _Pairs(nn.Module):
     """What each object is among the others.
 
-    An MLP reads each ordered pair of objects; another the object, with the mean and the maximum of that over its
+    An MLP reads each object alone, for a class is spread over a learned appearance in ways that a layer on pairs is slow
+    to see; another each ordered pair of the results; a third the object's, with the mean and the maximum over its
     partners.
     """
 
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
         pair_width = max(width // 2, 1)
+        self.look = _mlp(inputs, width, width)
         # Together a linear layer on the concatenated pair, at the cost of one on the objects.
-        self.own = nn.Linear(inputs, width)
-        self.partner = nn.Linear(inputs, width, bias=False)
+        self.own = nn.Linear(width, width)
+        self.partner = nn.Linear(width, width, bias=False)
         self.pair = nn.Linear(width, pair_width)
-        self.node = _mlp(inputs + 2 * pair_width, width, width, width)
+        self.node = _mlp(width + 2 * pair_width, width, width, width)
 
     def forward(self, looks: Float[Tensor, "batch used inputs"], mask: Mask) -> Float[Tensor, "batch used width"]:
+        looks = self.look(looks)
         others = mask[:, :, None] & mask[:, None, :] & ~torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
         # In place, for these are the large arrays: relu_ needs no input for its gradient, and neither does "+".
         pairs = F.relu_(self.own(looks)[:, :, None] + self.partner(looks)[:, None])
