@@ -48,8 +48,9 @@ class DigitOrderEnv(SpriteEnv):
     Pixels, `Box(0, 255, (64, 64, 1), uint8)`, or the true state as tokens; see `SpriteEnv`.
 
     ## Rewards
-    1 / (number of digits at the start) for each digit. With `reward="shaped"`, less, each step, (digits left - 1 +
-    distance of the place pointed at to the next one, in canvas diagonals) / (number of digits at the start).
+    1 / (number of digits at the start) for each digit. With `reward="shaped"`, less, for pointing at anything else, the
+    distance of the place to the right digit, in canvas diagonals, and for a wrong one 1 for each other digit that is
+    left, both / (number of digits at the start).
 
     ## Starting state
     3 digits (`num_objects`, at most 10), anywhere without overlap.

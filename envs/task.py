@@ -106,6 +106,21 @@ class PointerTask(Task):
 
     action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
 
+    def shortfall(self, world: World, taken: Ended, failed: Ended) -> Batch:
+        """What shaped rewards take off a step, from -1 to 0.
+
+        Nothing for pointing at the right object, the distance to it for pointing at nothing; for a wrong object the
+        distance and 1 for each other object that will not be taken now. If all that is left cost something while an
+        episode goes on, its early end would be worth more than the right object.
+
+        Args:
+            world: after the step.
+            taken: (batch,), whether a right object was pointed at.
+            failed: (batch,), whether a wrong one was.
+        """
+        lost = np.where(failed, world.right.sum(axis=1) - 1, 0)
+        return -np.where(taken, 0, lost + world.distance(self.wanted(world))) / world.total
+
     def touch(self, world: World, actions: np.ndarray) -> Mask:
         """The object whose box, grown by a pixel, holds the point; pointing anywhere else does nothing.
 

@@ -274,18 +274,22 @@ def test_pointing_costs_its_distance_so_that_no_place_is_worth_staying_at():
     assert env.step(np.array([50, 50], np.float32) / 63 * 2 - 1)[1] == pytest.approx(1)
 
 
-def test_digits_in_order_are_worth_their_share_less_what_is_left():
+def test_digits_in_order_are_worth_their_share_and_a_wrong_one_costs_those_that_are_left():
     env = _make("DigitOrder", reward="shaped")
     env.reset(seed=0)
     task, world = env.simulation.task, env.simulation.world
     sprites = np.array([np.flatnonzero(task.labels == label)[0] for label in (7, 2, 4)])
     places = [(50, 50), (12, 12), (20, 50)]
     world.begin(0, sprites, np.full(3, worlds.RIGHT), places)
-    second_from_first, third_from_second = np.hypot(8, 38), np.hypot(30, 0)
     diagonal = np.hypot(64, 64)
-    left = [1 + second_from_first / diagonal, third_from_second / diagonal, 0]
-    got = [env.step(np.array(places[i][::-1], np.float32) / 63 * 2 - 1)[1] for i in (1, 2, 0)]
-    assert got == pytest.approx([(1 - cost) / 3 for cost in left], abs=1e-6)
+
+    def point(place):
+        return env.step(np.array(place[::-1], np.float32) / 63 * 2 - 1)[1]
+
+    assert [point(places[1]), point((35, 35))] == pytest.approx([1 / 3, -np.hypot(15, 15) / diagonal / 3], abs=1e-6)
+    assert point(places[0]) == pytest.approx(-(1 + 30 / diagonal) / 3, abs=1e-6)
+    world.begin(0, sprites, np.full(3, worlds.RIGHT), places)
+    assert [point(places[i]) for i in (1, 2, 0)] == pytest.approx([1 / 3] * 3)
 
 
 def _random_touches(env, episodes):

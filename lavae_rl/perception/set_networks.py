@@ -88,9 +88,8 @@ class RelationNetwork(nn.Module):
 class _Pairs(nn.Module):
     """What each object is among the others.
 
-    An MLP reads each object alone, for a class is spread over a learned appearance in ways that a layer on pairs is slow
-    to see; another each ordered pair of the results; a third the object's, with the mean and the maximum over its
-    partners.
+    An MLP reads each object alone: classes lie in a learned appearance in ways that a layer on pairs is slow to see.
+    Another reads each ordered pair of the results; a third the object's, with the mean and maximum over its partners.
     """
 
     def __init__(self, inputs: int, width: int) -> None:
