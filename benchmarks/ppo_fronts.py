@@ -3,8 +3,9 @@
     python benchmarks/ppo_fronts.py
 
 *lavae* encodes each frame once, in front of the policy (``VecLAVAEObservation``); *in the policy* encodes it once in
-the rollout and once per epoch (``LAVAEFeaturesExtractor``); *pixels* is Stable-Baselines3's own CNN on the frames;
-*oracle* observes the true state. All have the settings of PPO that ``agents/train_agent.py`` has.
+the rollout and once per epoch (``LAVAEFeaturesExtractor``), and reads flat tokens by one layer of 64; *pixels* is
+Stable-Baselines3's own CNN on the frames; *oracle* observes the true state. Environments, rollouts, batches and epochs
+are those of ``agents/train_agent.py``.
 """
 
 import argparse
@@ -32,7 +33,7 @@ def make_front(front: str, num_envs: int) -> BaseAlgorithm:
     venv = make_task_vec_env(TASK, observation, num_envs, seed=0, num_objects=preset.num_objects, reward=preset.reward)
     if front != "in the policy":
         return make_agent("ppo", observation, preset, venv, seed=0)
-    policy = {"features_extractor_class": LAVAEFeaturesExtractor}
+    policy = {"features_extractor_class": LAVAEFeaturesExtractor, "net_arch": [64]}
     settings: dict[str, Any] = {"batch_size": preset.batch_size, "n_epochs": preset.epochs, "n_steps": preset.rollout}
     return PPO("CnnPolicy", venv, policy_kwargs=policy, seed=0, device="cpu", **settings)
 
