@@ -111,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     finally:
         pool.shutdown(cancel_futures=True)
     report = args.report or args.out
-    write_report(args.out, report)
+    write_report(args.out, report, [cell.name for cell in cells if differs(cell, args.out / cell.name, args)])
     console.print(f"{sum(complete)} of {len(cells)} agents complete; table and plots in {escape(str(report))}")
     if not all(complete):
         sys.exit(1)
@@ -123,6 +123,8 @@ def chosen_cells(args: argparse.Namespace) -> list[Cell]:
         if getattr(args, name) < 1:
             raise ValueError(f"expected --{name} of at least 1, got {getattr(args, name)}")
     tasks, observations, seeds = FULL if args.full else QUICK
+    if args.steps is not None and args.report not in (None, args.out):
+        raise ValueError("expected --report with the presets' own --steps: other runs stay in --out")
     observations = args.observations or observations
     if (args.vae is None) == ("vae" in observations):
         raise ValueError("expected --vae FOLDER with --observations vae, and only then")
@@ -145,7 +147,7 @@ def run_cell(cell: Cell, args: argparse.Namespace, console: Console) -> bool:
                     f"{cell.name}: [red]{difference}[/]; remove {escape(str(folder))} or choose another --out"
                 )
                 return False
-            if not (folder / TESTS_FILE).exists():
+            if not is_tested(folder, args.episodes):
                 console.print(f"{cell.name}: see {escape(str(log_file(folder)))}")
                 train(cell, folder, args)
                 test(cell, folder, args)
@@ -164,14 +166,20 @@ def differs(cell: Cell, folder: Path, args: argparse.Namespace) -> str | None:
     """How a run that is there already is another than the one asked for."""
     if not (folder / CONFIG_FILE).exists():
         return None
-    steps, trained = args.steps or PRESETS[cell.task].steps, read_facts(folder)["preset"]["steps"]
-    if steps != trained:
-        return f"has {trained:,} steps of training, expected {steps:,}"
+    steps = PRESETS[cell.task].steps if args.steps is None else args.steps
+    try:
+        trained = read_facts(folder)["preset"]["steps"]
+    except (KeyError, TypeError, ValueError) as error:
+        return f"has no config.json of a training ({error})"
+    return None if steps == trained else f"has {trained:,} steps of training, expected {steps:,}"
+
+
+def is_tested(folder: Path, episodes: int) -> bool:
+    """Whether a run is complete, tested in so many episodes."""
     if not (folder / TESTS_FILE).exists():
-        return None
+        return False
     tests = json.loads((folder / TESTS_FILE).read_text())
-    episodes = {row["episodes"] for test in tests for row in test["results"]}
-    return None if episodes == {args.episodes} else f"was tested in {episodes} episodes, expected {args.episodes}"
+    return all(row["episodes"] == episodes for test in tests for row in test["results"])
 
 
 def train(cell: Cell, folder: Path, args: argparse.Namespace) -> None:

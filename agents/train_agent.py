@@ -153,9 +153,9 @@ class Watch(BaseCallback):
         self._start, self._before = time.perf_counter(), facts["seconds"]
 
     def _on_training_start(self) -> None:
-        # At the same steps whether a run was resumed or not.
-        every = self._facts["eval_every"]
-        self._next = (self.num_timesteps // every + 1) * every
+        # At the same steps whether a run was resumed or not; an evaluation that was interrupted is made at once.
+        evaluations, every = self._facts["evaluations"], self._facts["eval_every"]
+        self._next = ((evaluations[-1]["step"] if evaluations else 0) // every + 1) * every
 
     def _on_step(self) -> bool:
         if self.num_timesteps >= self._next:

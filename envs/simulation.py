@@ -11,7 +11,7 @@ from lavae_rl.scenes import Scenes, render_scenes
 from lavae_rl.shapes import Frames
 
 from .oracle import OracleTokens
-from .task import Batch, Ended, PointerTask, Task
+from .task import Batch, Ended, Task
 from .world import ABSENT, World
 
 VIEWS = ("pixels", "oracle", "both")
@@ -87,17 +87,8 @@ class Simulation:
         if not self._shaped:
             reward, success, failure = self.task.step(self.world, actions)
             return reward, success | failure, success
-        task, world = self.task, self.world
-        if isinstance(task, PointerTask):
-            # What a pointer points at is no state that it could leave: to be rewarded for coming nearer, it would stay
-            # near without ever touching. It pays for its distance, each time.
-            reward, success, failure = task.step(world, actions)
-            return reward + task.shaping * task.shortfall(world, reward > 0, failure), success | failure, success
-        world.hand[:] = world.scenes.location[:, 0]
-        before = task.potential(world)
-        reward, success, failure = task.step(world, actions)
-        after = np.where(success, 0.0, task.potential(world))
-        return reward + task.shaping * (after - before), success | failure, success
+        reward, success, failure, guidance = self.task.guided_step(self.world, actions)
+        return reward + self.task.shaping * guidance, success | failure, success
 
     def frames(self, envs: Int[np.ndarray, " selected"] | slice = slice(None)) -> Frames:
         """Frames of some environments."""

@@ -33,7 +33,7 @@ class SpriteEnv(gym.Env[Any, Any]):
             episode draws; None is the task's own.
         mode: "train", or "test" for what training never shows; each task says what that is.
         reward: "sparse", or "shaped": for agents that move, with the change of a potential (Ng et al. 1999) added,
-            without a discount; for those that point, less the distance. Each task says how much.
+            without a discount; for those that point, less the distance of what they miss. Each task says how much.
         canvas_size: (height, width) in pixels.
         observation: "pixels" are frames, uint8 (height, width, channels), each value 0 or 255; "oracle" is
             ``{"tokens": (K, 2 + D) float32, "mask": (K,) int8}``, see ``OracleTokens``; "both" has the frame beside

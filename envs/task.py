@@ -43,7 +43,7 @@ class Task(ABC):
     most_objects: ClassVar[int | None] = None
     first_location: ClassVar[tuple[int, int] | None] = None
     shaping: ClassVar[float] = 1.0
-    """Weight of the potential in shaped rewards."""
+    """Weight of what shaped rewards add."""
     action_space: ClassVar["spaces.Space[Any]"]
 
     def __init__(self, mode: str = "train") -> None:
@@ -95,10 +95,9 @@ class Task(ABC):
         world.remove(taken)
         return taken.sum(axis=1) / world.total, taken.any(axis=1) & ~world.right.any(axis=1), failed
 
-    def potential(self, world: World) -> Batch:
-        """What shaped rewards are differences of: from -1 far from all right objects to 0 when none is left."""
-        left = world.right.sum(axis=1)
-        return -np.where(left > 0, left - 1 + world.distance(self.wanted(world)), 0) / world.total
+    @abstractmethod
+    def guided_step(self, world: World, actions: np.ndarray) -> tuple[Batch, Ended, Ended, Batch]:
+        """One step as ``step`` returns it, and what shaped rewards add to it, before ``shaping`` weighs that."""
 
 
 class PointerTask(Task):
@@ -106,20 +105,19 @@ class PointerTask(Task):
 
     action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
 
-    def shortfall(self, world: World, taken: Ended, failed: Ended) -> Batch:
-        """What shaped rewards take off a step, from -1 to 0.
+    def guided_step(self, world: World, actions: np.ndarray) -> tuple[Batch, Ended, Ended, Batch]:
+        """Adds nothing for pointing at a right object, less the distance to it for pointing at nothing.
 
-        Nothing for pointing at the right object, the distance to it for pointing at nothing; for a wrong object the
-        distance and 1 for each other object that will not be taken now. If all that is left cost something while an
-        episode goes on, its early end would be worth more than the right object.
+        For pointing at a wrong one, less the distance and 1 for each other object that will not be taken now. If all
+        that is left cost something while an episode goes on, its early end would be worth more than the right object.
 
-        Args:
-            world: after the step.
-            taken: (batch,), whether a right object was pointed at.
-            failed: (batch,), whether a wrong one was.
+        What is pointed at is no state that could be left: to be rewarded for coming nearer, an agent would stay near
+        without ever touching. It pays for its distance, each time.
         """
+        reward, success, failed = self.step(world, actions)
         lost = np.where(failed, world.right.sum(axis=1) - 1, 0)
-        return -np.where(taken, 0, lost + world.distance(self.wanted(world))) / world.total
+        missed = np.where(reward > 0, 0, lost + world.distance(self.wanted(world)))
+        return reward, success, failed, -missed / world.total
 
     def touch(self, world: World, actions: np.ndarray) -> Mask:
         """The object whose box, grown by a pixel, holds the point; pointing anywhere else does nothing.
@@ -195,10 +193,17 @@ class AgentTask(Task):
         obstacles, goals = ([placed[slot] for slot in np.flatnonzero(roles == role)] for role in (WRONG, RIGHT))
         return lattice, obstacles, goals
 
-    def potential(self, world: World) -> Batch:
-        """As for all tasks, but with the number of moves to the nearest right object, past the wrong ones.
+    def guided_step(self, world: World, actions: np.ndarray) -> tuple[Batch, Ended, Ended, Batch]:
+        """Adds the change of the potential (Ng et al. 1999, without a discount)."""
+        world.hand[:] = world.scenes.location[:, 0]
+        before = self.potential(world)
+        reward, success, failed = self.step(world, actions)
+        return reward, success, failed, np.where(success, 0.0, self.potential(world)) - before
 
-        A potential of plain distances teaches agents to walk into whatever is in their way.
+    def potential(self, world: World) -> Batch:
+        """From -1 far from all right objects to 0 when none is left: their number, and the moves to the nearest one.
+
+        Moves lead past the wrong ones: a potential of plain distances teaches agents to walk into what is in their way.
         """
         left = world.right.sum(axis=1)
         away = np.array([self._away(world, env) if left[env] else 0.0 for env in range(len(left))])

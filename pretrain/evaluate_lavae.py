@@ -49,19 +49,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     console = Console(highlight=False, soft_wrap=True)
     try:
-        metrics = run(args)
+        dataset, metrics = run(args)
     except (ValueError, OSError) as error:
         console.print(f"[red]error:[/] {escape(str(error))}")
         sys.exit(1)
-    name = args.dataset or "what it was trained on"
-    table = Table(title=f"{escape(args.model)} on {name}", show_header=False, title_justify="left")
+    table = Table(title=f"{escape(args.model)} on {dataset}", show_header=False, title_justify="left")
     for name, value in metrics.items():
         table.add_row(name, "none found" if value is None else f"{value:.4f}")
     console.print(table)
 
 
-def run(args: argparse.Namespace) -> dict[str, float | None]:
-    """Measures, and writes the files that were asked for."""
+def run(args: argparse.Namespace) -> tuple[str, dict[str, float | None]]:
+    """Measures, and writes the files that were asked for; returns the data set and the metrics."""
     for name in ("num_scenes", "num_samples", "bound_scenes"):
         if getattr(args, name) < 1:
             raise ValueError(f"expected --{name.replace('_', '-')} of at least 1, got {getattr(args, name)}")
@@ -79,7 +78,7 @@ def run(args: argparse.Namespace) -> dict[str, float | None]:
         save_png(args.picture, reconstruction_figure(model, crowded[:6]))
     if args.json is not None:
         args.json.write_text(json.dumps(metrics, indent=2) + "\n")
-    return metrics
+    return world["name"], metrics
 
 
 if __name__ == "__main__":

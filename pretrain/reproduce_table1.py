@@ -180,8 +180,11 @@ def differs(cell: Cell, folder: Path, args: argparse.Namespace) -> str | None:
     if not (folder / CONFIG_FILE).exists():
         return None
     model, name = TABLES[args.table].rows[cell.row]
-    steps = args.steps or RECIPES[model][name].steps
-    trained = json.loads((folder / CONFIG_FILE).read_text())["recipe"]["steps"]
+    steps = RECIPES[model][name].steps if args.steps is None else args.steps
+    try:
+        trained = json.loads((folder / CONFIG_FILE).read_text())["recipe"]["steps"]
+    except (KeyError, TypeError, ValueError) as error:
+        return f"has no config.json of a training ({error})"
     return None if steps == trained else f"has {trained:,} steps, expected {steps:,}"
 
 

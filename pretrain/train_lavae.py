@@ -167,7 +167,7 @@ def fresh_facts(given: dict[str, Any]) -> dict[str, Any]:
         "recipe_name": name,
         "recipe": dataclasses.asdict(recipe),
         "seed": seed,
-        "mnist_dir": given["mnist_dir"],
+        "mnist_dir": given["mnist_dir"] and str(Path(given["mnist_dir"]).resolve()),  # to be found from elsewhere
         "mixed_precision": given["mixed_precision"] or os.environ.get("ACCELERATE_MIXED_PRECISION", "no"),
         "compile": bool(given["compile"]),
     }
@@ -185,6 +185,8 @@ def resumed_facts(folder: RunFolder, given: dict[str, Any]) -> dict[str, Any]:
     except (KeyError, TypeError) as error:
         raise ValueError(f"{folder.path} is not a run of this program: its config.json lacks or has {error}") from error
     for flag, value in given.items():
+        if flag == "mnist_dir" and value is not None:
+            value = str(Path(value).resolve())
         if value is not None and value != stored[flag]:
             raise ValueError(
                 f"the run in {folder.path} has {flag} {stored[flag]!r}, got {value!r}; "
@@ -242,7 +244,7 @@ def watch(
     steps = training.recipe.steps
     console.print(f"{facts['dataset']}: {len(dataset):,} scenes, {steps:,} steps on {training.device}")
     if isinstance(training, WakeSleepTraining) and training.recipe.joint_from_step <= training.recipe.dreams_from_step:
-        console.print("[yellow]note:[/] so few steps end before the location network learns; it will find nothing")
+        console.print("[yellow]note:[/] in so few steps the location network learns nothing, and will find nothing")
     stopped: list[int] = []
     signals = (signal.SIGINT, signal.SIGTERM)
     handlers = {number: signal.signal(number, lambda received, _: stopped.append(received)) for number in signals}

@@ -107,7 +107,9 @@ def test_an_agent_that_remembers_fills_its_memory_before_it_goes_on(tmp_path):
     agent = make_agent("dqn", "oracle", SMALL, venv, seed=0)
     agent.learn(1_008)
     save_agent(tmp_path, agent, {"algorithm": "dqn"})
+    save_agent(tmp_path, load_agent(tmp_path, venv).agent, {"algorithm": "dqn"})
     again: Any = load_agent(tmp_path, venv).agent
+    assert again.learning_starts == 2_008
     assert again.replay_buffer.size() == 0
     before = {name: value.clone() for name, value in again.policy.state_dict().items()}
     again.learn(900, reset_num_timesteps=False)

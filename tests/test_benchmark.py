@@ -28,15 +28,20 @@ def test_agents_are_trained_and_tested_once_and_the_table_is_drawn_from_all(tmp_
     assert facts["preset"]["steps"] == facts["evaluations"][-1]["step"] == 4096
     agent = tmp_path / "MatchDigit-oracle-seed0" / "agent.zip"
     before = agent.stat().st_mtime_ns
-    main([*options, "--report", str(tmp_path / "report")])
+    main(options)
     assert agent.stat().st_mtime_ns == before
-    rows = list(csv.DictReader((tmp_path / "report" / "agents.csv").read_text().splitlines()))
+    rows = list(csv.DictReader((tmp_path / "agents.csv").read_text().splitlines()))
     assert [(row["mode"], row["num_objects"]) for row in rows] == [(m, n) for m in ("train", "test") for n in "24"]
     assert "1 of 1 agents complete" in capsys.readouterr().out
-    for other, message in ((["--steps", "8192"], "4,096 steps"), (["--episodes", "5"], "episodes, expected 5")):
-        with pytest.raises(SystemExit):
-            main([*options, *other])
-        assert message in capsys.readouterr().out
+    main([*options, "--episodes", "5"])  # is tested again, not trained
+    assert agent.stat().st_mtime_ns == before
+    rows = list(csv.DictReader((tmp_path / "agents.csv").read_text().splitlines()))
+    assert {row["episodes"] for row in rows} == {"5"}
+    (tmp_path / "agents.csv").unlink()
+    with pytest.raises(SystemExit):
+        main([*options, "--steps", "8192"])
+    assert "4,096 steps of training, expected 8,192" in " ".join(capsys.readouterr().out.split())
+    assert not list(csv.DictReader((tmp_path / "agents.csv").read_text().splitlines()))
 
 
 def test_an_agent_that_another_process_trains_is_left_to_it(tmp_path, capsys):
@@ -47,6 +52,17 @@ def test_an_agent_that_another_process_trains_is_left_to_it(tmp_path, capsys):
     assert "another process" in output
     assert "0 of 1 agents complete" in output
     assert not (tmp_path / "MatchDigit-oracle-seed0").exists()
+
+
+def test_a_folder_of_something_else_fails_alone(tmp_path, capsys):
+    (tmp_path / "MatchDigit-oracle-seed0").mkdir()
+    (tmp_path / "MatchDigit-oracle-seed0" / "config.json").write_text("{}")
+    with pytest.raises(SystemExit) as stopped:
+        main(["--tasks", "MatchDigit", "--observations", "oracle", "--out", str(tmp_path)])
+    assert stopped.value.code == 1
+    output = " ".join(capsys.readouterr().out.split())
+    assert "no config.json of a training" in output
+    assert "0 of 1 agents complete" in output
 
 
 def test_a_failure_is_shown_and_counted(tmp_path, capsys):
@@ -66,6 +82,7 @@ def test_a_failure_is_shown_and_counted(tmp_path, capsys):
         (["--episodes", "0"], "--episodes of at least 1"),
         (["--observations", "vae"], "--vae FOLDER"),
         (["--vae", "folder"], "--observations vae"),
+        (["--steps", "10", "--report", "docs"], "stay in --out"),
     ],
 )
 def test_what_cannot_be_done_is_refused(arguments, message, tmp_path, capsys):

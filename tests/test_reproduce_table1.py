@@ -21,7 +21,7 @@ def _run_folder(out, name, metrics, seconds=60.0, accuracy=("0.5", "0.995"), ste
         "skipped_steps": 0,
         "mixed_precision": "no",
         "commit": "abc",
-        "recipe": {"steps": steps or RECIPES[model][recipe].steps},
+        "recipe": {"steps": RECIPES[model][recipe].steps if steps is None else steps},
     }
     (folder / "config.json").write_text(json.dumps(facts))
     rows = [f"{i},{30 * i},{value}" for i, value in enumerate(accuracy)]
@@ -55,10 +55,10 @@ def test_the_baseline_has_no_counts(tmp_path):
 
 
 def test_a_failed_run_is_counted(tmp_path, capsys):
-    _run_folder(tmp_path, "baseline-multi-dsprites-seed0", _metrics(-40.0, 1.0), steps=-1)
+    _run_folder(tmp_path, "baseline-multi-dsprites-seed0", _metrics(-40.0, 1.0), steps=0)
     argv = ["--rows", "baseline", "--datasets", "multi-dsprites", "--seeds", "0", "1", "--out", str(tmp_path)]
     with pytest.raises(SystemExit) as stop:
-        program.main([*argv, "--steps", "-1"])
+        program.main([*argv, "--steps", "0"])
     assert stop.value.code == 1
     printed = " ".join(capsys.readouterr().out.split())
     assert "seed1: exit status 1" in printed
@@ -125,6 +125,17 @@ def test_a_failed_run_does_not_replace_an_earlier_one(tmp_path):
     with pytest.raises(SystemExit):
         program.main([*argv, "--out", str(tmp_path / "new")])
     assert (tmp_path / "table1.md").read_text().strip().endswith("| 1 of 1 |")
+
+
+def test_a_folder_of_something_else_fails_alone(tmp_path, capsys):
+    _run_folder(tmp_path, "fast-multi-dsprites-seed0", _metrics(-40.0, 1.0))
+    (tmp_path / "fast-multi-dsprites-seed1").mkdir()
+    (tmp_path / "fast-multi-dsprites-seed1" / "config.json").write_text("{}")
+    with pytest.raises(SystemExit):
+        program.main(["--rows", "fast", "--datasets", "multi-dsprites", "--seeds", "0", "1", "--out", str(tmp_path)])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "seed1: has no config.json of a training" in printed
+    assert "1 of 2 runs complete" in printed
 
 
 def test_shorter_runs_are_no_rows_of_the_table(tmp_path, capsys):

@@ -24,7 +24,7 @@ def _elbo(model, images):
 
 
 @pytest.mark.parametrize("temperature", [2.0, 1.0, 1e-3])
-def test_whatever_the_sharpness_was_it_is_the_best_of_the_list_afterwards(model, images, temperature):
+def test_whatever_the_sharpness_was_it_is_no_worse_afterwards(model, images, temperature):
     with torch.no_grad():
         model.log_sharpness.fill_(-math.log(temperature * math.log(64 * 64)))
     before, found = _elbo(model, images), model.detect(images)

@@ -115,6 +115,7 @@ def test_no_scene_is_shared_by_two_seeds_or_seen_again_when_a_run_goes_on(tmp_pa
 
 
 def test_what_was_learned_before_somebody_stopped_it_is_kept(tmp_path, monkeypatch):
+    evaluate = Watch.evaluate
     monkeypatch.setattr(Watch, "evaluate", _stop)
     with pytest.raises(SystemExit) as stop:
         main([*SHORT, "--steps", "4096", "--eval-every", "2000", "--out", str(tmp_path / "run")])
@@ -123,6 +124,9 @@ def test_what_was_learned_before_somebody_stopped_it_is_kept(tmp_path, monkeypat
     assert saved.agent.num_timesteps == 2000
     assert saved.facts["seconds"] > 0
     assert saved.facts["evaluations"] == []
+    monkeypatch.setattr(Watch, "evaluate", evaluate)
+    main(["--out", str(tmp_path / "run"), "--resume"])
+    assert [row["step"] // 1000 for row in load_agent(tmp_path / "run").facts["evaluations"]][:2] == [2, 4]
 
 
 def _stop(watch):

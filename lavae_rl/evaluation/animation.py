@@ -14,7 +14,7 @@ def write_gif(file: Path, frames: Iterable[tuple[Picture, int]], fps: float) -> 
     Raises:
         OSError: the file cannot be written.
     """
-    # One by one, for together they are large.
+    # One by one: together they are large, and need not be there twice.
     shown, durations = [], []
     for picture, count in frames:
         shown.append(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))

@@ -21,7 +21,7 @@ _SCENES = 500
 """Random scenes to average the logarithm of the room left over: its spread is small (0.1 nats per object)."""
 
 _TOLERANCE = 0.1
-"""Nats."""
+"""Error of the estimated entropy, in nats."""
 
 _BATCH = 250
 
@@ -123,8 +123,8 @@ def check_bound(
         ``entropy_floor``, but for counts as often as they are here.
 
     Raises:
-        ImpossibleBoundError: the mean is better than that by more than four standard errors, and 0.1 nats for what the
-            entropy itself is estimated to.
+        ImpossibleBoundError: the mean is better than that by more than four standard errors and the error of the
+            estimated entropy.
     """
     low, high = num_objects
     entropy = np.array([scene_entropy(bank, n, canvas_size) for n in range(low, high + 1)]) + math.log(high - low + 1)

@@ -9,11 +9,10 @@ from jaxtyping import Float, Int
 from lavae_rl.evaluation.metrics import match_locations
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.objects import Objects
+from lavae_rl.scenes import GAP, apart
 from lavae_rl.shapes import Frames
 
 _TRIES = 50
-_GAP = 2
-"""Pixels between what is drawn of two objects, as in the data sets."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class MoveErrors:
     moved_appearance: float | None
     others_px: float | None
     others_appearance: float | None
-    unrelated_appearance: float | None
+    unrelated_appearance: float
 
 
 def move(objects: Objects, scene: int, slot: int, location: tuple[int, int]) -> Objects:
@@ -114,7 +113,7 @@ def measure_moves(model: LAVAE, frames: Frames, seed: int = 0) -> MoveErrors:
         moved_appearance=_rms([change for _, change in moved]),
         others_px=_mean_distance(others),
         others_appearance=_rms([change for _, change in others]),
-        unrelated_appearance=_rms([looks - looks[rng.permutation(len(looks))]]),
+        unrelated_appearance=float(np.sqrt(np.mean(np.square(looks - looks[rng.permutation(len(looks))])))),
     )
 
 
@@ -133,17 +132,17 @@ def _boxes(sprites: Float[np.ndarray, "batch slots size size channels"]) -> Int[
 def _free_place(
     rng: np.random.Generator, boxes: Int[np.ndarray, "slots 4"], objects: Objects, scene: int, slot: int
 ) -> tuple[int, int] | None:
-    """A place inside the canvas at which an object keeps its distance from the others."""
+    """A place inside the canvas at which an object keeps its distance from the others, as in the data sets."""
     count, canvas = int(objects.count[scene]), np.array(objects.canvas_size)
-    others = np.delete(boxes[:count] + np.tile(objects.location[scene, :count], 2), slot, axis=0)
-    low, high = -boxes[slot, :2], canvas - boxes[slot, 2:]  # of the centre
+    low = np.maximum(-boxes[slot, :2], 0)
+    high = np.minimum(canvas - boxes[slot, 2:], canvas - 1)
     if (low > high).any():
         return None
-    for _ in range(_TRIES):
-        place = rng.integers(low, high + 1)
-        own = boxes[slot] + np.tile(place, 2) + [-_GAP, -_GAP, _GAP, _GAP]
-        if (place < canvas).all() and ((own[:2] >= others[:, 2:]) | (own[2:] <= others[:, :2])).any(axis=1).all():
-            return int(place[0]), int(place[1])
+    kept_apart = boxes[:count] + np.array([0, 0, 2 * GAP, 2 * GAP])
+    others = np.delete(kept_apart + np.tile(objects.location[scene, :count], 2), slot, axis=0)
+    for row, column in rng.integers(low, high + 1, size=(_TRIES, 2)).tolist():
+        if apart(kept_apart[slot] + np.array([row, column, row, column]), others).all():
+            return row, column
     return None
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 from stable_baselines3 import A2C, DQN, PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -146,20 +147,24 @@ def load_agent(folder: Path, venv: VecEnv | None = None) -> SavedAgent:
         venv: what it goes on learning on; None to act only.
 
     Raises:
-        ValueError: the file is damaged, or the agent's weights do not fit its networks.
+        OSError: the file cannot be read.
+        ValueError: it is damaged, or the agent does not fit our networks or ``venv``.
     """
     facts = read_facts(folder)
+    if (algorithm := ALGORITHMS.get(facts.get("algorithm", ""))) is None:
+        raise ValueError(f"expected {folder / CONFIG_FILE} of train_agent.py, got one without a known algorithm")
     try:
         with warnings.catch_warnings():
             # Stable-Baselines3 takes what fits of weights that do not, and only warns.
             warnings.filterwarnings("error", "You are probably loading a A2C/PPO model")
-            agent = ALGORITHMS[facts["algorithm"]].kind.load(folder / AGENT_FILE, env=venv, device="cpu")
-    except (RuntimeError, ValueError, UserWarning, OSError) as error:
+            agent = algorithm.kind.load(folder / AGENT_FILE, env=venv, device="cpu")
+    except (RuntimeError, ValueError, UserWarning, BadZipFile) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(
-            f"{folder / AGENT_FILE} cannot be loaded: it is damaged, or was saved by another version of the networks; "
-            f"train it again ({reason})"
+            f"{folder / AGENT_FILE} cannot be loaded: it is damaged, was trained on other observations, or saved by "
+            f"another version of the networks; train it again ({reason})"
         ) from error
     if isinstance(agent, OffPolicyAlgorithm):
-        agent.learning_starts += agent.num_timesteps  # what it remembered is not saved, and has to be filled again
+        # What it remembered is not saved, and has to be filled again.
+        agent.learning_starts = agent.num_timesteps + algorithm.settings["learning_starts"]
     return SavedAgent(agent, facts)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Preset:
     """Settings of PPO and of the task while training. Testing always counts plain success.
 
-    Raises ValueError on values out of range.
+    Raises ValueError where it counts less than one of something.
     """
 
     steps: int = 1_000_000

@@ -6,7 +6,7 @@ stay in the table.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import mean
@@ -42,7 +42,7 @@ _ARCHS = (_NO_ARCH, *ARCHITECTURES)
 _STYLES = ("-", "-", "--", "-.", ":")
 
 
-def write_report(folder: Path, out: Path) -> None:
+def write_report(folder: Path, out: Path, but: Collection[str] = ()) -> None:
     """Writes agents.csv, agents-steps.csv, agents.md, agents-steps.png and agents-objects.png.
 
     Agents that the CSV files in ``out`` have already stay in them, unless they are in ``folder`` too.
@@ -50,10 +50,12 @@ def write_report(folder: Path, out: Path) -> None:
     Args:
         folder: of run folders; those that have not been tested yet are left out.
         out: where to write.
+        but: names of run folders to leave out.
     """
     runs = [
         read_facts(tests.parent) | {"tests": json.loads(tests.read_text())}
         for tests in sorted(folder.glob(f"*/{TESTS_FILE}"))
+        if tests.parent.name not in but
     ]
     with report_folder(out):
         tests = updated(out / "agents.csv", TEST_COLUMNS, [row for run in runs for row in tests_of(run)])

@@ -12,7 +12,8 @@ from lavae_rl.perception.vae_vector import VecVAEObservation
 from lavae_rl.perception.wrappers import LAVAEObservation
 from lavae_rl.registration import TASKS, task_name
 
-OBSERVATIONS = ("lavae", "oracle", "pixels", "vae")
+_VISIBLE = ("lavae", "oracle", "pixels")
+OBSERVATIONS = (*_VISIBLE, "vae")
 """Object tokens of LAVAE, tokens of the true state, frames, the latent vector of a VAE without objects."""
 
 SLOTS = 8
@@ -43,14 +44,15 @@ def make_task_vec_env(
             "observation 'vae' needs the folder of a baseline (--model): train one with "
             "python pretrain/train_lavae.py --model baseline"
         )
-    env_id, view, reader = _sight(task, observation, model)
-    vector = gym.make_vec(env_id, num_envs, observation=view, autoreset_mode=AutoresetMode.SAME_STEP, **options)
+    env_id, view, tokens_of = _env_and_model(task, observation, model)
+    options = {"observation": view, "max_objects": SLOTS, **options}
+    vector = gym.make_vec(env_id, num_envs, autoreset_mode=AutoresetMode.SAME_STEP, **options)
     venv: VecEnv = VecMonitor(GymVectorToSB3(vector), info_keywords=("is_success",))
     if observation == "lavae":
         _check_slots(vector)
-        venv = VecLAVAEObservation(venv, model=reader, max_objects=SLOTS)
+        venv = VecLAVAEObservation(venv, model=tokens_of, max_objects=SLOTS)
     elif observation == "vae":
-        venv = VecVAEObservation(venv, reader)
+        venv = VecVAEObservation(venv, tokens_of)
     if seed is not None:
         venv.seed(seed)
     return venv
@@ -68,17 +70,18 @@ def make_task_env(task: str, observation: str, model: str | None = None, **optio
     Raises:
         ValueError: unknown task, another observation, or more objects than tokens have slots.
     """
-    if observation not in OBSERVATIONS[:3]:
-        raise ValueError(f"expected observation of {', '.join(OBSERVATIONS[:3])}, got {observation!r}")
-    env_id, view, reader = _sight(task, observation, model)
-    env: gym.Env[Any, Any] = gym.make(env_id, observation=view, render_mode="rgb_array", **options)
+    if observation not in _VISIBLE:
+        raise ValueError(f"expected observation of {', '.join(_VISIBLE)}, got {observation!r}")
+    env_id, view, tokens_of = _env_and_model(task, observation, model)
+    options = {"observation": view, "max_objects": SLOTS, "render_mode": "rgb_array", **options}
+    env: gym.Env[Any, Any] = gym.make(env_id, **options)
     if observation == "lavae":
         _check_slots(env)
-        env = LAVAEObservation(env, reader, max_objects=SLOTS, render_objects=True)
+        env = LAVAEObservation(env, tokens_of, max_objects=SLOTS, render_objects=True)
     return env
 
 
-def _sight(task: str, observation: str, model: str | None) -> tuple[str, str, str]:
+def _env_and_model(task: str, observation: str, model: str | None) -> tuple[str, str, str]:
     """Id of a task, what its environment has to show for an observation, and the model that reads that."""
     name = task_name(task)
     return f"LAVAE/{name}-v0", "oracle" if observation == "oracle" else "pixels", model or TASKS[name][2]

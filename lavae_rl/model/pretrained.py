@@ -90,7 +90,8 @@ def read_world(folder: Path, dataset: str | None = None, mnist_dir: str | None =
     if (name := dataset or facts.get("dataset")) is None:
         raise ValueError(f"expected --dataset, since {folder / CONFIG_FILE} does not say what the model was trained on")
     sizes = {key: recipe[key] for key in ("canvas_size", "patch_size", "max_objects") if key in recipe}
-    return {"name": name, "mnist_dir": mnist_dir or facts.get("mnist_dir"), **sizes}
+    same = dataset in (None, facts.get("dataset"))
+    return {"name": name, "mnist_dir": mnist_dir or (facts.get("mnist_dir") if same else None), **sizes}
 
 
 def load_weights(model: nn.Module, folder: Path) -> None:
