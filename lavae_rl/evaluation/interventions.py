@@ -1,6 +1,7 @@
 """Interventions: change one latent variable of one object and see what changes in the picture, and what does not."""
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,9 @@ from lavae_rl.scenes import GAP, apart
 from lavae_rl.shapes import Frames
 
 _TRIES = 50
+
+Change = tuple[float, np.ndarray]
+"""Of an object: distance in pixels, difference of appearances."""
 
 
 @dataclass(frozen=True)
@@ -81,40 +85,49 @@ def measure_moves(model: LAVAE, frames: Frames, seed: int = 0) -> MoveErrors:
     """
     rng = np.random.default_rng(seed)
     before = model.encode(frames)
-    boxes = _boxes(model.decode_sprites(before))
-    after, chosen = before, []
-    for scene in np.flatnonzero(before.count).tolist():
-        slot = int(rng.integers(before.count[scene]))
-        if (place := _free_place(rng, boxes[scene], before, scene, slot)) is not None:
-            after = move(after, scene, slot, place)
-            chosen.append((scene, slot))
+    after, chosen = _moved(rng, before, _boxes(model.decode_sprites(before)))
     if not chosen:
         raise ValueError("expected at least one scene with an object that has room to move, got none")
     again = model.encode((pixel_means(model, after) > 0.5) * np.uint8(255))  # the likeliest frames
-    moved: list[tuple[float, np.ndarray]] = []
-    others: list[tuple[float, np.ndarray]] = []
-    kept, total = 0, 0
+    moved: list[Change] = []
+    others: list[Change] = []
     for scene, slot in chosen:
-        count = int(before.count[scene])
-        kept, total = kept + int(again.count[scene] == count), total + count
-        there, radius = again.location[scene, : again.count[scene]], model.config.sprite_size / 2
-        expected, found = match_locations(after.location[scene, :count], there, radius)
-        for i, j in zip(expected, found, strict=True):
-            change = again.location[scene, j] - after.location[scene, i]
-            pair = (float(np.linalg.norm(change)), again.appearance[scene, j] - after.appearance[scene, i])
-            (moved if i == slot else others).append(pair)
+        for i, change in _changes(after, again, scene, model.config.sprite_size / 2):
+            (moved if i == slot else others).append(change)
+    scenes = [scene for scene, _ in chosen]
     looks = before.appearance[before.mask]
     return MoveErrors(
         scenes=len(chosen),
         no_room=len(frames) - len(chosen),
-        count_kept=kept / len(chosen),
-        lost=1 - (len(moved) + len(others)) / total,
+        count_kept=float((again.count[scenes] == before.count[scenes]).mean()),
+        lost=1 - (len(moved) + len(others)) / int(before.count[scenes].sum()),
         moved_px=_mean_distance(moved),
         moved_appearance=_rms([change for _, change in moved]),
         others_px=_mean_distance(others),
         others_appearance=_rms([change for _, change in others]),
         unrelated_appearance=float(np.sqrt(np.mean(np.square(looks - looks[rng.permutation(len(looks))])))),
     )
+
+
+def _moved(
+    rng: np.random.Generator, objects: Objects, boxes: Int[np.ndarray, "batch slots 4"]
+) -> tuple[Objects, list[tuple[int, int]]]:
+    """The objects, one of each scene in a free place, and which: (scene, slot). Scenes without room are left out."""
+    chosen = []
+    for scene in np.flatnonzero(objects.count).tolist():
+        slot = int(rng.integers(objects.count[scene]))
+        if (place := _free_place(rng, boxes[scene], objects, scene, slot)) is not None:
+            objects = move(objects, scene, slot, place)
+            chosen.append((scene, slot))
+    return objects, chosen
+
+
+def _changes(drawn: Objects, again: Objects, scene: int, radius: float) -> Iterator[tuple[int, Change]]:
+    """Slot and change of each object of a scene that is found again within a radius."""
+    there, found = (objects.location[scene, : objects.count[scene]] for objects in (drawn, again))
+    for i, j in zip(*match_locations(there, found, radius), strict=True):
+        distance = float(np.linalg.norm(found[j] - there[i]))
+        yield int(i), (distance, again.appearance[scene, j] - drawn.appearance[scene, i])
 
 
 def _boxes(sprites: Float[np.ndarray, "batch slots size size channels"]) -> Int[np.ndarray, "batch slots 4"]:
@@ -146,7 +159,7 @@ def _free_place(
     return None
 
 
-def _mean_distance(pairs: list[tuple[float, np.ndarray]]) -> float | None:
+def _mean_distance(pairs: list[Change]) -> float | None:
     return float(np.mean([distance for distance, _ in pairs])) if pairs else None
 
 
