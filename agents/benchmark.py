@@ -23,11 +23,11 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.markup import escape
 
-from lavae_rl.learning.agents import POLICIES, read_facts
+from lavae_rl.learning.agents import POLICIES
 from lavae_rl.learning.presets import PRESETS
 from lavae_rl.learning.report import TESTS_FILE, write_report
 from lavae_rl.learning.vec_envs import OBSERVATIONS
-from lavae_rl.model.pretrained import CONFIG_FILE
+from lavae_rl.model.pretrained import CONFIG_FILE, read_facts
 from lavae_rl.perception.set_extractor import ARCHITECTURES
 from lavae_rl.registration import task_name
 

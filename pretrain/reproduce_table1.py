@@ -12,7 +12,6 @@ already, from elsewhere, stay in it unless they are trained again.
 import argparse
 import csv
 import itertools
-import json
 import os
 import subprocess
 import sys
@@ -28,7 +27,7 @@ from rich.markup import escape
 
 from lavae_rl.datasets import POOLS
 from lavae_rl.evaluation.metrics import METRICS
-from lavae_rl.model.pretrained import CONFIG_FILE
+from lavae_rl.model.pretrained import CONFIG_FILE, read_facts
 from lavae_rl.tables import read_rows, report_folder, write_rows
 from lavae_rl.training.recipes import RECIPES
 from lavae_rl.training.run_folder import METRICS_FILE
@@ -182,7 +181,7 @@ def differs(cell: Cell, folder: Path, args: argparse.Namespace) -> str | None:
     model, name = TABLES[args.table].rows[cell.row]
     steps = RECIPES[model][name].steps if args.steps is None else args.steps
     try:
-        trained = json.loads((folder / CONFIG_FILE).read_text())["recipe"]["steps"]
+        trained = read_facts(folder)["recipe"]["steps"]
     except (KeyError, TypeError, ValueError) as error:
         return f"has no config.json of a training ({error})"
     return None if steps == trained else f"has {trained:,} steps, expected {steps:,}"
@@ -222,7 +221,7 @@ def peak_mib(folder: Path) -> int | None:
 def result(cell: Cell, folder: Path) -> dict[str, Any]:
     """One line of the CSV; a run that is not complete has no metrics and counts as such."""
     line: dict[str, Any] = dict(cell._asdict())
-    config = json.loads((folder / CONFIG_FILE).read_text()) if (folder / CONFIG_FILE).exists() else {}
+    config = read_facts(folder) if (folder / CONFIG_FILE).exists() else {}
     if "metrics" not in config:
         return line
     with (folder / METRICS_FILE).open(newline="") as stream:

@@ -99,6 +99,8 @@ def run(args: argparse.Namespace, console: Console) -> bool:
     """Trains, evaluates and reports; returns whether the run is complete."""
     settings = ("dataset", "model", "recipe", "steps", "seed", "mnist_dir", "mixed_precision", "compile")
     given = {name: getattr(args, name) for name in settings}
+    if args.mnist_dir is not None:
+        given["mnist_dir"] = str(Path(args.mnist_dir).resolve())  # to be found from elsewhere
     out = args.out or default_folder(given)
     with RunFolder(out, args.resume) as folder:
         facts = resumed_facts(folder, given) if args.resume else fresh_facts(given)
@@ -167,7 +169,7 @@ def fresh_facts(given: dict[str, Any]) -> dict[str, Any]:
         "recipe_name": name,
         "recipe": dataclasses.asdict(recipe),
         "seed": seed,
-        "mnist_dir": given["mnist_dir"] and str(Path(given["mnist_dir"]).resolve()),  # to be found from elsewhere
+        "mnist_dir": given["mnist_dir"],
         "mixed_precision": given["mixed_precision"] or os.environ.get("ACCELERATE_MIXED_PRECISION", "no"),
         "compile": bool(given["compile"]),
     }
@@ -185,8 +187,6 @@ def resumed_facts(folder: RunFolder, given: dict[str, Any]) -> dict[str, Any]:
     except (KeyError, TypeError) as error:
         raise ValueError(f"{folder.path} is not a run of this program: its config.json lacks or has {error}") from error
     for flag, value in given.items():
-        if flag == "mnist_dir" and value is not None:
-            value = str(Path(value).resolve())
         if value is not None and value != stored[flag]:
             raise ValueError(
                 f"the run in {folder.path} has {flag} {stored[flag]!r}, got {value!r}; "

@@ -42,9 +42,7 @@ def entropy_floor(
         num_objects: inclusive range of counts, equally likely.
         canvas_size: (height, width) in pixels.
     """
-    low, high = num_objects
-    entropies = [scene_entropy(bank, count, canvas_size) for count in range(low, high + 1)]
-    return math.log(len(entropies)) + float(np.mean(entropies))
+    return float(_entropies(bank, num_objects, canvas_size).mean())
 
 
 def scene_entropy(bank: SpriteBank, num_objects: int, canvas_size: tuple[int, int] = (64, 64)) -> float:
@@ -126,9 +124,7 @@ def check_bound(
         ImpossibleBoundError: the mean is better than that by more than four standard errors and the error of the
             estimated entropy.
     """
-    low, high = num_objects
-    entropy = np.array([scene_entropy(bank, n, canvas_size) for n in range(low, high + 1)]) + math.log(high - low + 1)
-    best = entropy[count - low]
+    best = _entropies(bank, num_objects, canvas_size)[count - num_objects[0]]
     surplus = bound + best
     error = float(surplus.std()) / math.sqrt(len(surplus))
     if surplus.mean() > 4 * error + _TOLERANCE:
@@ -137,6 +133,14 @@ def check_bound(
             "entropy of the scenes allows: the likelihood, the prior or the posterior is computed wrongly"
         )
     return float(best.mean())
+
+
+def _entropies(
+    bank: SpriteBank, num_objects: tuple[int, int], canvas_size: tuple[int, int]
+) -> Float[np.ndarray, " counts"]:
+    """Least mean -log p(x) of the scenes of each count, where all counts of a range are equally likely."""
+    low, high = num_objects
+    return np.array([scene_entropy(bank, n, canvas_size) for n in range(low, high + 1)]) + math.log(high - low + 1)
 
 
 def _look_entropy(bank: SpriteBank) -> float:

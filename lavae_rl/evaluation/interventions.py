@@ -102,10 +102,10 @@ def measure_moves(model: LAVAE, frames: Frames, seed: int = 0) -> MoveErrors:
         count_kept=float((again.count[scenes] == before.count[scenes]).mean()),
         lost=1 - (len(moved) + len(others)) / int(before.count[scenes].sum()),
         moved_px=_mean_distance(moved),
-        moved_appearance=_rms([change for _, change in moved]),
+        moved_appearance=_rms_change(moved),
         others_px=_mean_distance(others),
-        others_appearance=_rms([change for _, change in others]),
-        unrelated_appearance=float(np.sqrt(np.mean(np.square(looks - looks[rng.permutation(len(looks))])))),
+        others_appearance=_rms_change(others),
+        unrelated_appearance=_rms(looks - looks[rng.permutation(len(looks))]),
     )
 
 
@@ -163,5 +163,9 @@ def _mean_distance(pairs: list[Change]) -> float | None:
     return float(np.mean([distance for distance, _ in pairs])) if pairs else None
 
 
-def _rms(changes: list[np.ndarray]) -> float | None:
-    return float(np.sqrt(np.mean(np.square(np.concatenate(changes))))) if changes else None
+def _rms_change(pairs: list[Change]) -> float | None:
+    return _rms(np.concatenate([change for _, change in pairs])) if pairs else None
+
+
+def _rms(values: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))

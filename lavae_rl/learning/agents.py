@@ -19,7 +19,7 @@ from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
 from lavae_rl.learning.presets import Preset
-from lavae_rl.model.pretrained import BUNDLED, CONFIG_FILE
+from lavae_rl.model.pretrained import BUNDLED, CONFIG_FILE, read_facts
 from lavae_rl.perception.sb3 import SetFeaturesExtractor
 
 AGENT_FILE = "agent.zip"
@@ -42,13 +42,19 @@ class Algorithm(NamedTuple):
 
 
 # Of 64 environments at a time, a gradient step for each step of one would be slow, and one for all too few.
-_OFF_POLICY = {"buffer_size": 100_000, "learning_starts": 1_000, "train_freq": 1, "gradient_steps": 8}
+_OFF_POLICY = {
+    "buffer_size": 100_000,
+    "learning_starts": 1_000,
+    "train_freq": 1,
+    "gradient_steps": 8,
+    "batch_size": 256,
+}
 
 ALGORITHMS: Mapping[str, Algorithm] = {
     "ppo": Algorithm(PPO, {}, 1),
     "a2c": Algorithm(A2C, {"n_steps": 8}, 8),
-    "dqn": Algorithm(DQN, _OFF_POLICY | {"batch_size": 256}, 100),
-    "sac": Algorithm(SAC, _OFF_POLICY | {"batch_size": 256}, 100),
+    "dqn": Algorithm(DQN, _OFF_POLICY, 100),
+    "sac": Algorithm(SAC, _OFF_POLICY, 100),
 }
 POLICIES: Mapping[str, str] = {"pixels": "CnnPolicy", "vae": "MlpPolicy"}
 """Stable-Baselines3's own policies, by observation; tokens take "MultiInputPolicy"."""
@@ -125,18 +131,6 @@ def find_run(name: str | Path) -> Path:
     if not (folder / CONFIG_FILE).is_file() or not (folder / AGENT_FILE).is_file():
         raise FileNotFoundError(f"expected a run folder with {CONFIG_FILE} and {AGENT_FILE}, got {folder}")
     return folder
-
-
-def read_facts(folder: Path) -> dict[str, Any]:
-    """What ``config.json`` says of a run.
-
-    Raises:
-        ValueError: it is not JSON.
-    """
-    try:
-        return dict(json.loads((folder / CONFIG_FILE).read_text()))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{folder / CONFIG_FILE} is damaged: {error}") from error
 
 
 def load_agent(folder: Path, venv: VecEnv | None = None) -> SavedAgent:

@@ -15,9 +15,10 @@ from typing import Any, TypeVar
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lavae_rl.learning.agents import POLICIES, read_facts
+from lavae_rl.learning.agents import POLICIES
 from lavae_rl.learning.presets import PRESETS
 from lavae_rl.learning.vec_envs import OBSERVATIONS
+from lavae_rl.model.pretrained import read_facts
 from lavae_rl.perception.set_extractor import ARCHITECTURES
 from lavae_rl.tables import Row, read_rows, report_folder, write_rows
 

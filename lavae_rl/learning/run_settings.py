@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lavae_rl.learning.agents import POLICIES, read_facts
+from lavae_rl.learning.agents import POLICIES
 from lavae_rl.learning.presets import PRESETS, Preset
-from lavae_rl.model.pretrained import find
+from lavae_rl.model.pretrained import find, read_facts
 from lavae_rl.registration import task_name
 from lavae_rl.training.provenance import provenance
 
@@ -59,8 +59,7 @@ def fresh_facts(given: Mapping[str, Any]) -> dict[str, Any]:
     """
     facts = {name: given.get(name, default) for name, default in DEFAULTS.items()}
     changed = {name: given[name] for name in PRESET_FLAGS if name in given}
-    reads_tokens = facts["observation"] not in POLICIES
-    if "arch" in changed and not reads_tokens:
+    if "arch" in changed and facts["observation"] in POLICIES:
         raise ValueError(f"expected --arch with tokens (lavae or oracle), got it with {facts['observation']}")
     if facts["model"] is not None and facts["observation"] not in ("lavae", "vae"):
         raise ValueError(f"expected --model with lavae or vae, got it with {facts['observation']}")

@@ -60,6 +60,18 @@ def _hub(repository: str) -> Any:
         ) from error
 
 
+def read_facts(folder: Path) -> dict[str, Any]:
+    """What config.json says of a model or a run.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
+    try:
+        return dict(json.loads((folder / CONFIG_FILE).read_text()))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{folder / CONFIG_FILE} is damaged: {error}") from error
+
+
 def read_config(folder: Path, kind: type[Config]) -> Config:
     """The model's configuration, of its kind, from its folder.
 
@@ -85,7 +97,7 @@ def read_world(folder: Path, dataset: str | None = None, mnist_dir: str | None =
     Raises:
         ValueError: config.json does not say which data set, and neither does ``dataset``.
     """
-    facts = json.loads((folder / CONFIG_FILE).read_text())
+    facts = read_facts(folder)
     recipe = facts.get("recipe") or {}
     if (name := dataset or facts.get("dataset")) is None:
         raise ValueError(f"expected --dataset, since {folder / CONFIG_FILE} does not say what the model was trained on")

@@ -27,8 +27,8 @@ class SetFeaturesExtractor(BaseFeaturesExtractor):
         PPO("MultiInputPolicy", venv, policy_kwargs={"features_extractor_class": SetFeaturesExtractor})
 
     Architectures, all with hidden layers of ``width``:
-      * "relation": an MLP on what each pair of objects is, then, in four views, on where each object is from three
-        selected ones, twice; the one to start with where objects must be compared;
+      * "relation": MLPs on what each object and then each pair of objects is, and, in four views, on where each object
+        is from three selected ones, twice; the one to start with where objects must be compared;
       * "attention": a small transformer, cheaper than "relation";
       * "deepsets": an MLP on each object, then mean and maximum; the cheapest;
       * "flat": an MLP on the concatenated slots: the baseline, for which the order matters.

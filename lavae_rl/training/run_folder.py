@@ -8,7 +8,6 @@
 """
 
 import csv
-import json
 import os
 import pickle
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ from torch.utils.tensorboard import SummaryWriter
 from lavae_rl.evaluation.figures import save_png
 from lavae_rl.model.baseline import ConvVAE
 from lavae_rl.model.lavae import LAVAE
-from lavae_rl.model.pretrained import CONFIG_FILE
+from lavae_rl.model.pretrained import CONFIG_FILE, read_facts
 from lavae_rl.shapes import Picture
 
 CHECKPOINT_FILE, METRICS_FILE, FIGURES_FOLDER = "checkpoint.pt", "metrics.csv", "figures"
@@ -66,10 +65,7 @@ class RunFolder:
         Raises:
             ValueError: it is not JSON.
         """
-        try:
-            return dict(json.loads((self.path / CONFIG_FILE).read_text()))
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{self.path / CONFIG_FILE} is damaged: {error}") from error
+        return read_facts(self.path)
 
     def save_model(self, model: LAVAE | ConvVAE, facts: Mapping[str, Any]) -> None:
         """Writes ``config.json`` and ``model.safetensors``; the first time, this makes the folder."""
