@@ -51,7 +51,7 @@ _LOG_STD = math.log(0.25)
 """Half a digit, in half canvases: from 1, where PPO begins, it would take most of the training to come down."""
 
 PRESETS = {
-    "ObjectGoal": Preset(steps=800_000),
+    "ObjectGoal": Preset(steps=1_200_000),
     "OddOneOut": Preset(steps=1_200_000),
     "OddOneOutProperty": Preset(steps=1_500_000, num_objects=5),
     "Push": Preset(num_objects=2),
