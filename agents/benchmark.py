@@ -11,15 +11,11 @@ from elsewhere, stay in it unless they are trained again.
 import argparse
 import itertools
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.markup import escape
 
@@ -27,15 +23,14 @@ from lavae_rl.learning.agents import POLICIES
 from lavae_rl.learning.presets import PRESETS
 from lavae_rl.learning.report import TESTS_FILE, write_report
 from lavae_rl.learning.vec_envs import OBSERVATIONS
-from lavae_rl.model.pretrained import CONFIG_FILE, read_facts
+from lavae_rl.model.pretrained import CONFIG_FILE
 from lavae_rl.perception.set_extractor import ARCHITECTURES
 from lavae_rl.registration import task_name
+from lavae_rl.sweep import EXIT_FAILED, check_steps, running, sweep
 
 QUICK = (["ObjectGoal", "OddOneOut"], ["lavae", "oracle"], [0])
 FULL = (list(PRESETS), ["lavae", "oracle", "pixels"], [0, 1, 2])
 """Tasks, observations and seeds."""
-
-EXIT_STOPPED = 130
 
 MODES = ("train", "test")
 """Looks of the training, and looks held out from it."""
@@ -100,21 +95,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         cells = chosen_cells(args)
     except ValueError as error:
         console.print(f"[red]error:[/] {escape(str(error))}")
-        sys.exit(1)
-    args.out.mkdir(parents=True, exist_ok=True)
-    pool = ThreadPoolExecutor(args.jobs)
-    try:
-        complete = list(pool.map(lambda cell: run_cell(cell, args, console), cells))
-    except KeyboardInterrupt:
-        console.print("stopped; the same command goes on")
-        sys.exit(EXIT_STOPPED)
-    finally:
-        pool.shutdown(cancel_futures=True)
+        sys.exit(EXIT_FAILED)
+    complete = sweep(
+        cells,
+        args.out,
+        args.jobs,
+        lambda cell, folder: is_complete(cell, folder, args),
+        lambda cell, folder: train_and_test(cell, folder, args),
+        console,
+    )
     report = args.report or args.out
-    write_report(args.out, report, [cell.name for cell in cells if differs(cell, args.out / cell.name, args)])
+    write_report(args.out, report, [cell.name for cell, done in zip(cells, complete, strict=True) if not done])
     console.print(f"{sum(complete)} of {len(cells)} agents complete; table and plots in {escape(str(report))}")
     if not all(complete):
-        sys.exit(1)
+        sys.exit(EXIT_FAILED)
 
 
 def chosen_cells(args: argparse.Namespace) -> list[Cell]:
@@ -137,45 +131,20 @@ def chosen_cells(args: argparse.Namespace) -> list[Cell]:
     return cells
 
 
-def run_cell(cell: Cell, args: argparse.Namespace, console: Console) -> bool:
-    """Trains and tests one agent; returns whether it is complete, which it is not while another process is at it."""
-    folder = args.out / cell.name
-    try:
-        with FileLock(f"{folder}.lock", timeout=0):
-            if difference := differs(cell, folder, args):
-                console.print(
-                    f"{cell.name}: [red]{difference}[/]; remove {escape(str(folder))} or choose another --out"
-                )
-                return False
-            if not is_tested(folder, args.episodes):
-                console.print(f"{cell.name}: see {escape(str(log_file(folder)))}")
-                train(cell, folder, args)
-                test(cell, folder, args)
-    except Timeout:
-        console.print(f"{cell.name}: another process is at it")
-        return False
-    except subprocess.CalledProcessError as error:
-        last = log_file(folder).read_text()[-2_000:]
-        console.print(f"{cell.name}: [red]exit status {error.returncode}[/]\n{escape(last)}")
-        return False
-    console.print(f"{cell.name}: complete")
-    return True
+def is_complete(cell: Cell, folder: Path, args: argparse.Namespace) -> bool:
+    """Whether an agent is trained, and tested in as many episodes as are asked for."""
+    check_steps(folder, "preset", PRESETS[cell.task].steps if args.steps is None else args.steps)
+    return is_tested(folder, args.episodes)
 
 
-def differs(cell: Cell, folder: Path, args: argparse.Namespace) -> str | None:
-    """How a run that is there already is another than the one asked for."""
-    if not (folder / CONFIG_FILE).exists():
-        return None
-    steps = PRESETS[cell.task].steps if args.steps is None else args.steps
-    try:
-        trained = read_facts(folder)["preset"]["steps"]
-    except (KeyError, TypeError, ValueError) as error:
-        return f"has no config.json of a training ({error})"
-    return None if steps == trained else f"has {trained:,} steps of training, expected {steps:,}"
+def train_and_test(cell: Cell, folder: Path, args: argparse.Namespace) -> None:
+    """Completes one agent."""
+    train(cell, folder, args)
+    test(cell, folder, args)
 
 
 def is_tested(folder: Path, episodes: int) -> bool:
-    """Whether a run is complete, tested in so many episodes."""
+    """Whether an agent has been tested in so many episodes."""
     if not (folder / TESTS_FILE).exists():
         return False
     tests = json.loads((folder / TESTS_FILE).read_text())
@@ -211,17 +180,9 @@ def test(cell: Cell, folder: Path, args: argparse.Namespace) -> None:
 
 
 def execute(program: str, options: Sequence[str], folder: Path, args: argparse.Namespace) -> None:
-    """Runs a program that stands beside this one, on its share of the cores unless OMP_NUM_THREADS is set."""
-    threads = str(max((os.cpu_count() or 1) // args.jobs, 1))
-    command = [sys.executable, str(Path(__file__).with_name(program)), *options]
-    with log_file(folder).open("a") as log:
-        environment = {"OMP_NUM_THREADS": threads} | os.environ
-        subprocess.run(command, env=environment, stdout=log, stderr=subprocess.STDOUT, check=True)
-
-
-def log_file(folder: Path) -> Path:
-    """What the programs print goes here: beside the run folder, which has to be empty for a new run."""
-    return folder.with_name(folder.name + ".log")
+    """Runs a program that stands beside this one."""
+    with running(Path(__file__).with_name(program), options, folder, args.jobs):
+        pass
 
 
 if __name__ == "__main__":

@@ -13,21 +13,19 @@ import argparse
 import csv
 import itertools
 import os
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
 
-from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.markup import escape
 
 from lavae_rl.datasets import POOLS
 from lavae_rl.evaluation.metrics import METRICS
 from lavae_rl.model.pretrained import CONFIG_FILE, read_facts
+from lavae_rl.sweep import EXIT_FAILED, check_steps, running, sweep
 from lavae_rl.tables import read_rows, report_folder, write_rows
 from lavae_rl.training.recipes import RECIPES
 from lavae_rl.training.run_folder import METRICS_FILE
@@ -79,7 +77,6 @@ KINDS: Mapping[str, type] = dict.fromkeys(("row", "dataset", "mixed_precision", 
 )
 """Types of the columns that are no fractions."""
 PEAK_FILE = "peak_mib.txt"
-EXIT_FAILED, EXIT_STOPPED = 1, 130
 
 
 class Cell(NamedTuple):
@@ -133,83 +130,48 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(EXIT_FAILED)
     # One seed after the other, so that a table of everything is there early.
     cells = [Cell(row, name, seed) for seed, name, row in itertools.product(args.seeds, args.datasets, args.rows)]
-    args.out.mkdir(parents=True, exist_ok=True)
-    pool = ThreadPoolExecutor(args.jobs)
-    try:
-        list(pool.map(lambda cell: run_cell(cell, args, console), cells))
-    except KeyboardInterrupt:
-        console.print("stopped; the same command goes on")
-        sys.exit(EXIT_STOPPED)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    complete = sweep(
+        cells,
+        args.out,
+        args.jobs,
+        lambda cell, folder: is_complete(cell, folder, args),
+        lambda cell, folder: train(cell, folder, args),
+        console,
+    )
     results = [
-        dict(cell._asdict()) if differs(cell, args.out / cell.name, args) else result(cell, args.out / cell.name)
-        for cell in cells
+        result(cell, args.out / cell.name) if done else dict(cell._asdict())
+        for cell, done in zip(cells, complete, strict=True)
     ]
     report = args.report or args.out
     with report_folder(report):
         write_report(report, args.table, results)
-    complete = sum("minutes" in row for row in results)
-    console.print(f"{complete} of {len(cells)} runs complete; {args.table}.csv and .md in {escape(str(report))}")
-    if complete < len(cells):
+    console.print(f"{sum(complete)} of {len(cells)} runs complete; {args.table}.csv and .md in {escape(str(report))}")
+    if not all(complete):
         sys.exit(EXIT_FAILED)
 
 
-def run_cell(cell: Cell, args: argparse.Namespace, console: Console) -> None:
-    """Trains one model to the end, unless that is done or another process is at it."""
-    folder = args.out / cell.name
-    try:
-        with FileLock(f"{folder}.lock", timeout=0):
-            if difference := differs(cell, folder, args):
-                console.print(
-                    f"{cell.name}: [red]{difference}[/]; remove {escape(str(folder))} or choose another --out"
-                )
-                return
-            if "minutes" in result(cell, folder):
-                return
-            console.print(f"{cell.name}: see {escape(str(folder))}.log")
-            if status := train(cell, folder, args):
-                console.print(f"{cell.name}: [red]exit status {status}[/]")
-    except Timeout:
-        console.print(f"{cell.name}: another process is at it")
+def is_complete(cell: Cell, folder: Path, args: argparse.Namespace) -> bool:
+    """Whether a model is trained and measured."""
+    model, recipe = TABLES[args.table].rows[cell.row]
+    check_steps(folder, "recipe", RECIPES[model][recipe].steps if args.steps is None else args.steps)
+    return "minutes" in result(cell, folder)
 
 
-def differs(cell: Cell, folder: Path, args: argparse.Namespace) -> str | None:
-    """How a run that is there already is another than the one asked for."""
-    if not (folder / CONFIG_FILE).exists():
-        return None
-    model, name = TABLES[args.table].rows[cell.row]
-    steps = RECIPES[model][name].steps if args.steps is None else args.steps
-    try:
-        trained = read_facts(folder)["recipe"]["steps"]
-    except (KeyError, TypeError, ValueError) as error:
-        return f"has no config.json of a training ({error})"
-    return None if steps == trained else f"has {trained:,} steps, expected {steps:,}"
-
-
-def train(cell: Cell, folder: Path, args: argparse.Namespace) -> int:
-    """Runs the training program and notes its peak resident memory; returns its exit status.
-
-    It runs on its share of the cores, unless OMP_NUM_THREADS is set.
-    """
+def train(cell: Cell, folder: Path, args: argparse.Namespace) -> None:
+    """Trains one model to the end, and notes the peak resident memory of that."""
     model, recipe = TABLES[args.table].rows[cell.row]
     options = ["--dataset", cell.dataset, "--model", model, "--recipe", recipe, "--seed", str(cell.seed)]
     if args.steps is not None:
         options += ["--steps", str(args.steps)]
     if (folder / CONFIG_FILE).exists():
         options.append("--resume")
-    command = [sys.executable, str(Path(__file__).with_name("train_lavae.py")), *options, "--out", str(folder)]
-    threads = str(max((os.cpu_count() or 1) // args.jobs, 1))
-    with Path(f"{folder}.log").open("a") as log:
-        process = subprocess.Popen(
-            command, env={"OMP_NUM_THREADS": threads} | os.environ, stdout=log, stderr=subprocess.STDOUT
-        )
+    program = Path(__file__).with_name("train_lavae.py")
+    with running(program, [*options, "--out", str(folder)], folder, args.jobs) as process:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-    if folder.exists():
-        peak = max(usage.ru_maxrss // 1024, peak_mib(folder) or 0)  # a resumed run has several
-        (folder / PEAK_FILE).write_text(f"{peak}\n")
-    return process.returncode
+        if folder.exists():
+            peak = max(usage.ru_maxrss // 1024, peak_mib(folder) or 0)  # a resumed run has several
+            (folder / PEAK_FILE).write_text(f"{peak}\n")
 
 
 def peak_mib(folder: Path) -> int | None:

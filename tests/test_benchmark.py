@@ -40,7 +40,7 @@ def test_agents_are_trained_and_tested_once_and_the_table_is_drawn_from_all(tmp_
     (tmp_path / "agents.csv").unlink()
     with pytest.raises(SystemExit):
         main([*options, "--steps", "8192"])
-    assert "4,096 steps of training, expected 8,192" in " ".join(capsys.readouterr().out.split())
+    assert "4,096 steps, expected 8,192" in " ".join(capsys.readouterr().out.split())
     assert not list(csv.DictReader((tmp_path / "agents.csv").read_text().splitlines()))
 
 

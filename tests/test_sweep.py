@@ -1,0 +1,111 @@
+import io
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from filelock import FileLock
+from rich.console import Console
+
+from lavae_rl.sweep import EXIT_STOPPED, RunError, check_steps, log_file, running, sweep
+
+
+class Run(NamedTuple):
+    name: str
+
+
+RUNS = [Run(name) for name in "abc"]
+
+
+def _sweep(out, work, runs=RUNS, jobs=1):
+    """What of the runs is complete, and what was printed; a run is complete when its folder is there."""
+    printed = io.StringIO()
+    console = Console(file=printed, soft_wrap=True)
+    return sweep(runs, out, jobs, lambda run, folder: folder.exists(), work, console), printed.getvalue()
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_each_run_is_worked_on_once(tmp_path, jobs):
+    worked = []
+
+    def work(run, folder):
+        worked.append(run.name)
+        folder.mkdir()
+
+    complete, _ = _sweep(tmp_path / "runs", work, jobs=jobs)
+    assert complete == [True] * 3
+    assert sorted(worked) == ["a", "b", "c"]
+    assert _sweep(tmp_path / "runs", work, jobs=jobs) == ([True] * 3, "")
+    assert len(worked) == 3
+
+
+def test_a_run_that_fails_is_shown_and_the_others_go_on(tmp_path):
+    def work(run, folder):
+        if run.name == "b":
+            raise RunError("out of [memory]")
+
+    complete, printed = _sweep(tmp_path, work)
+    assert complete == [True, False, True]
+    assert "b: out of [memory]" in printed
+
+
+def test_a_run_that_another_process_is_at_is_left_to_it(tmp_path):
+    with FileLock(tmp_path / "b.lock"):
+        complete, printed = _sweep(tmp_path, lambda run, folder: folder.mkdir())
+    assert complete == [True, False, True]
+    assert "b: another process is at it" in printed
+    assert not (tmp_path / "b").exists()
+
+
+def test_ctrl_c_stops_what_has_not_begun(tmp_path):
+    worked = []
+
+    def work(run, folder):
+        worked.append(run.name)
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as stopped:
+        _sweep(tmp_path, work)
+    assert stopped.value.code == EXIT_STOPPED
+    assert len(worked) < 3
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ('{"recipe": {"steps": 3000}}', None),
+        ('{"recipe": {"steps": 20}}', "has 20 steps, expected 3,000 steps; remove"),
+        ('{"preset": {"steps": 3000}}', "no config.json of a training"),
+        ('{"recipe": {"steps": "many"}}', "no config.json of a training"),
+        ("[]", "no config.json of a training"),
+    ],
+)
+def test_a_run_that_is_there_already_has_to_be_the_one_asked_for(tmp_path, config, message):
+    check_steps(tmp_path / "none", "recipe", 3000)
+    (tmp_path / "config.json").write_text(config)
+    if message is None:
+        check_steps(tmp_path, "recipe", 3000)
+        return
+    with pytest.raises(RunError, match=message):
+        check_steps(tmp_path, "recipe", 3000)
+
+
+@pytest.mark.parametrize(("given", "threads"), [("7", "7"), (None, "1")])
+def test_a_program_has_its_share_of_the_cores_unless_the_caller_says_otherwise(tmp_path, monkeypatch, given, threads):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if given:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    with running(_program(tmp_path), ["--flag"], tmp_path / "run", jobs=1000) as process:
+        assert process.pid
+    assert log_file(tmp_path / "run").read_text().split() == [threads, "--flag"]
+
+
+def test_a_program_that_fails_says_how(tmp_path):
+    program = _program(tmp_path, "sys.exit('no disk left')")
+    with pytest.raises(RunError, match="no disk left"), running(program, [], tmp_path / "run", 1):
+        pass
+
+
+def _program(folder: Path, last: str = "") -> Path:
+    program = folder / "program.py"
+    program.write_text(f"import os, sys\nprint(os.environ['OMP_NUM_THREADS'], *sys.argv[1:], flush=True)\n{last}\n")
+    return program
