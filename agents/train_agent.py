@@ -85,12 +85,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
         facts = fresh_facts(given)
     preset = Preset(**facts["preset"])
     venv = make_task_vec_env(
-        facts["task"],
-        facts["observation"],
-        preset.num_envs,
-        model=facts["model"],
-        num_objects=preset.num_objects,
-        reward=preset.reward,
+        facts["task"], facts["observation"], preset.num_envs, model=facts["model"], **preset.env_options()
     )
     if args.resume:
         agent = load_agent(out, venv).agent

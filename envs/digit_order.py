@@ -50,7 +50,7 @@ class DigitOrderEnv(SpriteEnv):
     ## Rewards
     1 / (number of digits at the start) for each digit. With `reward="shaped"`, less, for pointing at anything else, the
     distance of the place to the right digit, in canvas diagonals, and for a wrong one 1 for each other digit that is
-    left, both / (number of digits at the start).
+    left, both * 4 / (number of digits at the start).
 
     ## Starting state
     3 digits (`num_objects`, at most 10), anywhere without overlap.

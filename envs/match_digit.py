@@ -44,8 +44,8 @@ class MatchDigitEnv(SpriteEnv):
     Pixels, `Box(0, 255, (64, 64, 1), uint8)`, or the true state as tokens; see `SpriteEnv`.
 
     ## Rewards
-    1 for the right digit, otherwise 0. With `reward="shaped"`, less, for pointing at anything else, the
-    distance of the place to the right digit, in canvas diagonals.
+    1 for the right digit, otherwise 0. With `reward="shaped"`, less, for pointing at anything else, 4
+    times the distance of the place to the right digit, in canvas diagonals.
 
     ## Starting state
     4 digits (`num_objects`, at most 10) beside the cue, anywhere without overlap.

@@ -116,7 +116,17 @@ def test_an_agent_that_remembers_fills_its_memory_before_it_goes_on(tmp_path):
     assert all(torch.equal(value, before[name]) for name, value in again.policy.state_dict().items())
 
 
-@pytest.mark.parametrize("values", [{"steps": 0}, {"batch_size": -1}])
+@pytest.mark.parametrize("values", [{"steps": 0}, {"batch_size": -1}, {"episode_steps": 0}])
 def test_presets_without_sense_are_refused(values):
     with pytest.raises(ValueError, match="of at least 1, got"):
         dataclasses.replace(SMALL, **values)
+
+
+@pytest.mark.parametrize(("limit", "lengths"), [(2, [2, 2]), (None, [50])])
+def test_episodes_of_the_training_can_be_cut_short(limit, lengths):
+    preset = dataclasses.replace(PRESETS["MatchDigit"], episode_steps=limit)
+    venv = make_task_vec_env("MatchDigit", "oracle", 1, seed=0, **preset.env_options())
+    venv.reset()
+    corner = np.array([[-1.0, -1.0]], np.float32)  # the cue's, where pointing does nothing
+    ended = [info["episode"]["l"] for _ in range(sum(lengths)) for info in venv.step(corner)[3] if "episode" in info]
+    assert ended == lengths

@@ -270,7 +270,7 @@ def test_pointing_costs_its_distance_so_that_no_place_is_worth_staying_at():
         action = np.array(place[::-1], np.float32) / 63 * 2 - 1
         _, reward, terminated, _, _ = env.step(action)
         assert not terminated
-        assert reward == pytest.approx(-np.hypot(50 - place[0], 50 - place[1]) / diagonal, abs=1e-6)
+        assert reward == pytest.approx(-4 * np.hypot(50 - place[0], 50 - place[1]) / diagonal, abs=1e-6)
     assert env.step(np.array([50, 50], np.float32) / 63 * 2 - 1)[1] == pytest.approx(1)
 
 
@@ -286,8 +286,9 @@ def test_digits_in_order_are_worth_their_share_and_a_wrong_one_costs_those_that_
     def point(place):
         return env.step(np.array(place[::-1], np.float32) / 63 * 2 - 1)[1]
 
-    assert [point(places[1]), point((35, 35))] == pytest.approx([1 / 3, -np.hypot(15, 15) / diagonal / 3], abs=1e-6)
-    assert point(places[0]) == pytest.approx(-(1 + 30 / diagonal) / 3, abs=1e-6)
+    missed, wrong = -4 * np.hypot(15, 15) / diagonal / 3, -4 * (1 + 30 / diagonal) / 3
+    assert [point(places[1]), point((35, 35))] == pytest.approx([1 / 3, missed], abs=1e-6)
+    assert point(places[0]) == pytest.approx(wrong, abs=1e-6)
     world.begin(0, sprites, np.full(3, worlds.RIGHT), places)
     assert [point(places[i]) for i in (1, 2, 0)] == pytest.approx([1 / 3] * 3)
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,8 @@ class Preset:
     """Objects in training, or an inclusive range."""
     reward: str = "shaped"
     """"sparse" or "shaped"."""
+    episode_steps: int | None = None
+    """Steps after which an episode of the training is cut short; None is the task's own number."""
     num_envs: int = 64
     """Environments side by side."""
     rollout: int = 64
@@ -42,9 +45,15 @@ class Preset:
     """Units per layer."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "num_envs", "rollout", "batch_size", "epochs", "width"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"expected {name} of at least 1, got {getattr(self, name)}")
+        for name in ("steps", "episode_steps", "num_envs", "rollout", "batch_size", "epochs", "width"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"expected {name} of at least 1, got {value}")
+
+    def env_options(self) -> dict[str, Any]:
+        """Options of the environments to train on, for ``gymnasium.make`` and ``gymnasium.make_vec``."""
+        options: dict[str, Any] = {"num_objects": self.num_objects, "reward": self.reward}
+        return options if self.episode_steps is None else options | {"max_episode_steps": self.episode_steps}
 
 
 _LOG_STD = math.log(0.25)
@@ -57,7 +66,7 @@ PRESETS = {
     "Push": Preset(num_objects=2),
     "Collect": Preset(num_objects=6),
     "Largest": Preset(),
-    "MatchDigit": Preset(steps=800_000, log_std=_LOG_STD),
+    "MatchDigit": Preset(steps=1_500_000, episode_steps=3, learning_rate=5e-4, gamma=0.0, log_std=_LOG_STD),
     "DigitOrder": Preset(steps=500_000, num_objects=3, log_std=_LOG_STD),
 }
 """By task, as in ``lavae_rl.registration.TASKS``."""

@@ -14,7 +14,7 @@ def _settings(preset: Preset, model: str) -> dict[str, Any]:
     return {
         "n_timesteps": float(preset.steps),
         "n_envs": preset.num_envs,
-        "env_kwargs": {"num_objects": preset.num_objects, "reward": preset.reward},
+        "env_kwargs": preset.env_options(),
         "vec_env_wrapper": [{"lavae_rl.perception.sb3.VecLAVAEObservation": {"model": model}}],
         "policy": "MultiInputPolicy",
         "policy_kwargs": policy_kwargs("lavae", preset),
