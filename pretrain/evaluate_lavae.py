@@ -1,4 +1,4 @@
-"""Measures a trained LAVAE on the test splits of a data set.
+"""Measures a trained LAVAE, or baseline, on the test splits of a data set.
 
 python pretrain/evaluate_lavae.py multi-dsprites --json metrics.json
 """
@@ -17,8 +17,9 @@ from rich.table import Table
 from lavae_rl.datasets import POOLS, load_dataset
 from lavae_rl.evaluation.figures import reconstruction_figure, save_png
 from lavae_rl.evaluation.metrics import evaluate
+from lavae_rl.model.baseline import ConvVAE
 from lavae_rl.model.lavae import LAVAE
-from lavae_rl.model.pretrained import find, read_world
+from lavae_rl.model.pretrained import find, read_facts, read_world
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -69,9 +70,11 @@ def run(args: argparse.Namespace) -> tuple[str, dict[str, float | None]]:
             raise FileNotFoundError(f"the folder of {file} does not exist; make it first")
     if args.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: PyTorch sees no CUDA device here; use --device cpu")
-    model = LAVAE.from_pretrained(args.model, args.device)
+    folder = find(args.model)
+    kind = ConvVAE if read_facts(folder).get("model_name") == "baseline" else LAVAE
+    model = kind.from_pretrained(folder, args.device)
     scenes = min(args.num_scenes, args.bound_scenes)
-    world = read_world(find(args.model), args.dataset, args.mnist_dir)
+    world = read_world(folder, args.dataset, args.mnist_dir)
     metrics = evaluate(model, world, args.num_scenes, args.num_samples, scenes)
     if args.picture is not None:
         crowded = load_dataset(split="test-7", **world)

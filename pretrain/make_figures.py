@@ -7,7 +7,7 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +15,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lavae_rl.datasets import POOLS, load_dataset
+from lavae_rl.datasets import POOLS, SceneDataset, load_dataset
 from lavae_rl.evaluation import gallery
 from lavae_rl.evaluation.figures import save_png
 from lavae_rl.evaluation.interventions import MoveErrors, measure_moves
 from lavae_rl.model.baseline import ConvVAE
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.pretrained import find, read_world
+from lavae_rl.shapes import Picture
 
 MOVES_FILE = "interventions.json"
 MOST_OBJECTS = 8
@@ -36,7 +37,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--dataset", choices=list(POOLS), help="data set whose test scenes to use (default: that of the training)"
     )
-    parser.add_argument("--baseline", help="folder of a baseline, to draw its samples too")
+    parser.add_argument("--baseline", help="folder of train_lavae.py --model baseline: draws its samples too")
     parser.add_argument("--out", type=Path, required=True, help="folder for the PNGs; made if it is missing")
     parser.add_argument("--num-scenes", type=int, default=1_000, help="scenes to intervene on (default: 1,000)")
     parser.add_argument("--seed", type=int, default=0, help="of samples and interventions (default: 0)")
@@ -64,27 +65,31 @@ def run(args: argparse.Namespace) -> MoveErrors:
     if args.num_scenes < 1:
         raise ValueError(f"expected --num-scenes of at least 1, got {args.num_scenes}")
     model = LAVAE.from_pretrained(args.model)
+    baseline = None if args.baseline is None else ConvVAE.from_pretrained(args.baseline)
     world = read_world(find(args.model), args.dataset, args.mnist_dir)
     few, seven = (load_dataset(split=split, **world) for split in ("test", "test-7"))
-    canvas_size = few.scenes.canvas_size
-    several = np.flatnonzero(few.scenes.count == few.scenes.count.max())[:6]
-    pictures = {
-        "inference": gallery.inference(model, few[several]),
-        "inference-7": gallery.inference(model, seven[:4]),
-        "samples": gallery.samples(model, 4, 8, args.seed, canvas_size),
-        "samples-counted": gallery.counted_samples(model, MOST_OBJECTS, 3, args.seed, canvas_size),
-        "interventions": gallery.interventions(model, few[several[:1]], args.seed),
-        "interventions-7": gallery.interventions(model, seven[:1], args.seed),
-    }
-    if args.baseline is not None:
-        baseline = ConvVAE.from_pretrained(args.baseline)
-        pictures["samples-baseline"] = gallery.samples(baseline, 4, 8, args.seed, canvas_size)
     args.out.mkdir(parents=True, exist_ok=True)
-    for name, picture in pictures.items():
+    for name, picture in pictures(model, baseline, few, seven, args.seed):
         save_png(args.out / f"{name}.png", picture)
     errors = measure_moves(model, few[: args.num_scenes], args.seed)
     (args.out / MOVES_FILE).write_text(json.dumps(dataclasses.asdict(errors), indent=2) + "\n")
     return errors
+
+
+def pictures(
+    model: LAVAE, baseline: ConvVAE | None, few: SceneDataset, seven: SceneDataset, seed: int
+) -> Iterator[tuple[str, Picture]]:
+    """The figures, one after the other: what a model is too poor for does not take the others with it."""
+    canvas_size = few.scenes.canvas_size
+    several = np.flatnonzero(few.scenes.count == few.scenes.count.max())[:6]
+    yield "inference", gallery.inference(model, few[several])
+    yield "inference-7", gallery.inference(model, seven[:4])
+    yield "samples", gallery.samples(model, 4, 8, seed, canvas_size)
+    yield "samples-counted", gallery.counted_samples(model, MOST_OBJECTS, 3, seed, canvas_size)
+    if baseline is not None:
+        yield "samples-baseline", gallery.samples(baseline, 4, 8, seed, canvas_size)
+    yield "interventions", gallery.interventions(model, few[several[:1]], seed)
+    yield "interventions-7", gallery.interventions(model, seven[:1], seed)
 
 
 if __name__ == "__main__":

@@ -59,15 +59,19 @@ def test_samples_are_frames(model):
 def test_the_bound_is_exact_where_the_decoder_ignores_the_latents(model, dataset):
     torch.nn.init.zeros_(model.decoder[-2].weight)
     torch.nn.init.constant_(model.decoder[-2].bias, -2.0)
-    frames = dataset[:2]
+    torch.nn.init.zeros_(model.encoder[-1].weight)
+    with torch.no_grad():
+        # Away from the prior, so that the bound is what importance weights make of it; wider, so that they are bounded.
+        model.encoder[-1].bias.copy_(torch.tensor([0.5] * 3 + [0.6] * 3))
+    frames = dataset[:2][:, 24:40, 24:40]
     lit = (frames > 0).sum(axis=(1, 2, 3))
     p = 1 / (1 + math.exp(2))
     exact = lit * math.log(p) + (frames[0].size - lit) * math.log(1 - p)
-    bound = model.log_likelihood(frames, 200, torch.Generator().manual_seed(0))
+    bound = model.log_likelihood(frames, 3_000, torch.Generator().manual_seed(0))
     log_likelihood, kl = model.elbo_terms(model.images(frames), torch.Generator().manual_seed(0))
     np.testing.assert_allclose(log_likelihood.detach(), exact, rtol=1e-3)
-    assert (log_likelihood - kl < bound).all()
-    assert (bound < log_likelihood + 1).all()
+    assert (kl > 1).all()
+    np.testing.assert_allclose(bound, log_likelihood.detach(), atol=0.2)
 
 
 def test_the_bound_rises_with_the_samples(model, dataset):
@@ -102,7 +106,7 @@ def test_a_saved_model_comes_back_and_is_no_lavae(model, dataset, tmp_path):
     model.save_pretrained(tmp_path / "baseline")
     loaded = ConvVAE.from_pretrained(tmp_path / "baseline")
     torch.testing.assert_close(loaded.encode(dataset[:3]), model.encode(dataset[:3]))
-    with pytest.raises(ValueError, match="does not fit"):
+    with pytest.raises(ValueError, match="is no LAVAE"):
         LAVAE.from_pretrained(tmp_path / "baseline")
     with pytest.raises(ValueError, match="channels, latents"):
         ConvVAE.from_pretrained("multi-dsprites")

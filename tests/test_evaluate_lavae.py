@@ -8,6 +8,7 @@ import torch
 
 from lavae_rl.datasets import load_bank, load_dataset
 from lavae_rl.evaluation.floor import scene_entropy
+from lavae_rl.model.baseline import BaselineConfig, ConvVAE
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.lavae import LAVAE
 
@@ -50,6 +51,17 @@ def test_a_model_that_finds_nothing_has_no_location_error(tmp_path, capsys):
     assert "NaN" not in text  # which is not JSON
     assert json.loads(text)["location_error_px"] is None
     assert json.loads(text)["miss_rate"] == 1
+
+
+def test_a_baseline_is_measured_by_its_bounds(tmp_path):
+    torch.manual_seed(0)
+    facts = {"model_name": "baseline", "dataset": "multi-dsprites"}
+    ConvVAE(BaselineConfig()).save_pretrained(tmp_path / "baseline", facts)
+    _run(tmp_path / "baseline", "--json", str(tmp_path / "metrics.json"), "--picture", str(tmp_path / "look.png"))
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert list(metrics) == KEYS[-4:]
+    assert metrics["elbo"] < metrics["log_likelihood_bound"] < -metrics["entropy_floor"]
+    assert (tmp_path / "look.png").stat().st_size > 0
 
 
 @pytest.mark.parametrize(

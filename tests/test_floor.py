@@ -5,6 +5,7 @@ from collections import Counter
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from lavae_rl.datasets import load_bank, load_dataset
 from lavae_rl.evaluation.floor import ImpossibleBoundError, check_bound, entropy_floor, measure_bounds, scene_entropy
@@ -65,7 +66,9 @@ def test_equally_likely_counts_add_their_logarithm(bank):
     assert entropy_floor(bank, (0, 0), CANVAS) == 0
 
 
-@pytest.mark.parametrize(("name", "expected"), [("multi-dsprites", 23.5), ("multi-mnist-1k", 22.7)])
+@pytest.mark.parametrize(
+    ("name", "expected"), [("multi-dsprites", 23.5), ("multi-mnist-1k", 22.7), ("multi-mnist-10k", 25.9)]
+)
 def test_data_sets_have_the_floor_that_was_computed_by_hand(name, expected):
     assert entropy_floor(load_bank(name)) == pytest.approx(expected, abs=0.4)
 
@@ -78,6 +81,13 @@ def test_bounds_better_than_possible_are_refused(bank):
     check_bound(bank, count, possible - 1 + noise, (0, 1))
     with pytest.raises(ImpossibleBoundError, match=r"better than the entropy"):
         check_bound(bank, count, possible + 1 + noise, (0, 1))
+
+
+def test_a_model_that_is_better_than_possible_is_not_measured(monkeypatch):
+    monkeypatch.setattr(LAVAE, "log_likelihood", lambda model, frames, *_: torch.full((len(frames),), -5.0))
+    test = load_dataset("multi-dsprites", "test")
+    with pytest.raises(ImpossibleBoundError, match=r"the bound of -5\.00 nats"):
+        measure_bounds(LAVAE(LAVAEConfig()), test, 200, 2)
 
 
 def test_the_floor_is_that_of_the_counts_there_are_and_rounding_is_no_bug(bank):

@@ -8,6 +8,7 @@ import torch
 
 from lavae_rl.evaluation import gallery
 from lavae_rl.model.baseline import BaselineConfig, ConvVAE
+from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.lavae import LAVAE
 
 program = importlib.import_module("lavae_rl.pretrain.make_figures")
@@ -58,6 +59,17 @@ def test_an_intervention_needs_two_objects():
     model = LAVAE.from_pretrained("multi-dsprites")
     with pytest.raises(ValueError, match="at least two objects are found, got 0"):
         gallery.interventions(model, np.zeros((1, 64, 64, 3), np.uint8))
+
+
+def test_a_poor_model_has_the_figures_that_can_be_drawn(tmp_path, capsys):
+    torch.manual_seed(0)
+    LAVAE(LAVAEConfig()).save_pretrained(tmp_path / "model")
+    with pytest.raises(SystemExit) as stop:
+        program.main([str(tmp_path / "model"), "--dataset", "multi-dsprites", "--out", str(tmp_path / "figures")])
+    assert stop.value.code == 1
+    assert "at least two objects are found, got 0" in capsys.readouterr().out
+    drawn = sorted(path.stem for path in (tmp_path / "figures").glob("*.png"))
+    assert drawn == ["inference", "inference-7", "samples", "samples-counted"]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from lavae_rl.model.canvas import bernoulli_log_likelihood, compose
@@ -17,6 +18,7 @@ from lavae_rl.model.objective import (
     log_prior_locations,
     score_function_loss,
 )
+from lavae_rl.model.relaxed import relaxed_elbo_terms
 
 HEIGHT, WIDTH, NUM_MAX = 4, 5, 2
 SPRITE = torch.tensor([[0.1, 0.6, 0.1], [0.6, 0.9, 0.2], [0.1, 0.3, 0.1]]).view(1, 1, 3, 3)
@@ -25,8 +27,12 @@ SPRITE = torch.tensor([[0.1, 0.6, 0.1], [0.6, 0.9, 0.2], [0.1, 0.3, 0.1]]).view(
 class FixedSprite(nn.Module):
     """The appearance integral is exact when every appearance decodes to the same sprite."""
 
+    def __init__(self, padding=0):
+        super().__init__()
+        self.sprite = F.pad(SPRITE, [padding] * 4)
+
     def forward(self, appearance):
-        return SPRITE.expand(len(appearance), -1, -1, -1)
+        return self.sprite.expand(len(appearance), -1, -1, -1)
 
 
 class FixedLogits(nn.Module):
@@ -44,6 +50,9 @@ class FixedAppearance(nn.Module):
     def forward(self, images, image_index, location):
         shape = (len(location), 2)
         return torch.full(shape, 0.3), torch.full(shape, 0.4)
+
+    def read(self, images, weights):
+        return self(images, None, weights.flatten(0, 1))
 
 
 @pytest.fixture
@@ -111,9 +120,21 @@ def test_each_kl_term_has_its_enumerated_value(enumerable, image):
     assert terms.kl_location.mean().item() == pytest.approx(exact, abs=4 * error)
 
 
+def test_relaxed_terms_are_on_average_those_of_the_elbo_when_they_are_cold(enumerable, image):
+    images = image.expand(4000, -1, -1, -1)
+    enumerable.sprite_decoder = FixedSprite(padding=1)  # to the size that the configuration says
+    two = torch.full((len(images),), 2)
+    exact = elbo_terms(enumerable, images, torch.Generator().manual_seed(0))
+    logits = enumerable.location_network(images)
+    relaxed = relaxed_elbo_terms(enumerable, images, logits, two, two, 1e-3, torch.Generator().manual_seed(1))
+    for name, values in vars(exact).items():
+        error = math.hypot(values.std().item(), vars(relaxed)[name].std().item()) / math.sqrt(len(images))
+        assert vars(relaxed)[name].mean().item() == pytest.approx(values.mean().item(), abs=4 * error + 1e-4), name
+
+
 def test_ancestral_samples_have_the_enumerated_marginals(enumerable):
     places = range(HEIGHT * WIDTH)
-    exact = torch.zeros(HEIGHT, WIDTH)
+    exact, dark = torch.zeros(HEIGHT, WIDTH), 0.0
     for count, share in enumerate([0.2, 0.3, 0.5]):
         scenes = list(itertools.permutations(places, count))
         for scene in scenes:
@@ -121,12 +142,14 @@ def test_ancestral_samples_have_the_enumerated_marginals(enumerable):
             index = torch.zeros(count, dtype=torch.int64)
             mean = compose(SPRITE.expand(count, -1, -1, -1), index, location, 1, (HEIGHT, WIDTH))
             exact += share / len(scenes) * mean[0, 0].clamp(max=1)
+            dark += share / len(scenes) * (1 - mean.clamp(max=1)).prod().item()
     drawn = enumerable.sample(40_000, canvas_size=(HEIGHT, WIDTH), generator=torch.Generator().manual_seed(0))
     lit = (drawn[..., 0] > 0).float()
     error = (exact * (1 - exact) / len(lit)).sqrt()
     assert ((lit.mean(0) - exact).abs() < 5 * error).all()
     # Not the marginals alone: how many pixels are lit together depends on the counts.
-    assert (lit.sum((1, 2)) == 0).float().mean().item() > 0.2
+    deviation = math.sqrt(dark * (1 - dark) / len(lit))
+    assert (lit.sum((1, 2)) == 0).float().mean().item() == pytest.approx(dark, abs=5 * deviation)
 
 
 def test_the_terms_add_up(enumerable, image):

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from lavae_rl.model.baseline import ConvVAE
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.shapes import Frames, Picture
 
@@ -14,8 +15,10 @@ _ZOOM, _MARGIN = 3, 4
 _MARK_COLOR = (255, 160, 0)
 
 
-def reconstruction_figure(model: LAVAE, frames: Frames) -> Picture:
-    """Frames above, the model's reconstructions below, with the predicted centres marked on both; RGB, enlarged."""
+def reconstruction_figure(model: LAVAE | ConvVAE, frames: Frames) -> Picture:
+    """Frames above, the model's reconstructions below; of LAVAE, predicted centres marked on both. RGB, enlarged."""
+    if isinstance(model, ConvVAE):
+        return frame_rows(frames, to_bytes(model.decode(model.encode(frames)).cpu().numpy()))
     objects = model.encode(frames)
     mean = model.decode(objects)
     centres = [location[:count] for location, count in zip(objects.location, objects.count, strict=True)]

@@ -118,7 +118,10 @@ def load_weights(model: nn.Module, folder: Path) -> None:
         model.load_state_dict(weights, strict=True)
     except (SafetensorError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]  # PyTorch lists every weight of both
-        raise ValueError(f"{path} is damaged or does not fit its {CONFIG_FILE}: {reason}") from error
+        raise ValueError(
+            f"{path} is damaged, does not fit its {CONFIG_FILE}, or is no {type(model).__name__} (there are LAVAE and, "
+            f"trained with --model baseline, ConvVAE): {reason}"
+        ) from error
     if broken := [name for name, value in weights.items() if not torch.isfinite(value.float()).all()]:
         raise ValueError(f"{path} holds NaN or infinite weights: {', '.join(broken)}")
 

@@ -1,15 +1,14 @@
 """The baseline's training: the ELBO of a plain VAE, its KL warmed up."""
 
-import time
 from collections.abc import Sequence
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from lavae_rl.datasets import SceneDataset, load_dataset
-from lavae_rl.evaluation.figures import frame_rows, to_bytes
-from lavae_rl.evaluation.floor import measure_bounds
+from lavae_rl.datasets import SceneDataset
+from lavae_rl.evaluation.figures import reconstruction_figure
+from lavae_rl.evaluation.metrics import evaluate
 from lavae_rl.model.baseline import BaselineConfig, ConvVAE
 from lavae_rl.shapes import Frames
 from lavae_rl.training.base import ELBO_SCENES, Training
@@ -47,14 +46,10 @@ class VAETraining(Training[ConvVAE, BaselineRecipe]):
         model = self.average
         generator = torch.Generator(self.device).manual_seed(self.seed)
         log_likelihood, kl = model.elbo_terms(model.images(validation[:ELBO_SCENES]), generator)
-        frames = validation[:8]
-        means = to_bytes(model.decode(model.encode(frames)).cpu().numpy())
-        folder.save_figure(f"reconstructions-{self.progress.step:06d}", frame_rows(frames, means))
+        folder.save_figure(f"reconstructions-{self.progress.step:06d}", reconstruction_figure(model, validation[:8]))
         return {"elbo": (log_likelihood - kl).mean().item(), "kl": kl.mean().item()}
 
     def evaluate(self, name: str, num_samples: int, mnist_dir: str | None) -> dict[str, float | None]:
-        """ELBO, importance-weighted bound and the entropy floor on test scenes of 0 to 3 objects, nats per frame."""
-        start, model = time.perf_counter(), self.average
-        test = load_dataset(name, "test", mnist_dir=mnist_dir, **self.recipe.world)
-        bounds = measure_bounds(model, test, self.recipe.bound_scenes, num_samples)
-        return {**bounds, "seconds": time.perf_counter() - start}
+        """See ``lavae_rl.evaluation.metrics.evaluate``."""
+        world = {"name": name, "mnist_dir": mnist_dir, **self.recipe.world}
+        return evaluate(self.average, world, self.recipe.bound_scenes, num_samples, self.recipe.bound_scenes)
