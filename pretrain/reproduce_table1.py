@@ -45,6 +45,7 @@ TABLES = {
             "joint": ("lavae", "joint"),
             "long": ("lavae", "long"),
             "baseline": ("baseline", "fast"),
+            "baseline-long": ("baseline", "long"),
         },
         tuple(POOLS),
     ),

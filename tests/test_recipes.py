@@ -22,7 +22,7 @@ def test_recipes_by_name():
             "paper-smoke",
             "smoke",
         ],
-        "baseline": ["fast", "smoke"],
+        "baseline": ["fast", "long", "smoke"],
     }
 
 
