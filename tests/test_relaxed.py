@@ -92,6 +92,16 @@ def model():
     return model
 
 
+def test_appearances_are_read_where_the_weights_are(model):
+    images = (torch.rand(2, 1, 12, 12, generator=_generator()) < 0.3).float()
+    location = torch.tensor([[0, 0], [3, 7], [11, 11], [5, 2]])
+    network = model.appearance_network.eval()
+    read = network.read(images, _one_hot(location, (12, 12)).view(2, 2, -1))
+    for found, expected in zip(read, network(images, torch.tensor([0, 0, 1, 1]), location), strict=True):
+        torch.testing.assert_close(found, expected)
+        assert found.std() > 0
+
+
 def test_every_network_gets_a_gradient(model):
     images = (torch.rand(4, 1, 12, 12, generator=_generator()) < 0.3).float()
     counts = torch.tensor([2, 1, 0, 2])
