@@ -168,6 +168,17 @@ def test_the_appearance_kl_vanishes_at_the_prior():
     assert kl_to_standard_normal(torch.ones(1, 3), torch.zeros(1, 3)).item() == pytest.approx(1.5)
 
 
+def test_the_appearance_kl_is_the_integral():
+    mean, log_variance = torch.tensor([[0.3, -1.2]]), torch.tensor([[0.4, -2.0]])
+    x, step = torch.linspace(-12, 12, 100_001, dtype=torch.float64), 24 / 100_000
+    exact = 0.0
+    for m, v in zip(mean[0], log_variance[0].exp(), strict=True):
+        log_q = -0.5 * ((x - m) ** 2 / v + v.log() + math.log(2 * math.pi))
+        log_p = -0.5 * (x**2 + math.log(2 * math.pi))
+        exact += (log_q.exp() * (log_q - log_p)).sum().item() * step
+    assert kl_to_standard_normal(mean, log_variance).item() == pytest.approx(exact, rel=1e-5)
+
+
 def test_a_frame_with_more_objects_than_the_prior_allows_is_bounded_by_its_surest(enumerable, image):
     enumerable.location_network.logits[0, 3, 0] = 0.5  # a third peak
     bound = importance_weighted_bound(enumerable, image, 500, torch.Generator().manual_seed(0))
