@@ -63,6 +63,7 @@ def sweep(
                 if not is_complete(cell, folder):
                     console.print(f"{cell.name}: see {escape(str(log_file(folder)))}")
                     work(cell, folder)
+                    console.print(f"{cell.name}: complete")
                 return True
         except Timeout:
             console.print(f"{cell.name}: another process is at it")

@@ -31,8 +31,9 @@ def test_each_run_is_worked_on_once(tmp_path, jobs):
         worked.append(run.name)
         folder.mkdir()
 
-    complete, _ = _sweep(tmp_path / "runs", work, jobs=jobs)
+    complete, printed = _sweep(tmp_path / "runs", work, jobs=jobs)
     assert complete == [True] * 3
+    assert all(f"{run.name}: complete" in printed for run in RUNS)
     assert sorted(worked) == ["a", "b", "c"]
     assert _sweep(tmp_path / "runs", work, jobs=jobs) == ([True] * 3, "")
     assert len(worked) == 3
