@@ -67,9 +67,9 @@ def test_the_baseline_trains_by_the_same_program(tmp_path, capsys):
 
 
 def test_a_recipe_of_another_model_is_refused(tmp_path, capsys):
-    code, message = _fails(["--model", "baseline", "--recipe", "long", "--out", str(tmp_path / "x")], capsys)
+    code, message = _fails(["--model", "baseline", "--recipe", "joint", "--out", str(tmp_path / "x")], capsys)
     assert code == 1
-    assert "expected --recipe of fast, smoke for --model baseline, got long" in message
+    assert "expected --recipe of fast, long, smoke for --model baseline, got joint" in message
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
