@@ -45,8 +45,7 @@ def sweep(
     """Completes runs, each in its folder in ``out``, unless another process is at it. Ctrl-C exits with EXIT_STOPPED.
 
     Args:
-        cells: the runs.
-        out: folder of their folders.
+        cells, out: the runs, and the folder of their folders.
         jobs: how many are worked on at a time.
         is_complete: whether nothing is left to do in a folder. May raise RunError.
         work: completes a run in a folder. May raise RunError, which is shown; the others go on.
