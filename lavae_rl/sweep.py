@@ -45,7 +45,8 @@ def sweep(
     """Completes runs, each in its folder in ``out``, unless another process is at it. Ctrl-C exits with EXIT_STOPPED.
 
     Args:
-        cells, out: the runs, and the folder of their folders.
+        cells: the runs.
+        out: folder of their folders.
         jobs: how many are worked on at a time.
         is_complete: whether nothing is left to do in a folder. May raise RunError.
         work: completes a run in a folder. May raise RunError, which is shown; the others go on.
@@ -64,10 +65,9 @@ def sweep(
                     work(cell, folder)
                     console.print(f"{cell.name}: complete")
                 return True
-        except Timeout:
-            console.print(f"{cell.name}: another process is at it")
-        except RunError as error:
-            console.print(f"{cell.name}: [red]{escape(str(error))}[/]")
+        except (RunError, Timeout) as error:
+            why = "another process is at it" if isinstance(error, Timeout) else f"[red]{escape(str(error))}[/]"
+            console.print(f"{cell.name}: {why}")
         return False
 
     out.mkdir(parents=True, exist_ok=True)
