@@ -13,6 +13,7 @@ import itertools
 import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -96,14 +97,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     except ValueError as error:
         console.print(f"[red]error:[/] {escape(str(error))}")
         sys.exit(EXIT_FAILED)
-    complete = sweep(
-        cells,
-        args.out,
-        args.jobs,
-        lambda cell, folder: is_complete(cell, folder, args),
-        lambda cell, folder: train_and_test(cell, folder, args),
-        console,
-    )
+    check, work = partial(is_complete, args=args), partial(train_and_test, args=args)
+    complete = sweep(cells, args.out, args.jobs, check, work, console)
     report = args.report or args.out
     write_report(args.out, report, [cell.name for cell, done in zip(cells, complete, strict=True) if not done])
     console.print(f"{sum(complete)} of {len(cells)} agents complete; table and plots in {escape(str(report))}")

@@ -15,6 +15,7 @@ import itertools
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
@@ -131,14 +132,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(EXIT_FAILED)
     # One seed after the other, so that a table of everything is there early.
     cells = [Cell(row, name, seed) for seed, name, row in itertools.product(args.seeds, args.datasets, args.rows)]
-    complete = sweep(
-        cells,
-        args.out,
-        args.jobs,
-        lambda cell, folder: is_complete(cell, folder, args),
-        lambda cell, folder: train(cell, folder, args),
-        console,
-    )
+    check, work = partial(is_complete, args=args), partial(train, args=args)
+    complete = sweep(cells, args.out, args.jobs, check, work, console)
     results = [
         result(cell, args.out / cell.name) if done else dict(cell._asdict())
         for cell, done in zip(cells, complete, strict=True)

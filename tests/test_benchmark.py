@@ -9,6 +9,14 @@ benchmark = importlib.import_module("lavae_rl.agents.benchmark")
 main = benchmark.main
 
 
+def _fails(arguments, capsys):
+    """What is printed, its white space made single blanks."""
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 1
+    return " ".join(capsys.readouterr().out.split())
+
+
 def test_agents_are_trained_and_tested_once_and_the_table_is_drawn_from_all(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(benchmark.TESTED, "MatchDigit", [2, 4])
     options = [
@@ -45,10 +53,8 @@ def test_agents_are_trained_and_tested_once_and_the_table_is_drawn_from_all(tmp_
 
 
 def test_an_agent_that_another_process_trains_is_left_to_it(tmp_path, capsys):
-    with FileLock(tmp_path / "MatchDigit-oracle-seed0.lock"), pytest.raises(SystemExit) as stopped:
-        main(["--tasks", "MatchDigit", "--observations", "oracle", "--out", str(tmp_path)])
-    assert stopped.value.code == 1
-    output = capsys.readouterr().out
+    with FileLock(tmp_path / "MatchDigit-oracle-seed0.lock"):
+        output = _fails(["--tasks", "MatchDigit", "--observations", "oracle", "--out", str(tmp_path)], capsys)
     assert "another process" in output
     assert "0 of 1 agents complete" in output
     assert not (tmp_path / "MatchDigit-oracle-seed0").exists()
@@ -57,10 +63,7 @@ def test_an_agent_that_another_process_trains_is_left_to_it(tmp_path, capsys):
 def test_a_folder_of_something_else_fails_alone(tmp_path, capsys):
     (tmp_path / "MatchDigit-oracle-seed0").mkdir()
     (tmp_path / "MatchDigit-oracle-seed0" / "config.json").write_text("{}")
-    with pytest.raises(SystemExit) as stopped:
-        main(["--tasks", "MatchDigit", "--observations", "oracle", "--out", str(tmp_path)])
-    assert stopped.value.code == 1
-    output = " ".join(capsys.readouterr().out.split())
+    output = _fails(["--tasks", "MatchDigit", "--observations", "oracle", "--out", str(tmp_path)], capsys)
     assert "no config.json of a training" in output
     assert "0 of 1 agents complete" in output
 
@@ -68,10 +71,8 @@ def test_a_folder_of_something_else_fails_alone(tmp_path, capsys):
 def test_a_failure_is_shown_and_counted(tmp_path, capsys):
     (tmp_path / "MatchDigit-oracle-seed0").mkdir()
     (tmp_path / "MatchDigit-oracle-seed0" / "notes.txt").write_text("mine")
-    with pytest.raises(SystemExit) as stopped:
-        main(["--tasks", "MatchDigit", "--observations", "oracle", "--out", str(tmp_path)])
-    assert stopped.value.code == 1
-    assert "holds another run" in capsys.readouterr().out
+    output = _fails(["--tasks", "MatchDigit", "--observations", "oracle", "--out", str(tmp_path)], capsys)
+    assert "holds another run" in output
 
 
 @pytest.mark.parametrize(
@@ -86,10 +87,7 @@ def test_a_failure_is_shown_and_counted(tmp_path, capsys):
     ],
 )
 def test_what_cannot_be_done_is_refused(arguments, message, tmp_path, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        main([*arguments, "--out", str(tmp_path)])
-    assert stopped.value.code == 1
-    assert message in capsys.readouterr().out
+    assert message in _fails([*arguments, "--out", str(tmp_path)], capsys)
 
 
 def test_architectures_are_compared_where_tokens_are_read():

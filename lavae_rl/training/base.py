@@ -14,6 +14,7 @@ from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
 
 from lavae_rl.datasets import SceneDataset
+from lavae_rl.evaluation.metrics import evaluate
 from lavae_rl.model.baseline import ConvVAE
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.shapes import Frames
@@ -94,9 +95,11 @@ class Training(ABC, Generic[Model, Settings]):
     def validate(self, dataset: SceneDataset, validation: SceneDataset, folder: RunFolder) -> dict[str, float]:
         """Measures ``VALIDATION`` with the averaged weights, and draws reconstructions; labels are only read here."""
 
-    @abstractmethod
     def evaluate(self, name: str, num_samples: int, mnist_dir: str | None) -> dict[str, float | None]:
-        """Measures the averaged weights on the test splits of a data set."""
+        """Measures the averaged weights on the test splits of a data set; see ``evaluation.metrics.evaluate``."""
+        recipe = self.recipe
+        world = {"name": name, "mnist_dir": mnist_dir, **recipe.world}
+        return evaluate(self.average, world, recipe.test_scenes, num_samples, recipe.bound_scenes)
 
     def compile(self, backend: str = "inductor") -> None:
         """Has ``torch.compile`` make the networks faster, at their first steps: the same but for rounding."""

@@ -7,7 +7,7 @@ from accelerate import Accelerator
 
 from lavae_rl.datasets import SceneDataset
 from lavae_rl.evaluation.figures import reconstruction_figure
-from lavae_rl.evaluation.metrics import evaluate, measure_agreement
+from lavae_rl.evaluation.metrics import measure_agreement
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.objective import elbo_terms
@@ -46,9 +46,3 @@ class LAVAETraining(Training[LAVAE, Settings], Generic[Settings]):
             "elbo": terms.elbo.mean().item(),
             "kl_location": terms.kl_location.mean().item(),
         }
-
-    def evaluate(self, name: str, num_samples: int, mnist_dir: str | None) -> dict[str, float | None]:
-        """See ``lavae_rl.evaluation.metrics.evaluate``."""
-        recipe = self.recipe
-        world = {"name": name, "mnist_dir": mnist_dir, **recipe.world}
-        return evaluate(self.average, world, recipe.test_scenes, num_samples, recipe.bound_scenes)

@@ -257,7 +257,7 @@ BASELINE = BaselineRecipe(kl_warmup_fraction=1 / 3)
 """The paper anneals the KL over 100k steps; here over a third of the run."""
 
 BASELINE_LONG = replace(BASELINE, steps=10_000, evaluate_every=1_000)
-"""Ten times the time of LAVAE's fast recipe: what the baseline is with patience."""
+"""What the baseline is with patience: it is not done learning after the steps of LAVAE's fast recipe."""
 
 BASELINE_SMOKE = BaselineRecipe(steps=20, batch_size=8, evaluate_every=10, bound_scenes=5)
 

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from lavae_rl.datasets import SceneDataset
 from lavae_rl.evaluation.figures import reconstruction_figure
-from lavae_rl.evaluation.metrics import evaluate
 from lavae_rl.model.baseline import BaselineConfig, ConvVAE
 from lavae_rl.shapes import Frames
 from lavae_rl.training.base import ELBO_SCENES, Training
@@ -48,8 +47,3 @@ class VAETraining(Training[ConvVAE, BaselineRecipe]):
         log_likelihood, kl = model.elbo_terms(model.images(validation[:ELBO_SCENES]), generator)
         folder.save_figure(f"reconstructions-{self.progress.step:06d}", reconstruction_figure(model, validation[:8]))
         return {"elbo": (log_likelihood - kl).mean().item(), "kl": kl.mean().item()}
-
-    def evaluate(self, name: str, num_samples: int, mnist_dir: str | None) -> dict[str, float | None]:
-        """See ``lavae_rl.evaluation.metrics.evaluate``."""
-        world = {"name": name, "mnist_dir": mnist_dir, **self.recipe.world}
-        return evaluate(self.average, world, self.recipe.bound_scenes, num_samples, self.recipe.bound_scenes)
