@@ -40,7 +40,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--env", help=f"task: {', '.join(PRESETS)}, or its id (default: OddOneOut)")
     parser.add_argument("--observation", choices=OBSERVATIONS, help="(default: lavae)")
-    parser.add_argument("--algo", choices=list(ALGORITHMS), help="(default: ppo)")
+    parser.add_argument("--algo", choices=list(ALGORITHMS), help="(default: the task's preset)")
     parser.add_argument("--steps", type=int, help="environment steps (default: the task's preset)")
     parser.add_argument("--num-envs", type=int, help="environments side by side (default: the task's preset)")
     parser.add_argument(
@@ -73,7 +73,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 def run(args: argparse.Namespace, console: Console) -> None:
     """Trains and evaluates."""
     given = given_settings(vars(args))
-    chosen = DEFAULTS | given
+    chosen: dict[str, Any] = DEFAULTS | given
+    chosen.setdefault("algorithm", PRESETS[chosen["task"]].algorithm)
     out = args.out or Path("runs") / "{task}-{observation}-{algorithm}-seed{seed}".format(**chosen)
     if args.resume:
         facts = resumed_facts(find_run(out), given)
@@ -90,9 +91,9 @@ def run(args: argparse.Namespace, console: Console) -> None:
     if args.resume:
         agent = load_agent(out, venv).agent
     else:
-        agent = make_agent(facts["algorithm"], facts["observation"], preset, venv, facts["seed"])
+        agent = make_agent(facts["observation"], preset, venv, facts["seed"])
         save_agent(out, agent, facts)
-    console.print(f"{facts['task']}, {facts['observation']}, {facts['algorithm']}: {preset.steps:,} steps")
+    console.print(f"{facts['task']}, {facts['observation']}, {preset.algorithm}: {preset.steps:,} steps")
     if agent.num_timesteps < preset.steps:
         learn(agent, out, facts, console)
     console.print(f"agent and config.json in {escape(str(out))}: python agents/evaluate_agent.py {escape(str(out))}")
@@ -108,7 +109,7 @@ def learn(agent: BaseAlgorithm, out: Path, facts: dict[str, Any], console: Conso
     agent.set_logger(Logger(str(out), logs))
     agent.set_random_seed(session_seed(facts["seed"], first))
     watch = Watch(agent, out, facts, console)
-    interval = ALGORITHMS[facts["algorithm"]].log_interval
+    interval = ALGORITHMS[facts["preset"]["algorithm"]].log_interval
     try:
         agent.learn(
             facts["preset"]["steps"] - first,

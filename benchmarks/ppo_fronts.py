@@ -32,7 +32,7 @@ def make_front(front: str, num_envs: int) -> BaseAlgorithm:
     observation = "pixels" if front == "in the policy" else front
     venv = make_task_vec_env(TASK, observation, num_envs, seed=0, num_objects=preset.num_objects, reward=preset.reward)
     if front != "in the policy":
-        return make_agent("ppo", observation, preset, venv, seed=0)
+        return make_agent(observation, preset, venv, seed=0)
     policy = {"features_extractor_class": LAVAEFeaturesExtractor, "net_arch": [64]}
     settings: dict[str, Any] = {"batch_size": preset.batch_size, "n_epochs": preset.epochs, "n_steps": preset.rollout}
     return PPO("CnnPolicy", venv, policy_kwargs=policy, seed=0, device="cpu", **settings)

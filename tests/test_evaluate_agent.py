@@ -15,13 +15,12 @@ def run(tmp_path_factory):
     """The folder of an agent that has learned nothing."""
     folder = tmp_path_factory.mktemp("run")
     venv = make_task_vec_env("ObjectGoal", "oracle", 4, seed=0)
-    agent = make_agent("ppo", "oracle", Preset(arch="deepsets"), venv, seed=0)
+    agent = make_agent("oracle", Preset(arch="deepsets"), venv, seed=0)
     facts = {
         "task": "ObjectGoal",
         "observation": "oracle",
-        "algorithm": "ppo",
         "model": None,
-        "preset": {"num_objects": [2, 3]},
+        "preset": {"algorithm": "ppo", "num_objects": [2, 3]},
     }
     save_agent(folder, agent, facts)
     return folder

@@ -9,8 +9,8 @@ from lavae_rl.learning.report import write_report
 def write_run(folder, task, observation, seed, rates, tested=None, arch="relation"):
     run = folder / f"{task}-{observation}-{arch}-seed{seed}"
     run.mkdir(parents=True)
-    facts = {"task": task, "observation": observation, "seed": seed, "algorithm": "ppo", "commit": "abc"}
-    facts |= {"preset": {"arch": arch}, "seconds": 120.0}
+    facts = {"task": task, "observation": observation, "seed": seed, "commit": "abc"}
+    facts |= {"preset": {"arch": arch, "algorithm": "ppo"}, "seconds": 120.0}
     facts["evaluations"] = [{"step": 1_000 * (i + 1), "success_rate": rate} for i, rate in enumerate(rates)]
     (run / "config.json").write_text(json.dumps(facts))
     if tested is not None:

@@ -33,7 +33,7 @@ def test_a_run_describes_itself_and_goes_on_where_it_stopped(tmp_path, capsys):
     )
     facts = json.loads((out / "config.json").read_text())
     assert facts["preset"]["num_objects"] == [2, 3]
-    assert (facts["task"], facts["observation"], facts["algorithm"], facts["seed"]) == (
+    assert (facts["task"], facts["observation"], facts["preset"]["algorithm"], facts["seed"]) == (
         "ObjectGoal",
         "oracle",
         "ppo",

@@ -1,7 +1,7 @@
 import importlib
 
 import pytest
-from stable_baselines3 import PPO
+from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.env_util import make_vec_env
 
 from lavae_rl.learning.agents import make_agent
@@ -10,17 +10,20 @@ from lavae_rl.learning.vec_envs import make_task_vec_env
 from lavae_rl.learning.zoo import hyperparams
 from lavae_rl.registration import TASKS
 
-SAME = ("n_steps", "batch_size", "n_epochs", "gamma", "gae_lambda", "ent_coef", "policy_kwargs")
+SAME = {
+    PPO: ("n_steps", "batch_size", "n_epochs", "gamma", "gae_lambda", "ent_coef", "policy_kwargs"),
+    SAC: ("buffer_size", "learning_starts", "gradient_steps", "batch_size", "gamma", "ent_coef", "policy_kwargs"),
+}
 
 
 def test_every_task_is_there():
     assert set(hyperparams) == {f"LAVAE/{task}-v0" for task in TASKS}
 
 
-@pytest.mark.parametrize("task", ["OddOneOut", "MatchDigit"])
-def test_the_zoo_trains_the_agent_of_our_own_program(task):
+@pytest.mark.parametrize(("task", "kind"), [("OddOneOut", PPO), ("MatchDigit", SAC)])
+def test_the_zoo_trains_the_agent_of_our_own_program(task, kind):
     settings = dict(hyperparams[f"LAVAE/{task}-v0"])
-    # What rl-baselines3-zoo does with the entries that are not PPO's.
+    # What rl-baselines3-zoo does with the entries that are not the algorithm's.
     ((wrapper, options),) = settings.pop("vec_env_wrapper")[0].items()
     module, _, name = wrapper.rpartition(".")
     venv = make_vec_env(f"LAVAE/{task}-v0", 2, env_kwargs=settings.pop("env_kwargs"))
@@ -29,8 +32,8 @@ def test_the_zoo_trains_the_agent_of_our_own_program(task):
     assert settings.pop("n_envs") == PRESETS[task].num_envs
     schedule, rate = settings.pop("learning_rate").split("_")
     assert (schedule, float(rate)) == ("lin", PRESETS[task].learning_rate)
-    theirs = PPO(env=venv, **(settings | {"batch_size": 2}))
-    ours = make_agent("ppo", "lavae", PRESETS[task], make_task_vec_env(task, "lavae", 64), seed=0)
-    assert isinstance(ours, PPO)
+    theirs = kind(env=venv, **(settings | {"batch_size": 2}))
+    ours = make_agent("lavae", PRESETS[task], make_task_vec_env(task, "lavae", 64), seed=0)
+    assert isinstance(ours, kind)
     assert str(theirs.policy) == str(ours.policy)
-    assert all(getattr(ours, name) == settings[name] for name in SAME)
+    assert all(getattr(ours, name) == settings[name] for name in SAME[kind])

@@ -32,7 +32,7 @@ class Algorithm(NamedTuple):
 
     Attributes:
         kind: its class.
-        settings: beside those of the preset, which are PPO's; chosen by rule of thumb, not by trials.
+        settings: beside those of the preset. Those of "a2c" and "dqn" are chosen by rule of thumb, not by trials.
         log_interval: iterations, of "dqn" and "sac" episodes, between rows of the logs.
     """
 
@@ -41,20 +41,21 @@ class Algorithm(NamedTuple):
     log_interval: int
 
 
-# Of 64 environments at a time, a gradient step for each step of one would be slow, and one for all too few.
-_OFF_POLICY = {
-    "buffer_size": 100_000,
-    "learning_starts": 1_000,
+# A gradient step for each step of one of 64 environments would be slow.
+_DQN = {"buffer_size": 100_000, "learning_starts": 1_000, "train_freq": 1, "gradient_steps": 8, "batch_size": 256}
+_SAC = {
+    "buffer_size": 200_000,
+    "learning_starts": 2_000,
     "train_freq": 1,
-    "gradient_steps": 8,
-    "batch_size": 256,
+    "gradient_steps": 1,
+    "ent_coef": "auto_0.1",
 }
 
 ALGORITHMS: Mapping[str, Algorithm] = {
     "ppo": Algorithm(PPO, {}, 1),
     "a2c": Algorithm(A2C, {"n_steps": 8}, 8),
-    "dqn": Algorithm(DQN, _OFF_POLICY, 100),
-    "sac": Algorithm(SAC, _OFF_POLICY, 100),
+    "dqn": Algorithm(DQN, _DQN, 100),
+    "sac": Algorithm(SAC, _SAC, 100),
 }
 POLICIES: Mapping[str, str] = {"pixels": "CnnPolicy", "vae": "MlpPolicy"}
 """Stable-Baselines3's own policies, by observation; tokens take "MultiInputPolicy"."""
@@ -68,13 +69,12 @@ class SavedAgent:
     facts: Mapping[str, Any]
 
 
-def make_agent(algorithm: str, observation: str, preset: Preset, venv: VecEnv, seed: int) -> BaseAlgorithm:
+def make_agent(observation: str, preset: Preset, venv: VecEnv, seed: int) -> BaseAlgorithm:
     """An agent before its training.
 
     Args:
-        algorithm: "ppo", "a2c", "dqn" (moves only) or "sac" (pointing only).
         observation: "pixels" takes Stable-Baselines3's own CNN, "vae" its MLP, tokens a ``SetFeaturesExtractor``.
-        preset: settings.
+        preset: settings, the algorithm among them: "ppo", "a2c", "dqn" (moves only) or "sac" (pointing only).
         venv: what it is to learn on.
         seed: of weights and of actions.
 
@@ -82,27 +82,46 @@ def make_agent(algorithm: str, observation: str, preset: Preset, venv: VecEnv, s
         ValueError: unknown algorithm.
         AssertionError: of Stable-Baselines3, for actions that an algorithm does not have.
     """
-    if algorithm not in ALGORITHMS:
-        raise ValueError(f"expected algorithm of {', '.join(ALGORITHMS)}, got {algorithm!r}")
-    settings: dict[str, Any] = {"gamma": preset.gamma, "learning_rate": LinearSchedule(preset.learning_rate, 0.0, 1.0)}
-    if algorithm in ("ppo", "a2c"):
-        settings |= {"ent_coef": preset.entropy, "gae_lambda": preset.gae_lambda}
-    if algorithm == "ppo":
+    if preset.algorithm not in ALGORITHMS:
+        raise ValueError(f"expected algorithm of {', '.join(ALGORITHMS)}, got {preset.algorithm!r}")
+    settings = algorithm_settings(preset)
+    if preset.algorithm == "ppo":
         # With few environments a rollout can be smaller than a batch.
-        batch_size = min(preset.batch_size, preset.rollout * venv.num_envs)
-        settings |= {"n_steps": preset.rollout, "batch_size": batch_size, "n_epochs": preset.epochs}
-    kind, special, _ = ALGORITHMS[algorithm]
-    policy, kwargs = POLICIES.get(observation, "MultiInputPolicy"), policy_kwargs(observation, preset)
-    return kind(policy, venv, policy_kwargs=kwargs, seed=seed, device="cpu", **(settings | dict(special)))
+        settings["batch_size"] = min(preset.batch_size, preset.rollout * venv.num_envs)
+    return ALGORITHMS[preset.algorithm].kind(
+        POLICIES.get(observation, "MultiInputPolicy"),
+        venv,
+        learning_rate=LinearSchedule(preset.learning_rate, 0.0, 1.0),
+        policy_kwargs=policy_kwargs(observation, preset),
+        seed=seed,
+        device="cpu",
+        **settings,
+    )
+
+
+def algorithm_settings(preset: Preset) -> dict[str, Any]:
+    """Arguments of the algorithm, but for the learning rate and the networks."""
+    settings = {"gamma": preset.gamma, **ALGORITHMS[preset.algorithm].settings}
+    if preset.algorithm in ("ppo", "a2c"):
+        settings |= {"ent_coef": preset.entropy, "gae_lambda": preset.gae_lambda}
+    if preset.algorithm in ("ppo", "sac"):
+        settings["batch_size"] = preset.batch_size
+    if preset.algorithm == "ppo":
+        settings |= {"n_steps": preset.rollout, "n_epochs": preset.epochs}
+    return settings
 
 
 def policy_kwargs(observation: str, preset: Preset) -> dict[str, Any]:
-    """What is special about a policy: of an agent that observes tokens its networks, of one that points its noise."""
-    kwargs: dict[str, Any] = {} if preset.log_std is None else {"log_std_init": preset.log_std}
+    """The networks of a policy, where they are not Stable-Baselines3's own."""
+    kwargs: dict[str, Any] = {}
     if observation not in POLICIES:
         kwargs["features_extractor_class"] = SetFeaturesExtractor
         kwargs["features_extractor_kwargs"] = {"arch": preset.arch, "width": preset.width}
         kwargs["net_arch"] = [64]
+    if preset.algorithm == "sac":
+        # What a place is worth is a function of it and the features, and bends more than the place to point at. With
+        # no future to overestimate, a second critic would be as much work for nothing.
+        kwargs |= {"net_arch": {"pi": [64], "qf": [128, 128]}, "n_critics": 1}
     return kwargs
 
 
@@ -145,7 +164,7 @@ def load_agent(folder: Path, venv: VecEnv | None = None) -> SavedAgent:
         ValueError: it is damaged, or the agent does not fit our networks or ``venv``.
     """
     facts = read_facts(folder)
-    if (algorithm := ALGORITHMS.get(facts.get("algorithm", ""))) is None:
+    if (algorithm := ALGORITHMS.get(facts.get("preset", {}).get("algorithm", ""))) is None:
         raise ValueError(f"expected {folder / CONFIG_FILE} of train_agent.py, got one without a known algorithm")
     try:
         with warnings.catch_warnings():

@@ -101,7 +101,7 @@ def identity(run: Row) -> dict[str, Any]:
 def tests_of(run: Row) -> list[Row]:
     """A row per test of one run."""
     steps, seconds = run["evaluations"][-1]["step"], run["seconds"]
-    same = identity(run) | {"algorithm": run["algorithm"], "commit": run["commit"], "steps": steps}
+    same = identity(run) | {"algorithm": run["preset"]["algorithm"], "commit": run["commit"], "steps": steps}
     same |= {"minutes": round(seconds / 60, 1), "steps_per_second": round(steps / seconds)}
     return [
         same

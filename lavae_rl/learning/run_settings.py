@@ -14,7 +14,6 @@ from lavae_rl.training.provenance import provenance
 DEFAULTS = {
     "task": "OddOneOut",
     "observation": "lavae",
-    "algorithm": "ppo",
     "seed": 0,
     "model": None,
     "eval_every": 100_000,
@@ -22,7 +21,7 @@ DEFAULTS = {
 }
 """What a run is, where the command line does not say; all else is the task's preset."""
 
-PRESET_FLAGS = ("steps", "num_envs", "num_objects", "reward", "arch")
+PRESET_FLAGS = ("algorithm", "steps", "num_envs", "num_objects", "reward", "arch")
 """What the command line can change of a preset."""
 
 

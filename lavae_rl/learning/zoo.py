@@ -1,11 +1,13 @@
 """Our presets as hyperparameters of rl-baselines3-zoo, for agents on LAVAE's tokens.
 
 python -m rl_zoo3.train --algo ppo --env LAVAE/OddOneOut-v0 --gym-packages lavae_rl --conf-file lavae_rl.learning.zoo
+
+Those of MatchDigit and DigitOrder are for --algo sac.
 """
 
 from typing import Any
 
-from lavae_rl.learning.agents import policy_kwargs
+from lavae_rl.learning.agents import algorithm_settings, policy_kwargs
 from lavae_rl.learning.presets import PRESETS, Preset
 from lavae_rl.registration import TASKS
 
@@ -18,13 +20,8 @@ def _settings(preset: Preset, model: str) -> dict[str, Any]:
         "vec_env_wrapper": [{"lavae_rl.perception.sb3.VecLAVAEObservation": {"model": model}}],
         "policy": "MultiInputPolicy",
         "policy_kwargs": policy_kwargs("lavae", preset),
-        "n_steps": preset.rollout,
-        "batch_size": preset.batch_size,
-        "n_epochs": preset.epochs,
         "learning_rate": f"lin_{preset.learning_rate}",
-        "gamma": preset.gamma,
-        "gae_lambda": preset.gae_lambda,
-        "ent_coef": preset.entropy,
+        **algorithm_settings(preset),
     }
 
 
