@@ -68,6 +68,6 @@ PRESETS = {
     "Collect": Preset(num_objects=6),
     "Largest": Preset(),
     "MatchDigit": Preset(**_POINTING, steps=300_000, episode_steps=3),
-    "DigitOrder": Preset(**_POINTING, steps=300_000, episode_steps=3, num_objects=(1, 3)),
+    "DigitOrder": Preset(**_POINTING, steps=600_000, episode_steps=3, num_objects=(1, 3)),
 }
 """By task, as in ``lavae_rl.registration.TASKS``."""
