@@ -9,7 +9,7 @@ from typing import Any
 class Preset:
     """Settings of an algorithm and of the task while training. Testing always counts plain success.
 
-    Another algorithm than the preset's own takes from it what it knows too, with settings that nobody tuned for it.
+    Another algorithm takes from it what it shares with the preset's own; nobody tuned that.
 
     Raises ValueError where it counts less than one of something.
     """
