@@ -45,8 +45,8 @@ class Training(ABC, Generic[Model, Settings]):
     an uninterrupted run would have done.
 
     With several processes each takes its own batch, and gradients are averaged: two processes do what one does with a
-    batch of twice the size, but that batch norms see one batch each, and that noise differs. What they measure is
-    averaged too, so that all decide alike.
+    batch of twice the size, but that noise differs, and that batch norms and the level of the auxiliary VAE's map see
+    one batch each. What they measure is averaged too, so that all decide alike.
 
     Args:
         make_model: makes the untrained model, from PyTorch's global random state.
