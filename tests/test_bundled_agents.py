@@ -11,7 +11,7 @@ TASKS = sorted(path.name for path in BUNDLED_AGENTS.iterdir())
 
 
 def test_the_promised_agents_are_there():
-    assert set(TASKS) == {"Collect", "ObjectGoal", "OddOneOut"}
+    assert set(TASKS) == {"Collect", "MatchDigit", "ObjectGoal", "OddOneOut"}
 
 
 @pytest.mark.parametrize("task", TASKS)
