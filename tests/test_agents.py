@@ -104,6 +104,9 @@ def test_damaged_files_are_named(tmp_path):
     (tmp_path / "config.json").write_text('{"preset": {"algorithm": "ppo"}}')
     with pytest.raises(ValueError, match=r"agent\.zip cannot be loaded"):
         load_agent(find_run(tmp_path))
+    (tmp_path / "config.json").write_text('{"algorithm": "ppo", "preset": {}}')
+    with pytest.raises(ValueError, match="algorithm in its preset, got one without: train the agent again"):
+        load_agent(find_run(tmp_path))
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ValueError, match=r"config\.json is damaged"):
         load_agent(find_run(tmp_path))

@@ -165,7 +165,10 @@ def load_agent(folder: Path, venv: VecEnv | None = None) -> SavedAgent:
     """
     facts = read_facts(folder)
     if (algorithm := ALGORITHMS.get(facts.get("preset", {}).get("algorithm", ""))) is None:
-        raise ValueError(f"expected {folder / CONFIG_FILE} of train_agent.py, got one without a known algorithm")
+        raise ValueError(
+            f"expected {folder / CONFIG_FILE} of train_agent.py with the algorithm in its preset, got one without: "
+            "train the agent again if an earlier version wrote it"
+        )
     try:
         with warnings.catch_warnings():
             # Stable-Baselines3 takes what fits of weights that do not, and only warns.
