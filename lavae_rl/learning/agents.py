@@ -84,10 +84,6 @@ def make_agent(observation: str, preset: Preset, venv: VecEnv, seed: int) -> Bas
     """
     if preset.algorithm not in ALGORITHMS:
         raise ValueError(f"expected algorithm of {', '.join(ALGORITHMS)}, got {preset.algorithm!r}")
-    settings = algorithm_settings(preset)
-    if preset.algorithm == "ppo":
-        # With few environments a rollout can be smaller than a batch.
-        settings["batch_size"] = min(preset.batch_size, preset.rollout * venv.num_envs)
     return ALGORITHMS[preset.algorithm].kind(
         POLICIES.get(observation, "MultiInputPolicy"),
         venv,
@@ -95,19 +91,21 @@ def make_agent(observation: str, preset: Preset, venv: VecEnv, seed: int) -> Bas
         policy_kwargs=policy_kwargs(observation, preset),
         seed=seed,
         device="cpu",
-        **settings,
+        **algorithm_settings(preset, venv.num_envs),
     )
 
 
-def algorithm_settings(preset: Preset) -> dict[str, Any]:
-    """Arguments of the algorithm, but for the learning rate and the networks."""
+def algorithm_settings(preset: Preset, num_envs: int) -> dict[str, Any]:
+    """Arguments of the algorithm on so many environments, but for the learning rate and the networks."""
     settings = {"gamma": preset.gamma, **ALGORITHMS[preset.algorithm].settings}
     if preset.algorithm in ("ppo", "a2c"):
         settings |= {"ent_coef": preset.entropy, "gae_lambda": preset.gae_lambda}
-    if preset.algorithm in ("ppo", "sac"):
-        settings["batch_size"] = preset.batch_size
     if preset.algorithm == "ppo":
-        settings |= {"n_steps": preset.rollout, "n_epochs": preset.epochs}
+        # With few environments a rollout can be smaller than a batch.
+        batch_size = min(preset.batch_size, preset.rollout * num_envs)
+        settings |= {"n_steps": preset.rollout, "batch_size": batch_size, "n_epochs": preset.epochs}
+    if preset.algorithm == "sac":
+        settings["batch_size"] = preset.batch_size
     return settings
 
 

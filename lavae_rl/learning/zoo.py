@@ -21,7 +21,7 @@ def _settings(preset: Preset, model: str) -> dict[str, Any]:
         "policy": "MultiInputPolicy",
         "policy_kwargs": policy_kwargs("lavae", preset),
         "learning_rate": f"lin_{preset.learning_rate}",
-        **algorithm_settings(preset),
+        **algorithm_settings(preset, preset.num_envs),
     }
 
 
