@@ -32,7 +32,7 @@ class Preset:
     """Transitions per gradient step."""
     epochs: int = 8
     """PPO: passes over a rollout."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
     """Of Adam, falling linearly to 0."""
     gamma: float = 0.95
     """Discount."""
