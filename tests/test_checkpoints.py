@@ -14,13 +14,6 @@ from lavae_rl.scenes import render_scenes, sample_scenes
 CHECKPOINTS = Path(lavae_rl.__file__).parent / "checkpoints"
 NAMES = sorted(path.parent.name for path in CHECKPOINTS.glob("*/config.json"))
 
-# data set -> recipe, least accuracy on 0 to 3 objects, on 7 objects, and most minutes of training on two CPU cores
-GOALS = {
-    "multi-dsprites": ("long", 0.999, 0.997, 30),
-    "multi-mnist-1k": ("long", 0.999, 0.99, 30),
-    "multi-mnist-10k": ("long", 0.999, 0.99, 30),
-}
-
 
 def test_the_main_model_is_bundled():
     assert "multi-dsprites" in NAMES
@@ -34,12 +27,11 @@ def test_bundled_weights_say_where_they_come_from_and_how_good_they_are(name):
     assert "pretrain/train_lavae.py" in config["command"]
     assert len(config["commit"]) == 12  # of a tree without changes
     assert "resumed" not in config
-    recipe, few, seven, minutes = GOALS[name]
-    assert config["recipe_name"] == recipe
-    assert config["metrics"]["count_accuracy_0_3"] >= few
-    assert config["metrics"]["count_accuracy_7"] >= seven
+    assert config["recipe_name"] == "long"
+    assert config["metrics"]["count_accuracy_0_3"] >= 0.999
+    assert config["metrics"]["count_accuracy_7"] >= 0.997
     assert config["metrics"]["location_error_px"] <= 0.7
-    assert config["training_seconds"] <= 60 * minutes
+    assert config["training_seconds"] <= 30 * 60
 
 
 @pytest.mark.parametrize("name", NAMES)
