@@ -195,9 +195,8 @@ def _panels(titles: Sequence[str], x_label: str, file: Path) -> Iterator[dict[st
         axes.set(title=title, xlabel=x_label, ylim=(-0.02, 1.02))
         axes.grid(alpha=0.3)
     yield panels
-    lines = {line.get_label(): line for axes in panels.values() for line in axes.get_lines()}
-    for axes in list(panels.values())[:1]:
-        axes.set_ylabel("success rate")
-        axes.legend(handles=list(lines.values()), fontsize="small")
     if panels:
+        lines = {line.get_label(): line for axes in panels.values() for line in axes.get_lines()}
+        figure.supylabel("success rate", fontsize="medium")
+        figure.legend(handles=list(lines.values()), loc="outside lower center", ncols=columns * 2)
         figure.savefig(file, dpi=120)
