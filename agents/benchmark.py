@@ -4,8 +4,7 @@
     python agents/benchmark.py --full --jobs 2    # all tasks; lavae, oracle, pixels; three seeds: many hours
 
 Resumable: what is complete is kept, what was interrupted goes on. Any number of these may share one --out: each agent
-is trained by one of them. Run once more, it draws the table of all agents there. Agents that the report has already,
-from elsewhere, stay in it unless they are trained again.
+is trained by one of them. The report gets those of the agents asked for that are complete, and keeps what else it has.
 """
 
 import argparse
@@ -100,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     check, work = partial(is_complete, args=args), partial(train_and_test, args=args)
     complete = sweep(cells, args.out, args.jobs, check, work, console)
     report = args.report or args.out
-    write_report(args.out, report, [cell.name for cell, done in zip(cells, complete, strict=True) if not done])
+    write_report([args.out / cell.name for cell, done in zip(cells, complete, strict=True) if done], report)
     console.print(f"{sum(complete)} of {len(cells)} agents complete; table and plots in {escape(str(report))}")
     if not all(complete):
         sys.exit(EXIT_FAILED)
@@ -129,7 +128,7 @@ def chosen_cells(args: argparse.Namespace) -> list[Cell]:
 def is_complete(cell: Cell, folder: Path, args: argparse.Namespace) -> bool:
     """Whether an agent is trained, and tested in as many episodes as are asked for."""
     check_steps(folder, "preset", PRESETS[cell.task].steps if args.steps is None else args.steps)
-    return is_tested(folder, args.episodes)
+    return is_tested(folder, cell.task, args.episodes)
 
 
 def train_and_test(cell: Cell, folder: Path, args: argparse.Namespace) -> None:
@@ -138,12 +137,14 @@ def train_and_test(cell: Cell, folder: Path, args: argparse.Namespace) -> None:
     test(cell, folder, args)
 
 
-def is_tested(folder: Path, episodes: int) -> bool:
-    """Whether an agent has been tested in so many episodes."""
-    if not (folder / TESTS_FILE).exists():
+def is_tested(folder: Path, task: str, episodes: int) -> bool:
+    """Whether an agent has been tested with all numbers of objects, in so many episodes each."""
+    try:
+        tests = json.loads((folder / TESTS_FILE).read_text())
+        done = {(test["mode"], row["num_objects"], row["episodes"]) for test in tests for row in test["results"]}
+    except (OSError, ValueError, KeyError, TypeError):  # none yet, or a damaged file: it is tested again
         return False
-    tests = json.loads((folder / TESTS_FILE).read_text())
-    return all(row["episodes"] == episodes for test in tests for row in test["results"])
+    return done == set(itertools.product(MODES, TESTED[task], [episodes]))
 
 
 def train(cell: Cell, folder: Path, args: argparse.Namespace) -> None:
@@ -156,7 +157,7 @@ def train(cell: Cell, folder: Path, args: argparse.Namespace) -> None:
         options += ["--steps", str(args.steps)]
     if cell.arch is not None:
         options += ["--arch", cell.arch]
-    if cell.observation == "vae" and args.vae is not None:
+    if cell.observation == "vae":
         options += ["--model", args.vae]
     execute("train_agent.py", options, folder, args)
 

@@ -23,6 +23,7 @@ from lavae_rl.learning.evaluation import success_rate
 from lavae_rl.learning.vec_envs import make_task_env, make_task_vec_env
 from lavae_rl.shapes import Picture
 
+EXIT_FAILED, EXIT_STOPPED = 1, 130
 TEST_SEED = 2_000_000
 """Seeds of these episodes begin here: neither in training nor in its evaluations."""
 
@@ -31,7 +32,29 @@ VIDEO_EPISODES = 3
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs the program. Exit status: 0 done, 1 failed, 2 unusable arguments."""
+    """Runs the program. Exit status: 0 done, 1 failed, 2 unusable arguments, 130 stopped."""
+    args, console = parse_args(argv), Console(highlight=False, soft_wrap=True)
+    try:
+        saved = load_agent(find_run(args.run))
+        if args.model is not None:
+            saved = SavedAgent(saved.agent, {**saved.facts, "model": args.model})
+        check(args, saved)
+        results = evaluate(args, saved)
+        console.print(table(results))
+        if args.json is not None:
+            args.json.write_text(json.dumps(results, indent=2) + "\n")
+        if args.video is not None:
+            write_gif(args.video, record(args, saved), fps=6.0)
+    except KeyboardInterrupt:
+        console.print("stopped")
+        sys.exit(EXIT_STOPPED)
+    except (ValueError, OSError) as error:
+        console.print(f"[red]error:[/] {escape(str(error))}")
+        sys.exit(EXIT_FAILED)
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
@@ -42,22 +65,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--episodes", type=int, default=500, help="per number of objects (default: 500)")
     parser.add_argument("--seed", type=int, default=TEST_SEED, help=f"of the episodes (default: {TEST_SEED})")
+    parser.add_argument("--model", help="LAVAE or, for vae, baseline that it sees by (default: as in training)")
     parser.add_argument("--video", type=Path, metavar="FILE.gif", help="record some episodes, with what the agent sees")
     parser.add_argument("--json", type=Path, help="file to write the results to")
-    args = parser.parse_args(argv)
-    console = Console(highlight=False, soft_wrap=True)
-    try:
-        saved = load_agent(find_run(args.run))
-        check(args, saved)
-        results = evaluate(args, saved)
-        console.print(table(results))
-        if args.json is not None:
-            args.json.write_text(json.dumps(results, indent=2) + "\n")
-        if args.video is not None:
-            write_gif(args.video, record(args, saved), fps=6.0)
-    except (ValueError, OSError) as error:
-        console.print(f"[red]error:[/] {escape(str(error))}")
-        sys.exit(1)
+    return parser.parse_args(argv)
 
 
 def check(args: argparse.Namespace, saved: SavedAgent) -> None:
@@ -67,6 +78,10 @@ def check(args: argparse.Namespace, saved: SavedAgent) -> None:
     for file in (args.video, args.json):
         if file is not None and not file.parent.is_dir():
             raise FileNotFoundError(f"the folder of {file} does not exist; make it first")
+        if file is not None and file.is_dir():
+            raise IsADirectoryError(f"expected a file to write to, got the folder {file}")
+    if args.model is not None and saved.facts["observation"] not in ("lavae", "vae"):
+        raise ValueError(f"expected --model for an agent on lavae or vae, got one on {saved.facts['observation']}")
     if args.video is not None and args.video.suffix.lower() != ".gif":
         raise ValueError(f"expected --video as a file that ends in .gif, got {args.video}")
     if args.video is not None and saved.facts["observation"] == "vae":
@@ -107,7 +122,8 @@ def evaluate(args: argparse.Namespace, saved: SavedAgent) -> dict[str, Any]:
 
 def table(results: dict[str, Any]) -> Table:
     """The results, to be read."""
-    title = f"{results['env']}, {results['observation']}"
+    looks = "looks of the training" if results["mode"] == "train" else "held-out looks"
+    title = f"{results['env']}, {results['observation']}, {looks}"
     table = Table("objects", "success", "95 %", "chance", "episodes", title=title)
     for row in results["results"]:
         low, high = row["ci95"]

@@ -8,13 +8,16 @@ the environments begin new scenes, and what DQN and SAC remember is filled anew 
 """
 
 import argparse
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.markup import escape
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -60,12 +63,13 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the program. Exit status: 0 complete, 1 failed, 2 unusable arguments, 130 stopped and resumable."""
     args, console = parse_args(argv), Console(highlight=False, soft_wrap=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # schedulers and timeout(1) send it: as Ctrl-C
     try:
         run(args, console)
     except KeyboardInterrupt:
         console.print("stopped; what is in the run folder can be continued with --resume")
         sys.exit(EXIT_STOPPED)
-    except (ValueError, AssertionError, OSError) as error:
+    except (ValueError, OSError) as error:
         console.print(f"[red]error:[/] {escape(str(error))}")
         sys.exit(EXIT_FAILED)
 
@@ -92,15 +96,27 @@ def run(args: argparse.Namespace, console: Console) -> None:
         agent = load_agent(out, venv).agent
     else:
         agent = make_agent(facts["observation"], preset, venv, facts["seed"])
-        save_agent(out, agent, facts)
     console.print(f"{facts['task']}, {facts['observation']}, {preset.algorithm}: {preset.steps:,} steps")
     if agent.num_timesteps < preset.steps:
-        learn(agent, out, facts, console)
+        with claimed(out):
+            learn(agent, out, facts, console)
     console.print(f"agent and config.json in {escape(str(out))}: python agents/evaluate_agent.py {escape(str(out))}")
+
+
+@contextmanager
+def claimed(out: Path) -> Iterator[None]:
+    """The run folder for this process alone, while it trains."""
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(out / ".lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise FileExistsError(f"another process trains in {out}; wait for it, or choose another --out") from error
 
 
 def learn(agent: BaseAlgorithm, out: Path, facts: dict[str, Any], console: Console) -> None:
     """Trains to the end, or until somebody stops it."""
+    save_agent(out, agent, facts)
     first = agent.num_timesteps
     logs = [
         make_output_format("csv", str(out), f"-{first}" if first else ""),

@@ -52,8 +52,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of roll-outs and actions (default: 0)")
     args = parser.parse_args(argv)
     table = Table("task", "mode", "count right", "centres within 1 px", "mean error", "largest error")
-    for name, (_, _, model_name, _) in track(TASKS.items(), description="tasks"):
-        model = LAVAE.from_pretrained(model_name)
+    for name, task in track(TASKS.items(), description="tasks"):
+        model = LAVAE.from_pretrained(task.model)
         for mode in ("train", "test"):
             count, near, mean, largest = measure(name, model, mode, args.steps, args.seed)
             table.add_row(name, mode, f"{count:.2%}", f"{near:.2%}", f"{mean:.3f} px", f"{largest:.1f} px")

@@ -81,7 +81,7 @@ class Game:
         if tokens:
             from lavae_rl.perception.wrappers import LAVAEObservation  # loads torch, which takes seconds
 
-            env = LAVAEObservation(env, TASKS[name][2], max(8, self.simulation.range[1] + 1), render_objects=True)
+            env = LAVAEObservation(env, TASKS[name].model, max(8, self.simulation.range[1] + 1), render_objects=True)
         self.env: gym.Env[Any, Any] = env
         self._thin = 2 if small and not tokens else 1
         self._extent = np.array(self.simulation.canvas_size[::-1]) - 1

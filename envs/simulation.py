@@ -110,8 +110,8 @@ def _object_range(task: Task, num_objects: int | Sequence[int] | None) -> tuple[
     if len(pair) != 2 or not task.fewest_objects <= pair[0] <= pair[1] <= most:
         limit = "" if task.most_objects is None else f" and at most {most}"
         raise ValueError(
-            f"expected num_objects as a number or a pair (low, high), of at least {task.fewest_objects}{limit}, got "
-            f"{num_objects}"
+            f"expected num_objects as a number or a pair (low, high), low <= high, of at least {task.fewest_objects}"
+            f"{limit}, got {num_objects}"
         )
     return pair[0], pair[1]
 

@@ -1,26 +1,44 @@
 """The ids of our environments. Entry points are strings: importing the package loads none of them."""
 
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
 import gymnasium as gym
 from gymnasium.envs.registration import WrapperSpec
 
-_SHAPES, _DIGITS = ("multi-dsprites", 100), ("multi-mnist-10k", 50)
+
+class TaskSpec(NamedTuple):
+    """How a task is registered.
+
+    Attributes:
+        entry: module and class of the environment.
+        model: bundled LAVAE that reads its frames.
+        steps: in an episode.
+        options: of the environment.
+    """
+
+    entry: str
+    model: str = "multi-dsprites"
+    steps: int = 100
+    options: Mapping[str, Any] = {}
+
 
 TASKS = {
-    "ObjectGoal": ("object_goal:ObjectGoal", {}, *_SHAPES),
-    "OddOneOut": ("odd_one_out:OddOneOut", {}, *_SHAPES),
-    "OddOneOutProperty": ("odd_one_out:OddOneOut", {"variant": "property"}, *_SHAPES),
-    "Push": ("push:Push", {}, *_SHAPES),
-    "Collect": ("collect:Collect", {}, *_SHAPES),
-    "Largest": ("largest:Largest", {}, *_SHAPES),
-    "MatchDigit": ("match_digit:MatchDigit", {}, *_DIGITS),
-    "DigitOrder": ("digit_order:DigitOrder", {}, *_DIGITS),
+    "ObjectGoal": TaskSpec("object_goal:ObjectGoal"),
+    "OddOneOut": TaskSpec("odd_one_out:OddOneOut"),
+    "OddOneOutProperty": TaskSpec("odd_one_out:OddOneOut", options={"variant": "property"}),
+    "Push": TaskSpec("push:Push"),
+    "Collect": TaskSpec("collect:Collect"),
+    "Largest": TaskSpec("largest:Largest"),
+    "MatchDigit": TaskSpec("match_digit:MatchDigit", "multi-mnist-10k", 50),
+    "DigitOrder": TaskSpec("digit_order:DigitOrder", "multi-mnist-10k", 50),
 }
-"""Name: module and class of the environment, its options, the model that reads its frames, steps in an episode."""
+"""By name."""
 
 
 def register_envs() -> None:
     """Registers ``LAVAE/<task>-v0`` and, with object tokens as observations, ``LAVAE/<task>Tokens-v0``."""
-    for name, (entry, options, model, limit) in TASKS.items():
+    for name, (entry, model, limit, options) in TASKS.items():
         if f"LAVAE/{name}-v0" in gym.registry:
             continue
         entry_point = f"lavae_rl.envs.{entry}"
@@ -29,7 +47,7 @@ def register_envs() -> None:
             entry_point=f"{entry_point}Env",
             vector_entry_point=f"{entry_point}VectorEnv",
             max_episode_steps=limit,
-            kwargs=options,
+            kwargs=dict(options),
         )
         tokens = WrapperSpec(
             "LAVAEObservation",
@@ -40,7 +58,7 @@ def register_envs() -> None:
             f"LAVAE/{name}Tokens-v0",
             entry_point=f"{entry_point}Env",
             max_episode_steps=limit,
-            kwargs=options,
+            kwargs=dict(options),
             additional_wrappers=(tokens,),
         )
 

@@ -1,11 +1,13 @@
 """Many runs of our programs for one table: each in its folder, kept when complete, resumed when interrupted."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -16,6 +18,9 @@ from rich.markup import escape
 from lavae_rl.model.pretrained import CONFIG_FILE, read_facts
 
 EXIT_FAILED, EXIT_STOPPED = 1, 130
+
+_PROGRAMS: set["subprocess.Popen[bytes]"] = set()
+"""At work: who stops a sweep stops them too."""
 
 
 class RunError(Exception):
@@ -42,7 +47,9 @@ def sweep(
     work: Callable[[AnyCell, Path], None],
     console: Console,
 ) -> list[bool]:
-    """Completes runs, each in its folder in ``out``, unless another process is at it. Ctrl-C exits with EXIT_STOPPED.
+    """Completes runs, each in its folder in ``out``, unless another process is at it.
+
+    Ctrl-C and SIGTERM stop the programs at work, too, and exit with EXIT_STOPPED.
 
     Args:
         cells: the runs.
@@ -57,28 +64,39 @@ def sweep(
     """
 
     def complete(cell: AnyCell) -> bool:
-        folder = out / cell.name
-        try:
-            with FileLock(f"{folder}.lock", timeout=0):
-                if not is_complete(cell, folder):
-                    console.print(f"{cell.name}: see {escape(str(log_file(folder)))}")
-                    work(cell, folder)
-                    console.print(f"{cell.name}: complete")
-                return True
-        except (RunError, Timeout) as error:
-            why = "another process is at it" if isinstance(error, Timeout) else f"[red]{escape(str(error))}[/]"
-            console.print(f"{cell.name}: {why}")
-        return False
+        return _complete(out / cell.name, partial(is_complete, cell), partial(work, cell), console)
 
     out.mkdir(parents=True, exist_ok=True)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     pool = ThreadPoolExecutor(jobs)
     try:
         return list(pool.map(complete, cells))
     except KeyboardInterrupt:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in list(_PROGRAMS):
+            process.terminate()
         console.print("stopped; the same command goes on")
         sys.exit(EXIT_STOPPED)
     finally:
         pool.shutdown(cancel_futures=True)
+        signal.signal(signal.SIGTERM, before)
+
+
+def _complete(
+    folder: Path, is_complete: Callable[[Path], bool], work: Callable[[Path], None], console: Console
+) -> bool:
+    """Completes one run, says so or why not, and returns which."""
+    try:
+        with FileLock(f"{folder}.lock", timeout=0):
+            if not is_complete(folder):
+                console.print(f"{folder.name}: see {escape(str(log_file(folder)))}")
+                work(folder)
+                console.print(f"{folder.name}: complete")
+            return True
+    except (RunError, Timeout) as error:
+        why = "another process is at it" if isinstance(error, Timeout) else f"[red]{escape(str(error))}[/]"
+        console.print(f"{folder.name}: {why}")
+    return False
 
 
 def check_steps(folder: Path, settings: str, steps: int) -> None:
@@ -123,9 +141,16 @@ def running(program: Path, options: Sequence[str], folder: Path, jobs: int) -> I
             env={"OMP_NUM_THREADS": threads} | os.environ,
             stdout=stream,
             stderr=subprocess.STDOUT,
+            process_group=0,  # Ctrl-C is for us alone; the sweep passes it on, once
         )
-        yield process
-        status = process.wait()
+        _PROGRAMS.add(process)
+        try:
+            yield process
+            status = process.wait()
+        finally:
+            _PROGRAMS.discard(process)
+    if status in (EXIT_STOPPED, -signal.SIGTERM):
+        raise RunError("stopped")
     if status:
         raise RunError(f"exit status {status}\n{log.read_text()[-2_000:]}")
 

@@ -45,11 +45,32 @@ def test_agents_are_trained_and_tested_once_and_the_table_is_drawn_from_all(tmp_
     assert agent.stat().st_mtime_ns == before
     rows = list(csv.DictReader((tmp_path / "agents.csv").read_text().splitlines()))
     assert {row["episodes"] for row in rows} == {"5"}
+    # A report elsewhere gets no agent that was not asked for.
+    (tmp_path / "Push-oracle-seed0").mkdir()
+    (tmp_path / "Push-oracle-seed0" / "config.json").write_text("{}")
+    push = ["--tasks", "Push", "--observations", "oracle", "--out", str(tmp_path)]
+    _fails([*push, "--report", str(tmp_path / "docs")], capsys)
+    assert "MatchDigit" not in (tmp_path / "docs" / "agents.csv").read_text()
     (tmp_path / "agents.csv").unlink()
     with pytest.raises(SystemExit):
         main([*options, "--steps", "8192"])
     assert "4,096 steps, expected 8,192" in " ".join(capsys.readouterr().out.split())
     assert not list(csv.DictReader((tmp_path / "agents.csv").read_text().splitlines()))
+
+
+@pytest.mark.parametrize("change", ["", "{", "[]", "[3]", "other number", "other episodes"])
+def test_an_agent_is_tested_again_unless_its_tests_are_whole(change, tmp_path, monkeypatch):
+    monkeypatch.setitem(benchmark.TESTED, "MatchDigit", [2, 4])
+    rows = [{"num_objects": number, "episodes": 50} for number in (2, 4)]
+    tests = [{"mode": mode, "results": rows} for mode in ("train", "test")]
+    file = tmp_path / "tests.json"
+    file.write_text(json.dumps(tests))
+    assert benchmark.is_tested(tmp_path, "MatchDigit", 50)
+    if change.startswith("other"):
+        rows[0]["num_objects" if "number" in change else "episodes"] = 3
+        change = json.dumps(tests)
+    file.write_text(change)
+    assert not benchmark.is_tested(tmp_path, "MatchDigit", 50)
 
 
 def test_an_agent_that_another_process_trains_is_left_to_it(tmp_path, capsys):

@@ -1,10 +1,11 @@
-import json
 import shutil
 
 import pytest
 
 from lavae_rl.learning.agents import BUNDLED_AGENTS, find_run, load_agent
 from lavae_rl.learning.evaluation import success_rate
+from lavae_rl.learning.presets import Preset
+from lavae_rl.learning.run_settings import resumed_facts
 from lavae_rl.learning.vec_envs import make_task_vec_env
 
 TASKS = sorted(path.name for path in BUNDLED_AGENTS.iterdir())
@@ -31,8 +32,9 @@ def test_an_unknown_agent_is_refused_with_those_that_exist():
         find_run("bundled:Chess")
 
 
-def test_a_bundled_agent_can_be_copied_and_trained_on(tmp_path):
-    folder = shutil.copytree(find_run("bundled:ObjectGoal"), tmp_path / "run")
-    facts = json.loads((folder / "config.json").read_text())
-    venv = make_task_vec_env("ObjectGoal", "lavae", 2, seed=0, num_objects=facts["preset"]["num_objects"])
+@pytest.mark.parametrize("task", TASKS)
+def test_a_bundled_agent_can_be_copied_and_trained_on(task, tmp_path):
+    folder = shutil.copytree(find_run(f"bundled:{task}"), tmp_path / "run")
+    facts = resumed_facts(folder, {})
+    venv = make_task_vec_env(task, "lavae", 2, seed=0, **Preset(**facts["preset"]).env_options())
     assert load_agent(folder, venv).agent.num_timesteps >= facts["preset"]["steps"]

@@ -61,6 +61,8 @@ def test_a_video_shows_the_agent_at_work(run, tmp_path):
     [
         (["--video", "agent.mp4"], "ends in .gif"),
         (["--json", "nowhere/success.json"], "make it first"),
+        (["--json", "."], "got the folder"),
+        (["--model", "multi-dsprites"], "--model for an agent on lavae or vae, got one on oracle"),
         (["--episodes", "0"], "at least one episode"),
         (["--seed", "-1"], "0 or more"),
         (["--num-objects", "2", "8"], "8 objects need"),

@@ -1,4 +1,4 @@
-"""The README keeps its word: its Python runs, its commands exist and know their flags, its links lead somewhere."""
+"""README and docs keep their word: their Python runs, commands exist and know their flags, links lead somewhere."""
 
 import importlib
 import re
@@ -12,8 +12,8 @@ README = (ROOT / "README.md").read_text()
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def _blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def _blocks(language, text=README):
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
 def _commands(*starts):
@@ -21,9 +21,16 @@ def _commands(*starts):
     return [line for line in lines if line.startswith(starts)]
 
 
-@pytest.mark.parametrize("code", _blocks("python"), ids=lambda code: code.split("\n")[0])
+SNIPPETS = {
+    f"{document.name}, {i}": code
+    for document in DOCUMENTS
+    for i, code in enumerate(_blocks("python", document.read_text()))
+}
+
+
+@pytest.mark.parametrize("code", SNIPPETS.values(), ids=SNIPPETS)
 def test_snippets_run_and_print_what_they_say(code, capsys):
-    exec(compile(code, "README.md", "exec"), {})
+    exec(compile(code, "snippet", "exec"), {})
     printed = capsys.readouterr().out
     for promised in re.findall(r"^print\(.*?\) +# (\[.*?\]|\(\d.*?\))$", code, re.MULTILINE):
         assert promised in printed

@@ -87,7 +87,11 @@ def test_actions_are_moves_or_places():
     [
         ("ObjectGoal", {"num_objects": 0}, "num_objects as a number or a pair .* of at least 1, got 0"),
         ("ObjectGoal", {"num_objects": (5, 2)}, r"at least 1, got \(5, 2\)"),
-        ("ObjectGoal", {"num_objects": (1, 2, 3)}, r"a pair \(low, high\), of at least 1, got \(1, 2, 3\)"),
+        (
+            "ObjectGoal",
+            {"num_objects": (1, 2, 3)},
+            r"a pair \(low, high\), low <= high, of at least 1, got \(1, 2, 3\)",
+        ),
         ("OddOneOut", {"num_objects": 2}, "at least 3, got 2"),
         ("OddOneOut", {"num_objects": (2, 5)}, r"at least 3, got \(2, 5\)"),
         ("MatchDigit", {"num_objects": (3, 11)}, r"at least 1 and at most 10, got \(3, 11\)"),

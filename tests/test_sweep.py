@@ -1,4 +1,8 @@
 import io
+import os
+import signal
+import threading
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,6 +72,29 @@ def test_ctrl_c_stops_what_has_not_begun(tmp_path):
         _sweep(tmp_path, work)
     assert stopped.value.code == EXIT_STOPPED
     assert len(worked) < 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_who_stops_a_sweep_stops_its_programs(tmp_path, number):
+    program = _program(tmp_path, "import time; time.sleep(100)")
+    before = signal.getsignal(signal.SIGTERM)
+
+    def work(run, folder):
+        def stop():
+            while not log_file(folder).exists() or not log_file(folder).read_text():
+                time.sleep(0.05)
+            os.kill(os.getpid(), number)
+
+        threading.Thread(target=stop).start()
+        with running(program, [], folder, 1):
+            pass
+
+    start = time.monotonic()
+    with pytest.raises(SystemExit) as stopped:
+        _sweep(tmp_path, work, RUNS[:1])
+    assert stopped.value.code == EXIT_STOPPED
+    assert time.monotonic() - start < 50  # the program had 100 s to go
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 @pytest.mark.parametrize(

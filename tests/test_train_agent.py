@@ -1,13 +1,16 @@
 import csv
 import importlib
 import json
+import os
 import shutil
+import signal
 
 import pytest
+from filelock import FileLock
 from stable_baselines3 import PPO
 
 from lavae_rl.learning.agents import load_agent
-from lavae_rl.learning.run_settings import DEFAULTS, PRESET_FLAGS, given_settings
+from lavae_rl.learning.run_settings import DEFAULTS, PRESET_FLAGS, fresh_facts, given_settings
 from lavae_rl.model.pretrained import find
 
 train_agent = importlib.import_module("lavae_rl.agents.train_agent")
@@ -70,11 +73,14 @@ def test_a_run_describes_itself_and_goes_on_where_it_stopped(tmp_path, capsys):
         (["--env", "Chess"], "LAVAE/OddOneOut-v0"),
         (["--num-objects", "1", "2", "3"], "a number or two"),
         (["--resume"], "agent.zip"),
-        (["--env", "MatchDigit", "--algo", "dqn"], "action"),
+        (["--env", "MatchDigit", "--algo", "dqn"], "expected algorithm of ppo, a2c, sac for actions Box"),
+        (["--algo", "sac"], "expected algorithm of ppo, a2c, dqn for actions Discrete(5), got 'sac'"),
+        (["--num-objects", "3", "2"], "low <= high"),
         (["--steps", "0"], "steps of at least 1"),
         (["--eval-every", "0"], "--eval-every of at least 1"),
         (["--eval-episodes", "-1"], "--eval-episodes of at least 1"),
-        (["--seed", "-1"], "--seed of 0 or more"),
+        (["--seed", "-1"], "--seed of 0 to 4294967295"),
+        (["--seed", "5000000000"], "--seed of 0 to 4294967295"),
         (["--model", "multi-dsprites"], "--model with lavae or vae, got it with oracle"),
         (["--observation", "pixels"], "--arch with tokens"),
         (["--num-objects", "8"], "8 objects need"),
@@ -114,9 +120,10 @@ def test_no_scene_is_shared_by_two_seeds_or_seen_again_when_a_run_goes_on(tmp_pa
     assert len(set.union(*scenes)) == 3 * 16
 
 
-def test_what_was_learned_before_somebody_stopped_it_is_kept(tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_what_was_learned_before_somebody_stopped_it_is_kept(tmp_path, monkeypatch, number):
     evaluate = Watch.evaluate
-    monkeypatch.setattr(Watch, "evaluate", _stop)
+    monkeypatch.setattr(Watch, "evaluate", lambda watch: os.kill(os.getpid(), number))
     with pytest.raises(SystemExit) as stop:
         main([*SHORT, "--steps", "4096", "--eval-every", "2000", "--out", str(tmp_path / "run")])
     assert stop.value.code == 130
@@ -129,8 +136,25 @@ def test_what_was_learned_before_somebody_stopped_it_is_kept(tmp_path, monkeypat
     assert [row["step"] // 1000 for row in load_agent(tmp_path / "run").facts["evaluations"]][:2] == [2, 4]
 
 
-def _stop(watch):
-    raise KeyboardInterrupt
+def test_a_folder_that_another_process_trains_in_is_left_to_it(tmp_path, capsys):
+    out = tmp_path / "run"
+    main([*SHORT, "--steps", "1024", "--out", str(out)])
+    facts = json.loads((out / "config.json").read_text())
+    facts["preset"]["steps"] = 2048
+    (out / "config.json").write_text(json.dumps(facts))
+    with FileLock(out / ".lock"), pytest.raises(SystemExit) as stop:
+        main(["--out", str(out), "--resume"])
+    assert stop.value.code == 1
+    assert "another process trains in" in capsys.readouterr().out
+    assert load_agent(out).agent.num_timesteps == 1024
+
+
+def test_an_episode_of_the_training_is_long_enough_for_more_objects():
+    given = {"task": "DigitOrder", "observation": "oracle"}
+    assert fresh_facts(given)["preset"]["episode_steps"] == 3
+    assert fresh_facts(given | {"num_objects": 2})["preset"]["episode_steps"] == 3
+    assert fresh_facts(given | {"num_objects": [2, 5]})["preset"]["episode_steps"] == 5
+    assert fresh_facts({"task": "Push", "num_objects": 4})["preset"]["episode_steps"] is None
 
 
 def test_a_run_of_another_version_is_refused(tmp_path, capsys):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
+from gymnasium import spaces
 from stable_baselines3 import A2C, DQN, PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
@@ -32,11 +33,13 @@ class Algorithm(NamedTuple):
 
     Attributes:
         kind: its class.
+        actions: kinds of actions it has: moves are Discrete, places to point at Box.
         settings: beside those of the preset. Those of "a2c" and "dqn" are chosen by rule of thumb, not by trials.
         log_interval: iterations, of "dqn" and "sac" episodes, between rows of the logs.
     """
 
     kind: type[BaseAlgorithm]
+    actions: tuple[type["spaces.Space[Any]"], ...]
     settings: Mapping[str, Any]
     log_interval: int
 
@@ -52,10 +55,10 @@ _SAC = {
 }
 
 ALGORITHMS: Mapping[str, Algorithm] = {
-    "ppo": Algorithm(PPO, {}, 1),
-    "a2c": Algorithm(A2C, {"n_steps": 8}, 8),
-    "dqn": Algorithm(DQN, _DQN, 100),
-    "sac": Algorithm(SAC, _SAC, 100),
+    "ppo": Algorithm(PPO, (spaces.Discrete, spaces.Box), {}, 1),
+    "a2c": Algorithm(A2C, (spaces.Discrete, spaces.Box), {"n_steps": 8}, 8),
+    "dqn": Algorithm(DQN, (spaces.Discrete,), _DQN, 100),
+    "sac": Algorithm(SAC, (spaces.Box,), _SAC, 100),
 }
 POLICIES: Mapping[str, str] = {"pixels": "CnnPolicy", "vae": "MlpPolicy"}
 """Stable-Baselines3's own policies, by observation; tokens take "MultiInputPolicy"."""
@@ -79,11 +82,12 @@ def make_agent(observation: str, preset: Preset, venv: VecEnv, seed: int) -> Bas
         seed: of weights and of actions.
 
     Raises:
-        ValueError: unknown algorithm.
-        AssertionError: of Stable-Baselines3, for actions that an algorithm does not have.
+        ValueError: unknown algorithm, or one without such actions.
     """
-    if preset.algorithm not in ALGORITHMS:
-        raise ValueError(f"expected algorithm of {', '.join(ALGORITHMS)}, got {preset.algorithm!r}")
+    fitting = [name for name, known in ALGORITHMS.items() if isinstance(venv.action_space, known.actions)]
+    if preset.algorithm not in fitting:
+        actions = venv.action_space
+        raise ValueError(f"expected algorithm of {', '.join(fitting)} for actions {actions}, got {preset.algorithm!r}")
     return ALGORITHMS[preset.algorithm].kind(
         POLICIES.get(observation, "MultiInputPolicy"),
         venv,
@@ -134,17 +138,17 @@ def save_agent(folder: Path, agent: BaseAlgorithm, facts: Mapping[str, Any]) -> 
 
 
 def find_run(name: str | Path) -> Path:
-    """The folder of a run: a folder itself, or of "bundled:TASK" the one that comes with the package.
+    """The folder of a run: a folder itself, or of a text "bundled:TASK" the one that comes with the package.
 
     Raises:
         FileNotFoundError: no agent there.
     """
     folder = Path(name)
-    if str(name).startswith(_BUNDLED):
+    if isinstance(name, str) and name.startswith(_BUNDLED):
         tasks = sorted(path.parent.name for path in BUNDLED_AGENTS.glob(f"*/{CONFIG_FILE}"))
-        folder = BUNDLED_AGENTS / str(name).removeprefix(_BUNDLED)
+        folder = BUNDLED_AGENTS / name.removeprefix(_BUNDLED)
         if folder.name not in tasks:
-            raise FileNotFoundError(f"expected {' or '.join(_BUNDLED + task for task in tasks)}, got {str(name)!r}")
+            raise FileNotFoundError(f"expected {' or '.join(_BUNDLED + task for task in tasks)}, got {name!r}")
     if not (folder / CONFIG_FILE).is_file() or not (folder / AGENT_FILE).is_file():
         raise FileNotFoundError(f"expected a run folder with {CONFIG_FILE} and {AGENT_FILE}, got {folder}")
     return folder

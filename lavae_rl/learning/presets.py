@@ -51,6 +51,11 @@ class Preset:
             if value is not None and value < 1:
                 raise ValueError(f"expected {name} of at least 1, got {value}")
 
+    @property
+    def most_objects(self) -> int:
+        """Objects in training at most."""
+        return self.num_objects if isinstance(self.num_objects, int) else self.num_objects[-1]
+
     def env_options(self) -> dict[str, Any]:
         """Options of the environments to train on, for ``gymnasium.make`` and ``gymnasium.make_vec``."""
         options: dict[str, Any] = {"num_objects": self.num_objects, "reward": self.reward}

@@ -6,7 +6,7 @@ stay in the table.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import mean
@@ -43,21 +43,16 @@ _ARCHS = (_NO_ARCH, *ARCHITECTURES)
 _STYLES = ("-", "-", "--", "-.", ":")
 
 
-def write_report(folder: Path, out: Path, but: Collection[str] = ()) -> None:
+def write_report(folders: Sequence[Path], out: Path) -> None:
     """Writes agents.csv, agents-steps.csv, agents.md, agents-steps.png and agents-objects.png.
 
-    Agents that the CSV files in ``out`` have already stay in them, unless they are in ``folder`` too.
+    Agents that the CSV files in ``out`` have already stay in them, unless they are among these too.
 
     Args:
-        folder: of run folders; those that have not been tested yet are left out.
+        folders: of runs that have been tested.
         out: where to write.
-        but: names of run folders to leave out.
     """
-    runs = [
-        read_facts(tests.parent) | {"tests": json.loads(tests.read_text())}
-        for tests in sorted(folder.glob(f"*/{TESTS_FILE}"))
-        if tests.parent.name not in but
-    ]
+    runs = [read_facts(folder) | {"tests": json.loads((folder / TESTS_FILE).read_text())} for folder in folders]
     with report_folder(out):
         tests = updated(out / "agents.csv", TEST_COLUMNS, [row for run in runs for row in tests_of(run)])
         curves = updated(out / "agents-steps.csv", CURVE_COLUMNS, [row for run in runs for row in curve_of(run)])

@@ -45,8 +45,8 @@ def given_settings(flags: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("eval_every", "eval_episodes"):
         if given.get(name, 1) < 1:
             raise ValueError(f"expected --{name.replace('_', '-')} of at least 1, got {given[name]}")
-    if given.get("seed", 0) < 0:
-        raise ValueError(f"expected --seed of 0 or more, got {given['seed']}")
+    if not 0 <= given.get("seed", 0) < 2**32:
+        raise ValueError(f"expected --seed of 0 to {2**32 - 1}, got {given['seed']}")
     return given
 
 
@@ -62,7 +62,12 @@ def fresh_facts(given: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"expected --arch with tokens (lavae or oracle), got it with {facts['observation']}")
     if facts["model"] is not None and facts["observation"] not in ("lavae", "vae"):
         raise ValueError(f"expected --model with lavae or vae, got it with {facts['observation']}")
-    preset = dataclasses.replace(PRESETS[facts["task"]], **changed)
+    usual = PRESETS[facts["task"]]
+    preset = dataclasses.replace(usual, **changed)
+    if preset.episode_steps is not None:
+        # Each object that there is to point at may take a step.
+        longer = preset.episode_steps + max(preset.most_objects - usual.most_objects, 0)
+        preset = dataclasses.replace(preset, episode_steps=longer)
     return facts | {"preset": dataclasses.asdict(preset), "evaluations": [], "seconds": 0.0} | provenance()
 
 

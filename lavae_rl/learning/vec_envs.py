@@ -84,7 +84,7 @@ def make_task_env(task: str, observation: str, model: str | None = None, **optio
 def _env_and_model(task: str, observation: str, model: str | None) -> tuple[str, str, str]:
     """Id of a task, what its environment has to show for an observation, and the model that reads that."""
     name = task_name(task)
-    return f"LAVAE/{name}-v0", "oracle" if observation == "oracle" else "pixels", model or TASKS[name][2]
+    return f"LAVAE/{name}-v0", "oracle" if observation == "oracle" else "pixels", model or TASKS[name].model
 
 
 def _check_slots(env: Any) -> None:

@@ -25,5 +25,5 @@ def _settings(preset: Preset, model: str) -> dict[str, Any]:
     }
 
 
-hyperparams = {f"LAVAE/{task}-v0": _settings(preset, TASKS[task][2]) for task, preset in PRESETS.items()}
+hyperparams = {f"LAVAE/{task}-v0": _settings(preset, TASKS[task].model) for task, preset in PRESETS.items()}
 """By environment id, as rl-baselines3-zoo wants it."""

@@ -79,8 +79,8 @@ def _entries(space: "spaces.Space[Any]") -> dict[str, Any]:
     """The spaces of a dictionary."""
     if not isinstance(space, spaces.Dict):
         raise TypeError(
-            f'expected a dictionary observation with "tokens" and "mask", got a {_kind(space)}: flat tokens need no '
-            'features extractor, use "MlpPolicy" without it, or observe tokens with flatten=False'
+            f'expected a dictionary observation with "tokens" and "mask", got a {_kind(space)}: wrap frames in '
+            'VecLAVAEObservation; flat tokens need no features extractor, use "MlpPolicy" without it, or flatten=False'
         )
     return dict(space.spaces)
 
