@@ -64,6 +64,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         "--mode", choices=["train", "test"], default="train", help="test: held-out looks (default: train)"
     )
     parser.add_argument("--episodes", type=int, default=500, help="per number of objects (default: 500)")
+    parser.add_argument("--stochastic", action="store_true", help="sample actions (default: the likeliest ones)")
     parser.add_argument("--seed", type=int, default=TEST_SEED, help=f"of the episodes (default: {TEST_SEED})")
     parser.add_argument("--model", help="LAVAE or, for vae, baseline that it sees by (default: as in training)")
     parser.add_argument("--video", type=Path, metavar="FILE.gif", help="record some episodes, with what the agent sees")
@@ -73,8 +74,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def check(args: argparse.Namespace, saved: SavedAgent) -> None:
     """Refuses what cannot be done before hours are spent on the rest."""
-    if args.seed < 0:
-        raise ValueError(f"expected --seed of 0 or more, got {args.seed}")
+    if not 0 <= args.seed < 2**31:
+        raise ValueError(f"expected --seed of 0 to {2**31 - 1}, got {args.seed}")
     for file in (args.video, args.json):
         if file is not None and not file.parent.is_dir():
             raise FileNotFoundError(f"the folder of {file} does not exist; make it first")
@@ -104,9 +105,10 @@ def evaluate(args: argparse.Namespace, saved: SavedAgent) -> dict[str, Any]:
         )
         for number in numbers(args, saved)
     }
+    saved.agent.set_random_seed(args.seed)  # for --stochastic
     rows = []
     for number, venv in venvs.items():
-        measured = success_rate(saved.agent.predict, venv, args.episodes)
+        measured = success_rate(saved.agent.predict, venv, args.episodes, not args.stochastic)
         rows.append(
             {
                 "num_objects": number,
@@ -117,13 +119,15 @@ def evaluate(args: argparse.Namespace, saved: SavedAgent) -> dict[str, Any]:
             }
         )
     env_id = f"LAVAE/{facts['task']}-v0"
-    return {"env": env_id, "observation": facts["observation"], "mode": args.mode, "results": rows}
+    asked = {"observation": facts["observation"], "mode": args.mode, "stochastic": args.stochastic}
+    return {"env": env_id, **asked, "results": rows}
 
 
 def table(results: dict[str, Any]) -> Table:
     """The results, to be read."""
     looks = "looks of the training" if results["mode"] == "train" else "held-out looks"
-    title = f"{results['env']}, {results['observation']}, {looks}"
+    actions = "sampled" if results["stochastic"] else "likeliest"
+    title = f"{results['env']}, {results['observation']}, {looks}, {actions} actions"
     table = Table("objects", "success", "95 %", "chance", "episodes", title=title)
     for row in results["results"]:
         low, high = row["ci95"]
@@ -147,7 +151,7 @@ def record(args: argparse.Namespace, saved: SavedAgent) -> Iterator[tuple[Pictur
             over = False
             while not over:
                 yield picture(env), 1
-                action, _ = saved.agent.predict(seen, deterministic=True)
+                action, _ = saved.agent.predict(seen, deterministic=not args.stochastic)
                 seen, _, terminated, truncated, _ = env.step(action)
                 over = terminated or truncated
             yield picture(env), 8

@@ -43,6 +43,17 @@ def test_by_default_the_numbers_are_those_of_the_training(run, tmp_path):
     assert [row["num_objects"] for row in json.loads((tmp_path / "success.json").read_text())["results"]] == [2, 3]
 
 
+def test_actions_are_sampled_if_asked_for(run, tmp_path):
+    measured = []
+    for flags in ([], ["--stochastic"], ["--stochastic"]):
+        main([str(run), "--num-objects", "2", "--episodes", "60", *flags, "--json", str(tmp_path / "success.json")])
+        results = json.loads((tmp_path / "success.json").read_text())
+        assert results["stochastic"] == bool(flags)
+        measured.append(results["results"][0]["success_rate"])
+    likeliest, sampled, again = measured
+    assert likeliest != sampled == again
+
+
 def test_a_run_that_is_not_there_is_refused(tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         main([str(tmp_path)])
@@ -64,7 +75,7 @@ def test_a_video_shows_the_agent_at_work(run, tmp_path):
         (["--json", "."], "got the folder"),
         (["--model", "multi-dsprites"], "--model for an agent on lavae or vae, got one on oracle"),
         (["--episodes", "0"], "at least one episode"),
-        (["--seed", "-1"], "0 or more"),
+        (["--seed", "-1"], "--seed of 0 to"),
         (["--num-objects", "2", "8"], "8 objects need"),
     ],
 )

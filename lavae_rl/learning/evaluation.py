@@ -34,13 +34,14 @@ Predict = Callable[..., tuple[np.ndarray, Any]]
 """``predict`` of an agent of Stable-Baselines3: actions for a batch of observations, and a state that is not used."""
 
 
-def success_rate(predict: Predict, venv: VecEnv, episodes: int) -> SuccessRate:
+def success_rate(predict: Predict, venv: VecEnv, episodes: int, deterministic: bool = True) -> SuccessRate:
     """Runs a policy, as many episodes in every environment as was fixed before: short ones must not count more.
 
     Args:
-        predict: ``agent.predict``; the likeliest actions are taken.
+        predict: ``agent.predict``.
         venv: says ``is_success`` in the info of an episode's last step; it is reset first.
         episodes: how many, shared among the environments.
+        deterministic: take the likeliest actions, as Stable-Baselines3 does by default; otherwise sampled ones.
 
     Raises:
         ValueError: no episodes.
@@ -51,7 +52,7 @@ def success_rate(predict: Predict, venv: VecEnv, episodes: int) -> SuccessRate:
     successes = 0
     observations: Any = venv.reset()
     while left.any():
-        actions, _ = predict(observations, deterministic=True)
+        actions, _ = predict(observations, deterministic=deterministic)
         observations, _, dones, infos = venv.step(actions)
         for i in np.flatnonzero(dones & (left > 0)):
             left[i] -= 1
