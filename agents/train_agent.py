@@ -11,13 +11,11 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.markup import escape
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -30,6 +28,7 @@ from lavae_rl.learning.presets import PRESETS, Preset
 from lavae_rl.learning.run_settings import DEFAULTS, fresh_facts, given_settings, resumed_facts
 from lavae_rl.learning.vec_envs import OBSERVATIONS, make_task_vec_env
 from lavae_rl.perception.set_extractor import ARCHITECTURES
+from lavae_rl.training.run_folder import claimed
 
 EXIT_FAILED, EXIT_STOPPED = 1, 130
 TEST_ENVS, TEST_SEED = 50, 1_000_000
@@ -101,17 +100,6 @@ def run(args: argparse.Namespace, console: Console) -> None:
         with claimed(out):
             learn(agent, out, facts, console)
     console.print(f"agent and config.json in {escape(str(out))}: python agents/evaluate_agent.py {escape(str(out))}")
-
-
-@contextmanager
-def claimed(out: Path) -> Iterator[None]:
-    """The run folder for this process alone, while it trains."""
-    out.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(out / ".lock", timeout=0):
-            yield
-    except Timeout as error:
-        raise FileExistsError(f"another process trains in {out}; wait for it, or choose another --out") from error
 
 
 def learn(agent: BaseAlgorithm, out: Path, facts: dict[str, Any], console: Console) -> None:

@@ -122,6 +122,7 @@ def run(args: argparse.Namespace, console: Console) -> bool:
         )
         accelerator.wait_for_everyone()  # none may look for an empty folder after the first has written to it
         if accelerator.is_main_process:
+            folder.claim()
             folder.forget_after(training.progress.step)
             folder.save_model(training.average, facts)
         complete = watch(training, dataset, validation, folder, facts, console)

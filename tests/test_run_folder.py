@@ -3,7 +3,7 @@ import csv
 import pytest
 import torch
 
-from lavae_rl.training.run_folder import RunFolder
+from lavae_rl.training.run_folder import RunFolder, claimed
 
 
 @pytest.fixture
@@ -105,3 +105,12 @@ def test_metrics_grow_and_are_forgotten_from_a_step_on(folder):
 def test_forgetting_without_metrics_does_nothing(folder):
     folder.forget_after(0)
     assert not (folder.path / "metrics.csv").exists()
+
+
+def test_a_folder_is_trained_in_by_one_process(tmp_path):
+    with RunFolder(tmp_path, resume=False) as first, RunFolder(tmp_path, resume=False) as second:
+        first.claim()
+        with pytest.raises(FileExistsError, match="another process trains in"):
+            second.claim()
+    with claimed(tmp_path):  # the first has left
+        pass

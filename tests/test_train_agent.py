@@ -6,12 +6,12 @@ import shutil
 import signal
 
 import pytest
-from filelock import FileLock
 from stable_baselines3 import PPO
 
 from lavae_rl.learning.agents import load_agent
 from lavae_rl.learning.run_settings import DEFAULTS, PRESET_FLAGS, fresh_facts, given_settings
 from lavae_rl.model.pretrained import find
+from lavae_rl.training.run_folder import claimed
 
 train_agent = importlib.import_module("lavae_rl.agents.train_agent")
 main, Watch = train_agent.main, train_agent.Watch
@@ -142,7 +142,7 @@ def test_a_folder_that_another_process_trains_in_is_left_to_it(tmp_path, capsys)
     facts = json.loads((out / "config.json").read_text())
     facts["preset"]["steps"] = 2048
     (out / "config.json").write_text(json.dumps(facts))
-    with FileLock(out / ".lock"), pytest.raises(SystemExit) as stop:
+    with claimed(out), pytest.raises(SystemExit) as stop:
         main(["--out", str(out), "--resume"])
     assert stop.value.code == 1
     assert "another process trains in" in capsys.readouterr().out

@@ -10,12 +10,14 @@
 import csv
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from torch.utils.tensorboard import SummaryWriter
 
 from lavae_rl.evaluation.figures import save_png
@@ -25,6 +27,21 @@ from lavae_rl.model.pretrained import CONFIG_FILE, read_facts
 from lavae_rl.shapes import Picture
 
 CHECKPOINT_FILE, METRICS_FILE, FIGURES_FOLDER = "checkpoint.pt", "metrics.csv", "figures"
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """A run folder for this process alone, while it trains there.
+
+    Raises:
+        FileExistsError: another process does.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise FileExistsError(f"another process trains in {folder}; wait for it, or choose another --out") from error
 
 
 class RunFolder:
@@ -49,6 +66,7 @@ class RunFolder:
                 "or choose an empty folder with --out"
             )
         self._writer: SummaryWriter | None = None
+        self._held = ExitStack()
 
     def __enter__(self) -> "RunFolder":
         return self
@@ -58,6 +76,11 @@ class RunFolder:
     ) -> None:
         if self._writer is not None:
             self._writer.close()
+        self._held.close()
+
+    def claim(self) -> None:
+        """Keeps other processes from training in the folder until it is closed; see ``claimed``."""
+        self._held.enter_context(claimed(self.path))
 
     def read_config(self) -> dict[str, Any]:
         """What ``config.json`` holds.
