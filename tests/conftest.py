@@ -1,3 +1,4 @@
+import signal
 import sys
 from typing import Any
 
@@ -16,6 +17,14 @@ SLOTS = 6
 
 # Workers must not import this file, which imports torch.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+
+@pytest.fixture
+def ctrl_c():
+    """SIGINT interrupts, also where the tests run as a background job, for which shells ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

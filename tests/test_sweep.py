@@ -74,6 +74,7 @@ def test_ctrl_c_stops_what_has_not_begun(tmp_path):
     assert len(worked) < 3
 
 
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_who_stops_a_sweep_stops_its_programs(tmp_path, number):
     program = _program(tmp_path, "import time; time.sleep(100)")

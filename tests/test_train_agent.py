@@ -120,6 +120,7 @@ def test_no_scene_is_shared_by_two_seeds_or_seen_again_when_a_run_goes_on(tmp_pa
     assert len(set.union(*scenes)) == 3 * 16
 
 
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_what_was_learned_before_somebody_stopped_it_is_kept(tmp_path, monkeypatch, number):
     evaluate = Watch.evaluate
