@@ -7,23 +7,21 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from lavae_rl.evaluation.animation import write_gif
+from lavae_rl.exits import clean_exit
 from lavae_rl.learning.agents import SavedAgent, find_run, load_agent
 from lavae_rl.learning.evaluation import success_rate
 from lavae_rl.learning.vec_envs import make_task_env, make_task_vec_env
 from lavae_rl.shapes import Picture
 
-EXIT_FAILED, EXIT_STOPPED = 1, 130
 TEST_SEED = 2_000_000
 """Seeds of these episodes begin here: neither in training nor in its evaluations."""
 
@@ -34,7 +32,7 @@ VIDEO_EPISODES = 3
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the program. Exit status: 0 done, 1 failed, 2 unusable arguments, 130 stopped."""
     args, console = parse_args(argv), Console(highlight=False, soft_wrap=True)
-    try:
+    with clean_exit(console, "stopped"):
         saved = load_agent(find_run(args.run))
         if args.model is not None:
             saved = SavedAgent(saved.agent, {**saved.facts, "model": args.model})
@@ -45,12 +43,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             args.json.write_text(json.dumps(results, indent=2) + "\n")
         if args.video is not None:
             write_gif(args.video, record(args, saved), fps=6.0)
-    except KeyboardInterrupt:
-        console.print("stopped")
-        sys.exit(EXIT_STOPPED)
-    except (ValueError, OSError) as error:
-        console.print(f"[red]error:[/] {escape(str(error))}")
-        sys.exit(EXIT_FAILED)
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:

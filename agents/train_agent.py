@@ -9,7 +9,6 @@ the environments begin new scenes, and what DQN and SAC remember is filled anew 
 
 import argparse
 import signal
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger, make_output_format
 
+from lavae_rl.exits import clean_exit
 from lavae_rl.learning.agents import ALGORITHMS, find_run, load_agent, make_agent, save_agent
 from lavae_rl.learning.evaluation import success_rate
 from lavae_rl.learning.presets import PRESETS, Preset
@@ -30,7 +30,6 @@ from lavae_rl.learning.vec_envs import OBSERVATIONS, make_task_vec_env
 from lavae_rl.perception.set_extractor import ARCHITECTURES
 from lavae_rl.training.run_folder import claimed
 
-EXIT_FAILED, EXIT_STOPPED = 1, 130
 TEST_ENVS, TEST_SEED = 50, 1_000_000
 """Environments of the evaluations, and the first of their seeds."""
 
@@ -63,14 +62,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Runs the program. Exit status: 0 complete, 1 failed, 2 unusable arguments, 130 stopped and resumable."""
     args, console = parse_args(argv), Console(highlight=False, soft_wrap=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # schedulers and timeout(1) send it: as Ctrl-C
-    try:
+    with clean_exit(console, "stopped; what is in the run folder can be continued with --resume"):
         run(args, console)
-    except KeyboardInterrupt:
-        console.print("stopped; what is in the run folder can be continued with --resume")
-        sys.exit(EXIT_STOPPED)
-    except (ValueError, OSError) as error:
-        console.print(f"[red]error:[/] {escape(str(error))}")
-        sys.exit(EXIT_FAILED)
 
 
 def run(args: argparse.Namespace, console: Console) -> None:

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -15,9 +14,8 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.markup import escape
 
+from lavae_rl.exits import EXIT_STOPPED
 from lavae_rl.model.pretrained import CONFIG_FILE, read_facts
-
-EXIT_FAILED, EXIT_STOPPED = 1, 130
 
 _PROGRAMS: set["subprocess.Popen[bytes]"] = set()
 """At work: who stops a sweep stops them too."""
@@ -64,7 +62,7 @@ def sweep(
     """
 
     def complete(cell: AnyCell) -> bool:
-        return _complete(out / cell.name, partial(is_complete, cell), partial(work, cell), console)
+        return _complete(cell, out / cell.name, is_complete, work, console)
 
     out.mkdir(parents=True, exist_ok=True)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -83,19 +81,23 @@ def sweep(
 
 
 def _complete(
-    folder: Path, is_complete: Callable[[Path], bool], work: Callable[[Path], None], console: Console
+    cell: AnyCell,
+    folder: Path,
+    is_complete: Callable[[AnyCell, Path], bool],
+    work: Callable[[AnyCell, Path], None],
+    console: Console,
 ) -> bool:
     """Completes one run, says so or why not, and returns which."""
     try:
         with FileLock(f"{folder}.lock", timeout=0):
-            if not is_complete(folder):
-                console.print(f"{folder.name}: see {escape(str(log_file(folder)))}")
-                work(folder)
-                console.print(f"{folder.name}: complete")
+            if not is_complete(cell, folder):
+                console.print(f"{cell.name}: see {escape(str(log_file(folder)))}")
+                work(cell, folder)
+                console.print(f"{cell.name}: complete")
             return True
     except (RunError, Timeout) as error:
         why = "another process is at it" if isinstance(error, Timeout) else f"[red]{escape(str(error))}[/]"
-        console.print(f"{folder.name}: {why}")
+        console.print(f"{cell.name}: {why}")
     return False
 
 

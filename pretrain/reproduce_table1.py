@@ -25,8 +25,9 @@ from rich.markup import escape
 
 from lavae_rl.datasets import POOLS
 from lavae_rl.evaluation.metrics import METRICS
+from lavae_rl.exits import EXIT_FAILED
 from lavae_rl.model.pretrained import CONFIG_FILE, read_facts
-from lavae_rl.sweep import EXIT_FAILED, check_steps, running, sweep
+from lavae_rl.sweep import check_steps, running, sweep
 from lavae_rl.tables import read_rows, report_folder, write_rows
 from lavae_rl.training.recipes import RECIPES
 from lavae_rl.training.run_folder import METRICS_FILE

@@ -30,6 +30,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lavae_rl.datasets import POOLS, SceneDataset, load_dataset
+from lavae_rl.exits import EXIT_STOPPED, clean_exit
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.training.base import Progress, Training, make_accelerator
 from lavae_rl.training.loop import TrainingDivergedError, train
@@ -44,7 +45,6 @@ BOUND_SAMPLES = 100
 """Importance samples of the log-likelihood bound (paper)."""
 DATA_SPLITS = ("train", "validation")
 PRECISIONS = ("no", "bf16")
-EXIT_FAILED, EXIT_STOPPED = 1, 130
 RESUMABLE = "what is in the run folder can be continued with --resume"
 
 
@@ -83,14 +83,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Runs the program. Exit status: 0 complete, 1 failed, 2 unusable arguments, 130 stopped and resumable."""
     args = parse_args(argv)
     console = Console(highlight=False, soft_wrap=True)
-    try:
+    with clean_exit(console, f"stopped; {RESUMABLE}", (ValueError, OSError, TrainingDivergedError)):
         complete = run(args, console)
-    except KeyboardInterrupt:
-        console.print(f"stopped; {RESUMABLE}")
-        sys.exit(EXIT_STOPPED)
-    except (ValueError, OSError, TrainingDivergedError) as error:
-        console.print(f"[red]error:[/] {escape(str(error))}")
-        sys.exit(EXIT_FAILED)
     if not complete:
         sys.exit(EXIT_STOPPED)
 
