@@ -103,6 +103,7 @@ def run(args: argparse.Namespace, console: Console) -> bool:
             return True
         accelerator = choose_accelerator(args.device, facts["mixed_precision"])
         check_processes(facts, accelerator.num_processes)
+        facts["device"] = torch.cuda.get_device_name() if accelerator.device.type == "cuda" else "cpu"
         console.quiet = not accelerator.is_main_process
         training = make_training(facts, accelerator)
         if facts["compile"]:
@@ -224,6 +225,7 @@ def choose_accelerator(device: str, mixed_precision: str) -> Accelerator:
         # Resumed runs are to repeat the same bits on a GPU too; cuBLAS reads the variable when it starts.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # none is read
     return make_accelerator(device == "cpu" or not torch.cuda.is_available(), mixed_precision)
 
 

@@ -1,5 +1,6 @@
 import json
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 from lavae_rl.training import provenance as module
@@ -33,3 +34,14 @@ def test_a_program_of_the_checkout_is_named_from_its_root(monkeypatch):
 def test_outside_a_checkout_the_commit_is_unknown(monkeypatch, tmp_path):
     monkeypatch.setattr(module, "__file__", str(tmp_path / "provenance.py"))
     assert provenance()["commit"] == "unknown"
+
+
+def test_a_package_by_another_name_is_no_reason_to_stop(monkeypatch):
+    def only_headless(name):
+        if name == "opencv-python":
+            raise PackageNotFoundError(name)
+        return "1.0"
+
+    monkeypatch.setattr(module, "version", only_headless)
+    assert provenance()["versions"]["opencv-python"] == "not installed"
+    assert provenance()["versions"]["numpy"] == "1.0"

@@ -40,6 +40,7 @@ def test_a_run_folder_describes_itself(finished):
     assert config["dataset"] == "multi-dsprites"
     assert config["recipe"]["steps"] == 60
     assert config["seed"] == 0
+    assert config["device"] == "cpu"
     assert {"command", "commit", "versions", "machine", "training_seconds", "skipped_steps", "metrics"} <= set(config)
     names = {path.name for path in finished.iterdir()}
     assert {"config.json", "metrics.csv", "checkpoint.pt", "model.safetensors", "figures"} <= names

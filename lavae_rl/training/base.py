@@ -12,6 +12,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from lavae_rl.datasets import SceneDataset
 from lavae_rl.evaluation.metrics import evaluate
@@ -61,6 +62,8 @@ class Training(ABC, Generic[Model, Settings]):
     """What every evaluation measures, on the validation split."""
     PARTS: ClassVar[tuple[str, ...]] = ("model", "average", "optimizer")
     """What a checkpoint holds beside the progress."""
+    FIXED_SHAPES: ClassVar[bool] = True
+    """Whether networks see the same shapes in every step."""
     OPTIMIZER: ClassVar[Callable[..., torch.optim.Optimizer]] = torch.optim.Adam
 
     def __init__(self, make_model: Callable[[], Model], recipe: Settings, seed: int, accelerator: Accelerator) -> None:
@@ -88,8 +91,8 @@ class Training(ABC, Generic[Model, Settings]):
         return [self.recipe.rate_factor(self.progress.step)] * len(self.rates)
 
     @abstractmethod
-    def _loss(self, frames: Frames) -> tuple[Tensor, dict[str, float]]:
-        """The loss on a batch, and what of ``TERMS`` was measured."""
+    def _loss(self, frames: Frames) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss on a batch, and what of ``TERMS`` was measured, as scalars on the device."""
 
     @abstractmethod
     def validate(self, dataset: SceneDataset, validation: SceneDataset, folder: RunFolder) -> dict[str, float]:
@@ -102,12 +105,17 @@ class Training(ABC, Generic[Model, Settings]):
         return evaluate(self.average, world, recipe.test_scenes, num_samples, recipe.bound_scenes)
 
     def compile(self, backend: str = "inductor") -> None:
-        """Has ``torch.compile`` make the networks faster, at their first steps: the same but for rounding."""
+        """Has ``torch.compile`` make the networks faster, at their first steps: the same but for rounding.
+
+        On a GPU they are recorded as CUDA graphs, too, where shapes allow it: launching so many small kernels takes
+        longer than running them.
+        """
+        mode = "reduce-overhead" if self.FIXED_SHAPES and self.device.type == "cuda" else None
         for network in self._networks():
             for part in network.children():
-                part.compile(backend=backend)
+                part.compile(backend=backend, mode=mode)
                 for layers in part.children():  # those of an appearance network are what relaxed locations read
-                    layers.compile(backend=backend)
+                    layers.compile(backend=backend, mode=mode)
 
     def step(self, dataset: SceneDataset) -> dict[str, float]:
         """One step on a random batch; returns its ``TERMS``. A non-finite step changes no weight and is counted."""
@@ -119,16 +127,21 @@ class Training(ABC, Generic[Model, Settings]):
         self.optimizer.zero_grad()
         self.accelerator.backward(loss)
         norm = nn.utils.clip_grad_norm_(self._objective.parameters(), self.recipe.max_gradient_norm)
-        measured = dict.fromkeys(self.TERMS, math.nan) | terms | {"loss": loss.item(), "gradient_norm": norm.item()}
-        if processes > 1:
-            values = torch.tensor(list(measured.values()), device=self.device)
-            measured = dict(zip(measured, self.accelerator.reduce(values, "mean").tolist(), strict=True))
+        measured = self._read(terms | {"loss": loss, "gradient_norm": norm})
         if math.isfinite(measured["loss"]) and math.isfinite(measured["gradient_norm"]):
             self._update()
         else:
             self.progress.skipped += 1
         self.progress.step += 1
         return measured
+
+    def _read(self, terms: Mapping[str, Tensor]) -> dict[str, float]:
+        """What a step measured, averaged over the processes; all at once, for each reading waits for the device."""
+        several, missing = self.accelerator.num_processes > 1, torch.tensor(math.nan)
+        names = self.TERMS if several else tuple(terms)  # not all processes need to have measured the same
+        values = torch.stack([terms.get(name, missing).detach().to(self.device, torch.float32) for name in names])
+        values = self.accelerator.reduce(values, "mean") if several else values
+        return dict.fromkeys(self.TERMS, math.nan) | dict(zip(names, values.tolist(), strict=True))
 
     def agree(self, flag: bool) -> bool:
         """Whether the flag is up in any process."""
@@ -144,13 +157,12 @@ class Training(ABC, Generic[Model, Settings]):
         # A young average follows closely, or it would remember the initial weights for hundreds of steps.
         step = self.progress.step + 1
         decay = min(self.recipe.average_decay, step / (step + 10))
-        with torch.no_grad():
-            current = self.model.state_dict()
-            for name, value in self.average.state_dict().items():
-                if value.is_floating_point():
-                    value.lerp_(current[name], 1 - decay)
-                else:
-                    value.copy_(current[name])
+        averaged, current = self.average.state_dict(), self.model.state_dict()
+        floats = [name for name, value in averaged.items() if value.is_floating_point()]
+        follow = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        follow([averaged[name] for name in floats], [current[name] for name in floats], None)
+        for name in averaged.keys() - set(floats):
+            averaged[name].copy_(current[name])
 
     def is_finite(self) -> bool:
         """False once a weight or a batch-norm statistic is NaN or infinite: such a state is not worth keeping."""
@@ -187,14 +199,15 @@ class _Objective(nn.Module):
     """The loss, as the module around which Accelerate puts mixed precision and gradient averaging."""
 
     def __init__(
-        self, networks: Sequence[nn.Module], loss: Callable[[Frames], tuple[Tensor, dict[str, float]]]
+        self, networks: Sequence[nn.Module], loss: Callable[[Frames], tuple[Tensor, dict[str, Tensor]]]
     ) -> None:
         super().__init__()
         self.networks = nn.ModuleList(networks)
         self._loss = loss
 
-    def forward(self, frames: Frames) -> tuple[Tensor, dict[str, float]]:
-        return self._loss(frames)
+    def forward(self, frames: Frames) -> tuple[Tensor, dict[str, Tensor]]:
+        loss, terms = self._loss(frames)
+        return loss, {name: value.detach() for name, value in terms.items()}  # only the loss has a gradient to average
 
 
 def make_accelerator(cpu: bool = False, mixed_precision: str = "no") -> Accelerator:

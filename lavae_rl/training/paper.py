@@ -64,7 +64,7 @@ class PaperTraining(LAVAETraining[PaperRecipe]):
         recipe, step = self.recipe, self.progress.step
         return recipe.location_rate_factor(step), recipe.rate_factor(step)
 
-    def _loss(self, frames: Frames) -> tuple[Tensor, dict[str, float]]:
+    def _loss(self, frames: Frames) -> tuple[Tensor, dict[str, Tensor]]:
         images, step = self.model.images(frames), self.progress.step
         self.model.train()
         logits = self.model.location_network(images)
@@ -73,18 +73,18 @@ class PaperTraining(LAVAETraining[PaperRecipe]):
         if weight > 0:
             distance, auxiliary_elbo = self._warm_up(images, logits)
             loss = loss + weight * distance - auxiliary_elbo.mean() / 100
-            terms |= {"map_distance": distance.item(), "auxiliary_elbo": auxiliary_elbo.mean().item()}
+            terms |= {"map_distance": distance, "auxiliary_elbo": auxiliary_elbo.mean()}
         return loss, terms
 
-    def _negative_elbo(self, images: Images, logits: LogitMaps) -> tuple[Tensor, dict[str, float]]:
+    def _negative_elbo(self, images: Images, logits: LogitMaps) -> tuple[Tensor, dict[str, Tensor]]:
         recipe, step = self.recipe, self.progress.step
         counted, drawn = self._counts(logits)
         temperature = recipe.temperature(step)
         terms = relaxed_elbo_terms(self.model, images, logits, counted, drawn, temperature, self.generator)
         kl = recipe.kl_weight(step) * (terms.kl_location + terms.kl_appearance) + terms.kl_count
-        measured = {name: value.mean().item() for name, value in vars(terms).items()}
+        measured = {name: value.mean() for name, value in vars(terms).items()}
         # Nats are large beside the map's distance and the clipped norm: a hundredth keeps all in one range.
-        return (kl - terms.log_likelihood).mean() / 100, measured | {"temperature": temperature}
+        return (kl - terms.log_likelihood).mean() / 100, measured | {"temperature": torch.tensor(temperature)}
 
     @torch.no_grad()
     def _counts(self, logits: LogitMaps) -> tuple[Int[Tensor, " batch"], Int[Tensor, " batch"]]:

@@ -4,7 +4,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,17 @@ def provenance() -> dict[str, Any]:
     return {
         "command": shlex.join(["python", _program(), *sys.argv[1:]]),
         "commit": _commit(),
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in packages},
         "machine": {"processor": _processor(), "threads": torch.get_num_threads()},
     }
+
+
+def _version(package: str) -> str:
+    """Version of a package. On servers, OpenCV often goes by the name of another distribution."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def _program() -> str:

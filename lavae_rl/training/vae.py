@@ -32,11 +32,11 @@ class VAETraining(Training[ConvVAE, BaselineRecipe]):
     def _parameter_groups(self) -> Sequence[tuple[list[nn.Parameter], float]]:
         return ((list(self.model.parameters()), self.recipe.learning_rate),)
 
-    def _loss(self, frames: Frames) -> tuple[Tensor, dict[str, float]]:
+    def _loss(self, frames: Frames) -> tuple[Tensor, dict[str, Tensor]]:
         self.model.train()
         log_likelihood, kl = self.model.elbo_terms(self.model.images(frames), self.generator)
         loss = (self.recipe.kl_weight(self.progress.step) * kl - log_likelihood).mean()
-        terms = {"log_likelihood": log_likelihood.mean().item(), "kl": kl.mean().item()}
+        terms = {"log_likelihood": log_likelihood.mean(), "kl": kl.mean()}
         return loss / 100, terms  # one range with the clipped norm
 
     @torch.inference_mode()

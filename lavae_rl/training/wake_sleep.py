@@ -38,6 +38,7 @@ class WakeSleepTraining(LAVAETraining[LAVAERecipe]):
         "gradient_norm",
     )
     PARTS = ("model", "average", "memory", "optimizer")
+    FIXED_SHAPES = False  # as many appearances and sprites as there are objects
 
     def __init__(self, config: LAVAEConfig, recipe: LAVAERecipe, seed: int, accelerator: Accelerator) -> None:
         super().__init__(config, recipe, seed, accelerator)
@@ -49,7 +50,7 @@ class WakeSleepTraining(LAVAETraining[LAVAERecipe]):
         location = [*model.location_network.parameters(), model.count_logits, model.log_sharpness]
         return (location, recipe.location_learning_rate), (appearance, recipe.appearance_learning_rate)
 
-    def _loss(self, frames: Frames) -> tuple[Tensor, dict[str, float]]:
+    def _loss(self, frames: Frames) -> tuple[Tensor, dict[str, Tensor]]:
         images = self.model.images(frames).contiguous(memory_format=torch.channels_last)
         loss, terms = self._joint(images) if self._is_joint else self._wake(images)
         if len(self.memory):  # empty before the first dreams, and while all frames are
@@ -72,7 +73,7 @@ class WakeSleepTraining(LAVAETraining[LAVAERecipe]):
         # Out of inference mode, so that autograd may save them.
         return Detections(found.image_index.clone(), found.location.clone(), found.count.clone())
 
-    def _wake(self, images: Images) -> tuple[Tensor, dict[str, float]]:
+    def _wake(self, images: Images) -> tuple[Tensor, dict[str, Tensor]]:
         """The ELBO's terms for decoder, appearance network and count prior, at the locations found."""
         found = self._locate(images)
         self.model.train()
@@ -83,16 +84,16 @@ class WakeSleepTraining(LAVAETraining[LAVAERecipe]):
             self.memory.write(recentre(thicken(cut_out(images, found, sprites.detach()), self.generator)))
         terms = {"log_likelihood": log_likelihood, "kl_count": counting, "kl_appearance": kl}
         # Nats are large beside the dreams' losses and the clipped norm: a hundredth keeps all in one range.
-        return loss / 100, {name: value.mean().item() for name, value in terms.items()}
+        return loss / 100, {name: value.mean() for name, value in terms.items()}
 
-    def _joint(self, images: Images) -> tuple[Tensor, dict[str, float]]:
+    def _joint(self, images: Images) -> tuple[Tensor, dict[str, Tensor]]:
         """The whole ELBO, but for the count prior, at locations drawn from q(l | x)."""
         self.model.eval()  # q(l | x) as it will be: scenes are not to move the batch statistics of dreams
         if self.progress.step == self.recipe.joint_from_step:
             self._sharpen(images)
         loss, elbo = score_function_loss(self.model, images, _JOINT_SAMPLES, self.generator)
         self.model.train()
-        return loss.mean() / 100, {"joint_elbo": elbo.mean().item()}
+        return loss.mean() / 100, {"joint_elbo": elbo.mean()}
 
     @torch.no_grad()
     def _sharpen(self, images: Images) -> None:
@@ -102,13 +103,13 @@ class WakeSleepTraining(LAVAETraining[LAVAERecipe]):
         log_sharpness = self.model.log_sharpness
         log_sharpness.copy_(self.accelerator.reduce(log_sharpness.clone(), "mean"))
 
-    def _dream(self, canvas_size: tuple[int, int]) -> tuple[Tensor, dict[str, float]]:
+    def _dream(self, canvas_size: tuple[int, int]) -> tuple[Tensor, dict[str, Tensor]]:
         recipe = self.recipe
         images, centres = dream(self.memory, recipe.dreams, recipe.dream_objects, canvas_size, self.generator)
         logits = self.model.location_network(images.contiguous(memory_format=torch.channels_last))
         focal = centre_loss(logits, centres)
         location = location_loss(location_log_probs(logits, self.model.sharpness), centres)
-        terms = {"dream_centre": focal.item(), "dream_location": location.item()}
+        terms = {"dream_centre": focal, "dream_location": location}
         # What q(l | x) is, is the ELBO's to say, once it can.
         return focal if self._is_joint else focal + recipe.location_weight * location, terms
 

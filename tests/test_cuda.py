@@ -1,0 +1,108 @@
+"""What runs on a CPU runs on a GPU, to the same results. Skipped where there is none."""
+
+import importlib
+import json
+import subprocess
+import sys
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+from lavae_rl.datasets import load_dataset
+from lavae_rl.model.baseline import ConvVAE
+from lavae_rl.model.lavae import LAVAE
+from lavae_rl.perception.wrappers import VectorLAVAEObservation
+from lavae_rl.training.recipes import RECIPES
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+program = importlib.import_module("lavae_rl.pretrain.train_lavae")
+measuring = importlib.import_module("lavae_rl.pretrain.evaluate_lavae")
+
+TRAININGS = [("lavae", "smoke"), ("lavae", "paper-smoke"), ("baseline", "smoke")]
+GIVEN = dict.fromkeys(("dataset", "steps", "seed", "mnist_dir", "mixed_precision", "compile"))
+
+
+def _training(model, recipe):
+    facts = program.fresh_facts(GIVEN | {"model": model, "recipe": recipe})
+    return program.make_training(facts, program.choose_accelerator("cuda", facts["mixed_precision"]))
+
+
+def _train(training, dataset, steps):
+    for _ in range(steps):
+        terms = training.step(dataset)
+        assert np.isfinite([terms["loss"], terms["gradient_norm"]]).all()
+    return training
+
+
+@pytest.mark.parametrize(("model", "recipe"), TRAININGS)
+def test_a_training_runs_to_its_end(model, recipe, tmp_path):
+    out = tmp_path / "run"
+    program.main(["--model", model, "--recipe", recipe, "--device", "cuda", "--out", str(out)])
+    config = json.loads((out / "config.json").read_text())
+    metrics = config["metrics"]
+    assert config["device"] == torch.cuda.get_device_name()
+    assert metrics["log_likelihood_bound"] < -metrics["entropy_floor"]
+    kind = ConvVAE if model == "baseline" else LAVAE
+    assert kind.from_pretrained(out, "cuda").device.type == "cuda"
+
+
+@pytest.mark.parametrize(("model", "recipe"), TRAININGS)
+def test_a_loaded_state_goes_on_to_the_same_bits(model, recipe):
+    dataset = load_dataset("multi-dsprites", "validation", **RECIPES[model][recipe].world)
+    whole, begun, loaded = (_training(model, recipe) for _ in range(3))
+    _train(whole, dataset, 18)  # past the first dreams and into the joint phase of "smoke"
+    loaded.load(_train(begun, dataset, 12).state())
+    _train(loaded, dataset, 6)
+    ours, theirs = whole.model.state_dict(), loaded.model.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize("options", [["--mixed-precision", "bf16"], ["--compile"]], ids=["bf16", "compiled"])
+@pytest.mark.parametrize(("model", "recipe"), TRAININGS)
+def test_mixed_precision_and_compiled_networks_train(model, recipe, options, tmp_path):
+    # In a process of its own, for a process has one precision.
+    argv = ["--model", model, "--recipe", recipe, "--steps", "10", "--device", "cuda", *options]
+    command = [sys.executable, program.__file__, *argv, "--out", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2_000:] + done.stderr[-2_000:]
+
+
+@pytest.mark.parametrize(("name", "split"), [("multi-dsprites", "test-7"), ("multi-mnist-10k", "test")])
+def test_encode_finds_what_it_finds_on_a_cpu(name, split):
+    frames = load_dataset(name, split)[:256]
+    expected, got = LAVAE.from_pretrained(name).encode(frames), LAVAE.from_pretrained(name, "cuda").encode(frames)
+    assert np.array_equal(got.count, expected.count)
+    same = (got.location == expected.location).all(2)  # a centre between two pixels can be in either
+    assert same.mean() > 0.99
+    np.testing.assert_allclose(got.appearance[same], expected.appearance[same], atol=0.05)
+
+
+def test_the_bound_and_samples_are_those_of_a_cpu():
+    frames = load_dataset("multi-dsprites", "test")[:64]
+    bounds = [
+        LAVAE.from_pretrained("multi-dsprites", device).log_likelihood(frames, 20).mean().item()
+        for device in ("cpu", "cuda")
+    ]
+    assert bounds[0] == pytest.approx(bounds[1], abs=1.5)
+    model = LAVAE.from_pretrained("multi-dsprites", "cuda")
+    samples = model.sample(8, num_objects=3, generator=torch.Generator("cuda").manual_seed(0))
+    assert np.array_equal(model.encode(samples).count >= 2, np.ones(8, bool))
+
+
+def test_wrapped_environments_perceive_on_the_gpu():
+    observations = []
+    for device in ("cpu", "cuda"):
+        envs = gym.make_vec("LAVAE/OddOneOut-v0", num_envs=8)
+        observations.append(VectorLAVAEObservation(envs, device=device).reset(seed=0)[0])
+    cpu, cuda = observations
+    assert np.array_equal(cpu["mask"], cuda["mask"])
+    np.testing.assert_allclose(cuda["tokens"], cpu["tokens"], atol=0.05)
+
+
+def test_a_bundled_model_is_measured(tmp_path):
+    argv = ["multi-dsprites", "--device", "cuda", "--num-scenes", "500", "--bound-scenes", "100"]
+    measuring.main([*argv, "--json", str(tmp_path / "metrics.json")])
+    assert json.loads((tmp_path / "metrics.json").read_text())["count_accuracy_7"] == 1
