@@ -113,16 +113,20 @@ def dream(
     wanted = torch.randint(max_objects + 1, (num_scenes,), generator=generator, device=device)
     padded = torch.zeros(num_scenes, channels, height + size - 1, width + size - 1, dtype=torch.bool, device=device)
     centres = torch.zeros(num_scenes, height, width, dtype=torch.bool, device=device)
-    windows = padded.unfold(2, size, 1).unfold(3, size, 1)
+    # Written by index, not through a view by unfold(): its windows overlap, and a GPU writes to them in any order.
+    grown = padded.shape[3]
+    flat = padded.view(num_scenes, channels, -1)
+    offset = (torch.arange(size, device=device)[:, None] * grown + torch.arange(size, device=device)).flatten()
     scene = torch.arange(num_scenes, device=device)
     placed = torch.zeros_like(wanted)
     for _ in range(max_objects + max_objects // 2):
         sprite = memory.read(num_scenes, generator)
         row = torch.randint(border, height - border, (num_scenes,), generator=generator, device=device)
         column = torch.randint(border, width - border, (num_scenes,), generator=generator, device=device)
-        there = windows[scene, :, row, column]
+        window = ((row * grown + column)[:, None] + offset)[:, None].expand(-1, channels, -1)
+        there = flat.gather(2, window).view_as(sprite)
         clear = ~(there.any(1) & _grow(sprite.any(1))).any(dim=(1, 2)) & (placed < wanted)
-        windows[scene, :, row, column] = there | (sprite & clear[:, None, None, None])
+        flat.scatter_(2, window, (there | (sprite & clear[:, None, None, None])).flatten(2))
         centres[scene, row, column] |= clear
         placed += clear
     return padded[:, :, half : half + height, half : half + width].float(), centres
