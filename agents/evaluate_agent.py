@@ -15,6 +15,7 @@ import gymnasium as gym
 from rich.console import Console
 from rich.table import Table
 
+from lavae_rl.devices import DEVICES, choose_device
 from lavae_rl.evaluation.animation import write_gif
 from lavae_rl.exits import clean_exit
 from lavae_rl.learning.agents import SavedAgent, find_run, load_agent
@@ -33,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Runs the program. Exit status: 0 done, 1 failed, 2 unusable arguments, 130 stopped."""
     args, console = parse_args(argv), Console(highlight=False, soft_wrap=True)
     with clean_exit(console, "stopped"):
-        saved = load_agent(find_run(args.run))
+        saved = load_agent(find_run(args.run), device=choose_device(args.device))
         if args.model is not None:
             saved = SavedAgent(saved.agent, {**saved.facts, "model": args.model})
         check(args, saved)
@@ -59,6 +60,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--stochastic", action="store_true", help="sample actions (default: the likeliest ones)")
     parser.add_argument("--seed", type=int, default=TEST_SEED, help=f"of the episodes (default: {TEST_SEED})")
     parser.add_argument("--model", help="LAVAE or, for vae, baseline that it sees by (default: as in training)")
+    parser.add_argument("--device", choices=DEVICES, default="cpu", help="of policy and perception (default: cpu)")
     parser.add_argument("--video", type=Path, metavar="FILE.gif", help="record some episodes, with what the agent sees")
     parser.add_argument("--json", type=Path, help="file to write the results to")
     return parser.parse_args(argv)
@@ -90,10 +92,11 @@ def numbers(args: argparse.Namespace, saved: SavedAgent) -> Sequence[int]:
 def evaluate(args: argparse.Namespace, saved: SavedAgent) -> dict[str, Any]:
     """Success for each number of objects."""
     facts = saved.facts
+    seen = {"observation": facts["observation"], "model": facts["model"], "device": saved.agent.device.type}
     # All of them first: a number that the task does not have is to be told before the others are tested.
     venvs = {
         number: make_task_vec_env(
-            facts["task"], facts["observation"], 50, args.seed, facts["model"], num_objects=number, mode=args.mode
+            facts["task"], num_envs=50, seed=args.seed, num_objects=number, mode=args.mode, **seen
         )
         for number in numbers(args, saved)
     }

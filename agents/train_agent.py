@@ -21,6 +21,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger, make_output_format
 
+from lavae_rl.devices import DEVICES, choose_device
 from lavae_rl.exits import clean_exit
 from lavae_rl.learning.agents import ALGORITHMS, find_run, load_agent, make_agent, save_agent
 from lavae_rl.learning.evaluation import success_rate
@@ -51,6 +52,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--arch", choices=ARCHITECTURES, help="of the set network (default: the preset's)")
     parser.add_argument("--model", help="LAVAE that makes the tokens (default: the bundled one); for vae, a baseline")
     parser.add_argument("--seed", type=int, help="(default: 0)")
+    parser.add_argument("--device", choices=DEVICES, default="cpu", help="of policy and perception (default: cpu)")
     parser.add_argument("--eval-every", type=int, help="steps between evaluations (default: 100,000)")
     parser.add_argument("--eval-episodes", type=int, help="per evaluation (default: 200)")
     parser.add_argument("--out", type=Path, help="run folder (default: runs/TASK-OBSERVATION-ALGO-seedN)")
@@ -80,14 +82,13 @@ def run(args: argparse.Namespace, console: Console) -> None:
         )
     else:
         facts = fresh_facts(given)
-    preset = Preset(**facts["preset"])
-    venv = make_task_vec_env(
-        facts["task"], facts["observation"], preset.num_envs, model=facts["model"], **preset.env_options()
-    )
+    preset, device = Preset(**facts["preset"]), choose_device(args.device)
+    seen = {"observation": facts["observation"], "model": facts["model"], "device": device}
+    venv = make_task_vec_env(facts["task"], num_envs=preset.num_envs, **seen, **preset.env_options())
     if args.resume:
-        agent = load_agent(out, venv).agent
+        agent = load_agent(out, venv, device).agent
     else:
-        agent = make_agent(facts["observation"], preset, venv, facts["seed"])
+        agent = make_agent(facts["observation"], preset, venv, facts["seed"], device)
     console.print(f"{facts['task']}, {facts['observation']}, {preset.algorithm}: {preset.steps:,} steps")
     if agent.num_timesteps < preset.steps:
         with claimed(out):
@@ -139,10 +140,9 @@ class Watch(BaseCallback):
         super().__init__()
         self.model = agent  # as learn() will, but somebody may stop it before
         self._out, self._facts, self._console = out, facts, console
+        seen = {"observation": facts["observation"], "model": facts["model"], "device": agent.device.type}
         number = facts["preset"]["num_objects"]
-        self._test = make_task_vec_env(
-            facts["task"], facts["observation"], TEST_ENVS, TEST_SEED, facts["model"], num_objects=number
-        )
+        self._test = make_task_vec_env(facts["task"], num_envs=TEST_ENVS, seed=TEST_SEED, num_objects=number, **seen)
         self._start, self._before = time.perf_counter(), facts["seconds"]
 
     def _on_training_start(self) -> None:

@@ -9,12 +9,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from lavae_rl.datasets import POOLS, load_dataset
+from lavae_rl.devices import DEVICES, choose_device
 from lavae_rl.evaluation.figures import reconstruction_figure, save_png
 from lavae_rl.evaluation.metrics import evaluate
 from lavae_rl.model.baseline import ConvVAE
@@ -38,7 +38,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--bound-scenes", type=int, default=1_000, help="most scenes to compute ELBO and bound on (default: 1,000)"
     )
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to run (default: cpu)")
+    parser.add_argument("--device", choices=DEVICES, default="cpu", help="where to run (default: cpu)")
     parser.add_argument("--mnist-dir", help="folder of MNIST's IDX files to draw from (default: that of the training)")
     parser.add_argument("--json", type=Path, help="file to write the metrics to")
     parser.add_argument("--picture", type=Path, help="PNG to draw: 7-object scenes, reconstructions, predicted centres")
@@ -68,11 +68,9 @@ def run(args: argparse.Namespace) -> tuple[str, dict[str, float | None]]:
     for file in (args.json, args.picture):
         if file is not None and not file.parent.is_dir():
             raise FileNotFoundError(f"the folder of {file} does not exist; make it first")
-    if args.device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("--device cuda: PyTorch sees no CUDA device here; use --device cpu")
     folder = find(args.model)
     kind = ConvVAE if read_facts(folder).get("model_name") == "baseline" else LAVAE
-    model = kind.from_pretrained(folder, args.device)
+    model = kind.from_pretrained(folder, choose_device(args.device))
     scenes = min(args.num_scenes, args.bound_scenes)
     world = read_world(folder, args.dataset, args.mnist_dir)
     metrics = evaluate(model, world, args.num_scenes, args.num_samples, scenes)

@@ -30,6 +30,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lavae_rl.datasets import POOLS, SceneDataset, load_dataset
+from lavae_rl.devices import DEVICES, choose_device
 from lavae_rl.exits import EXIT_STOPPED, clean_exit
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.training.base import Progress, Training, make_accelerator
@@ -62,7 +63,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         "--seed", type=int, help="seed of weights, batches and noise, from 0; all seeds share the data set (default: 0)"
     )
     parser.add_argument(
-        "--device", choices=["auto", "cpu", "cuda"], default="auto", help="auto takes cuda where there is one"
+        "--device", choices=DEVICES, default="auto", help="auto takes cuda where there is one (default: auto)"
     )
     parser.add_argument(
         "--mixed-precision", choices=PRECISIONS, help="bf16: networks in bfloat16 (default: the launcher's, or no)"
@@ -219,14 +220,13 @@ def choose_accelerator(device: str, mixed_precision: str) -> Accelerator:
     """Turns ``--device`` into one that exists, of this process."""
     if mixed_precision not in PRECISIONS:
         raise ValueError(f"expected mixed precision of {', '.join(PRECISIONS)}, got {mixed_precision} of the launcher")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("--device cuda: PyTorch sees no CUDA device here; use --device cpu")
-    if device != "cpu" and torch.cuda.is_available():
+    device = choose_device(device)
+    if device == "cuda":
         # Resumed runs are to repeat the same bits on a GPU too; cuBLAS reads the variable when it starts.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # none is read
-    return make_accelerator(device == "cpu" or not torch.cuda.is_available(), mixed_precision)
+    return make_accelerator(device == "cpu", mixed_precision)
 
 
 def watch(

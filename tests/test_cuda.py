@@ -4,6 +4,7 @@ import importlib
 import json
 import subprocess
 import sys
+import warnings
 
 import gymnasium as gym
 import numpy as np
@@ -19,6 +20,8 @@ from lavae_rl.training.recipes import RECIPES
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 program = importlib.import_module("lavae_rl.pretrain.train_lavae")
+training = importlib.import_module("lavae_rl.agents.train_agent")
+testing = importlib.import_module("lavae_rl.agents.evaluate_agent")
 measuring = importlib.import_module("lavae_rl.pretrain.evaluate_lavae")
 
 TRAININGS = [("lavae", "smoke"), ("lavae", "paper-smoke"), ("baseline", "smoke")]
@@ -70,26 +73,37 @@ def test_mixed_precision_and_compiled_networks_train(model, recipe, options, tmp
     assert done.returncode == 0, done.stdout[-2_000:] + done.stderr[-2_000:]
 
 
-@pytest.mark.parametrize(("name", "split"), [("multi-dsprites", "test-7"), ("multi-mnist-10k", "test")])
+def _by_location(objects):
+    """Appearances by image and location: how sure the surest is differs in the fourth digit, and so does the order."""
+    mask = objects.mask
+    where = np.column_stack([mask.nonzero()[0], objects.location[mask]])
+    return dict(zip(map(tuple, where.tolist()), objects.appearance[mask], strict=True))
+
+
+@pytest.mark.parametrize("split", ["test", "test-7"])
+@pytest.mark.parametrize("name", ["multi-dsprites", "multi-mnist-1k", "multi-mnist-10k"])
 def test_encode_finds_what_it_finds_on_a_cpu(name, split):
     frames = load_dataset(name, split)[:256]
-    expected, got = LAVAE.from_pretrained(name).encode(frames), LAVAE.from_pretrained(name, "cuda").encode(frames)
+    expected, got = (LAVAE.from_pretrained(name, device).encode(frames) for device in ("cpu", "cuda"))
     assert np.array_equal(got.count, expected.count)
-    same = (got.location == expected.location).all(2)  # a centre between two pixels can be in either
-    assert same.mean() > 0.99
-    np.testing.assert_allclose(got.appearance[same], expected.appearance[same], atol=0.05)
+    ours, theirs = _by_location(expected), _by_location(got)
+    both = ours.keys() & theirs.keys()
+    assert len(both) >= 0.995 * len(ours)  # a centre between two pixels can be in either
+    for place in both:
+        np.testing.assert_allclose(theirs[place], ours[place], atol=0.05)
 
 
-def test_the_bound_and_samples_are_those_of_a_cpu():
+def test_the_bound_is_that_of_a_cpu():
     frames = load_dataset("multi-dsprites", "test")[:64]
-    bounds = [
-        LAVAE.from_pretrained("multi-dsprites", device).log_likelihood(frames, 20).mean().item()
-        for device in ("cpu", "cuda")
-    ]
-    assert bounds[0] == pytest.approx(bounds[1], abs=1.5)
+    models = [LAVAE.from_pretrained("multi-dsprites", device) for device in ("cpu", "cuda")]
+    cpu, cuda = (model.log_likelihood(frames, 20).mean().item() for model in models)
+    assert cuda == pytest.approx(cpu, abs=1.5)
+
+
+def test_samples_are_scenes():
     model = LAVAE.from_pretrained("multi-dsprites", "cuda")
-    samples = model.sample(8, num_objects=3, generator=torch.Generator("cuda").manual_seed(0))
-    assert np.array_equal(model.encode(samples).count >= 2, np.ones(8, bool))
+    samples = model.sample(64, num_objects=3, generator=torch.Generator("cuda").manual_seed(0))
+    assert (model.encode(samples).count >= 2).float().mean() > 0.9  # some overlap
 
 
 def test_wrapped_environments_perceive_on_the_gpu():
@@ -106,3 +120,14 @@ def test_a_bundled_model_is_measured(tmp_path):
     argv = ["multi-dsprites", "--device", "cuda", "--num-scenes", "500", "--bound-scenes", "100"]
     measuring.main([*argv, "--json", str(tmp_path / "metrics.json")])
     assert json.loads((tmp_path / "metrics.json").read_text())["count_accuracy_7"] == 1
+
+
+@pytest.mark.parametrize("observation", ["lavae", "pixels"])
+def test_an_agent_trains_and_acts(observation, tmp_path):
+    out = tmp_path / "agent"
+    size = ["--steps", "8192", "--num-envs", "64", "--eval-episodes", "50"]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "You are trying to run PPO on the GPU")  # Stable-Baselines3 prefers CPUs
+        training.main(["--observation", observation, "--device", "cuda", *size, "--out", str(out)])
+    for device in ("cuda", "cpu"):  # what was learned on one is at home on the other
+        testing.main([str(out), "--device", device, "--episodes", "50"])

@@ -77,10 +77,12 @@ def test_a_video_shows_the_agent_at_work(run, tmp_path):
         (["--episodes", "0"], "at least one episode"),
         (["--seed", "-1"], "--seed of 0 to"),
         (["--num-objects", "2", "8"], "8 objects need"),
+        (["--device", "cuda"], "no CUDA device here"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_anything_is(run, arguments, message, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(SystemExit) as stop:
         main([str(run), *arguments])
     assert stop.value.code == 1

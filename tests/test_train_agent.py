@@ -85,9 +85,11 @@ def test_a_run_describes_itself_and_goes_on_where_it_stopped(tmp_path, capsys):
         (["--observation", "pixels"], "--arch with tokens"),
         (["--num-objects", "8"], "8 objects need"),
         (["--observation", "lavae", "--num-objects", "3", "8"], "8 slots"),
+        (["--device", "cuda"], "no CUDA device here"),
     ],
 )
-def test_what_cannot_be_trained_is_refused(arguments, message, tmp_path, capsys):
+def test_what_cannot_be_trained_is_refused(arguments, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(SystemExit) as stop:
         main([*SHORT, *arguments, "--out", str(tmp_path / "run")])
     assert stop.value.code == 1

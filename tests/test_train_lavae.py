@@ -141,8 +141,8 @@ def test_settings_that_cannot_work_are_refused_before_anything_is_written(argv, 
     assert not (tmp_path / "run" / "config.json").exists()
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")
-def test_a_device_that_is_not_there_is_refused(tmp_path, capsys):
+def test_a_device_that_is_not_there_is_refused(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     code, output = _fails(["--device", "cuda", "--out", str(tmp_path / "run")], capsys)
     assert code == 1
     assert "PyTorch sees no CUDA device" in output

@@ -54,7 +54,7 @@ def test_the_vector_of_a_vae_is_that_of_its_frames(tmp_path):
     torch.manual_seed(0)
     vae = ConvVAE(BaselineConfig(latents=2))
     vae.save_pretrained(tmp_path)
-    options = {"seed": 3, "num_objects": 1, "max_episode_steps": 2}
+    options: dict[str, Any] = {"seed": 3, "num_objects": 1, "max_episode_steps": 2}
     vectors, frames = (
         make_task_vec_env("ObjectGoal", observation, 3, model=str(tmp_path), **options)
         for observation in ("vae", "pixels")

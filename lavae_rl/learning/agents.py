@@ -72,7 +72,7 @@ class SavedAgent:
     facts: Mapping[str, Any]
 
 
-def make_agent(observation: str, preset: Preset, venv: VecEnv, seed: int) -> BaseAlgorithm:
+def make_agent(observation: str, preset: Preset, venv: VecEnv, seed: int, device: str = "cpu") -> BaseAlgorithm:
     """An agent before its training.
 
     Args:
@@ -80,6 +80,7 @@ def make_agent(observation: str, preset: Preset, venv: VecEnv, seed: int) -> Bas
         preset: settings, the algorithm among them: "ppo", "a2c", "dqn" (moves only) or "sac" (pointing only).
         venv: what it is to learn on.
         seed: of weights and of actions.
+        device: where the policy computes.
 
     Raises:
         ValueError: unknown algorithm, or one without such actions.
@@ -94,7 +95,7 @@ def make_agent(observation: str, preset: Preset, venv: VecEnv, seed: int) -> Bas
         learning_rate=LinearSchedule(preset.learning_rate, 0.0, 1.0),
         policy_kwargs=policy_kwargs(observation, preset),
         seed=seed,
-        device="cpu",
+        device=device,
         **algorithm_settings(preset, venv.num_envs),
     )
 
@@ -154,12 +155,13 @@ def find_run(name: str | Path) -> Path:
     return folder
 
 
-def load_agent(folder: Path, venv: VecEnv | None = None) -> SavedAgent:
+def load_agent(folder: Path, venv: VecEnv | None = None, device: str = "cpu") -> SavedAgent:
     """An agent and its facts. Unpickles what the zip holds: only for folders from people you trust.
 
     Args:
         folder: of the run.
         venv: what it goes on learning on; None to act only.
+        device: where the policy computes.
 
     Raises:
         OSError: the file cannot be read.
@@ -175,7 +177,7 @@ def load_agent(folder: Path, venv: VecEnv | None = None) -> SavedAgent:
         with warnings.catch_warnings():
             # Stable-Baselines3 takes what fits of weights that do not, and only warns.
             warnings.filterwarnings("error", "You are probably loading a A2C/PPO model")
-            agent = algorithm.kind.load(folder / AGENT_FILE, env=venv, device="cpu")
+            agent = algorithm.kind.load(folder / AGENT_FILE, env=venv, device=device)
     except (RuntimeError, ValueError, UserWarning, BadZipFile) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(

@@ -21,7 +21,13 @@ SLOTS = 8
 
 
 def make_task_vec_env(
-    task: str, observation: str, num_envs: int, seed: int | None = None, model: str | None = None, **options: Any
+    task: str,
+    observation: str,
+    num_envs: int,
+    seed: int | None = None,
+    model: str | None = None,
+    device: str = "cpu",
+    **options: Any,
 ) -> VecEnv:
     """Many environments of a task in one, with episode statistics and success in their infos.
 
@@ -32,6 +38,7 @@ def make_task_vec_env(
         seed: of the first; the others follow.
         model: LAVAE that makes the tokens; None is the bundled one for the task's sprites. For "vae" the folder of a
             trained baseline, since none is bundled.
+        device: where the model runs.
         options: of the environment, such as ``num_objects``, ``mode`` and ``reward``.
 
     Raises:
@@ -50,9 +57,9 @@ def make_task_vec_env(
     venv: VecEnv = VecMonitor(GymVectorToSB3(vector), info_keywords=("is_success",))
     if observation == "lavae":
         _check_slots(vector)
-        venv = VecLAVAEObservation(venv, model=tokens_of, max_objects=SLOTS)
+        venv = VecLAVAEObservation(venv, model=tokens_of, max_objects=SLOTS, device=device)
     elif observation == "vae":
-        venv = VecVAEObservation(venv, tokens_of)
+        venv = VecVAEObservation(venv, tokens_of, device)
     if seed is not None:
         venv.seed(seed)
     return venv

@@ -17,6 +17,7 @@ class VecVAEObservation(VecEnvWrapper):
     Args:
         venv: has uint8 frames as observations, (height, width, channels), values 0 and 255.
         model: folder of a baseline, made by ``python pretrain/train_lavae.py --model baseline``.
+        device: where the model runs.
 
     Raises:
         TypeError: observations that are no frames.
@@ -24,11 +25,11 @@ class VecVAEObservation(VecEnvWrapper):
         FileNotFoundError, ValueError: see ``ConvVAE.from_pretrained``.
     """
 
-    def __init__(self, venv: VecEnv, model: str) -> None:
+    def __init__(self, venv: VecEnv, model: str, device: str = "cpu") -> None:
         frames = venv.observation_space
         if not isinstance(frames, spaces.Box) or frames.dtype != np.uint8 or len(frames.shape) != 3:
             raise TypeError(f"expected a Box of uint8 frames (height, width, channels), got {frames}")
-        self._vae = ConvVAE.from_pretrained(model)
+        self._vae = ConvVAE.from_pretrained(model, device)
         height, width, channels = frames.shape
         if channels != self._vae.config.channels:
             raise ValueError(f"expected frames of {self._vae.config.channels} channels, as {model} has, got {channels}")

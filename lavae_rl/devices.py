@@ -1,0 +1,19 @@
+"""Where programs compute: their ``--device``."""
+
+from collections.abc import Sequence
+
+import torch
+
+DEVICES: Sequence[str] = ("auto", "cpu", "cuda")
+
+
+def choose_device(name: str) -> str:
+    """Turns one of ``DEVICES`` into one that exists: "auto" is a GPU where there is one.
+
+    Raises:
+        ValueError: "cuda" where there is none.
+    """
+    found = torch.cuda.is_available()
+    if name == "cuda" and not found:
+        raise ValueError("--device cuda: PyTorch sees no CUDA device here; use --device cpu")
+    return name if name != "auto" else "cuda" if found else "cpu"
