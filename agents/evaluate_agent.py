@@ -20,6 +20,7 @@ from lavae_rl.evaluation.animation import write_gif
 from lavae_rl.exits import clean_exit
 from lavae_rl.learning.agents import SavedAgent, find_run, load_agent
 from lavae_rl.learning.evaluation import success_rate
+from lavae_rl.learning.run_settings import check_model
 from lavae_rl.learning.vec_envs import make_task_env, make_task_vec_env
 from lavae_rl.shapes import Picture
 
@@ -35,7 +36,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     args, console = parse_args(argv), Console(highlight=False, soft_wrap=True)
     with clean_exit(console, "stopped"):
         saved = load_agent(find_run(args.run), device=choose_device(args.device))
-        if args.model is not None:
+        if args.model is None:
+            check_model(saved.facts)
+        else:
             saved = SavedAgent(saved.agent, {**saved.facts, "model": args.model})
         check(args, saved)
         results = evaluate(args, saved)

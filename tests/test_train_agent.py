@@ -6,10 +6,12 @@ import shutil
 import signal
 
 import pytest
+import torch
 from stable_baselines3 import PPO
 
 from lavae_rl.learning.agents import load_agent
-from lavae_rl.learning.run_settings import DEFAULTS, PRESET_FLAGS, fresh_facts, given_settings
+from lavae_rl.learning.run_settings import DEFAULTS, PRESET_FLAGS, check_model, fresh_facts, given_settings
+from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.pretrained import find
 from lavae_rl.training.run_folder import claimed
 
@@ -179,3 +181,16 @@ def test_a_model_is_found_from_another_folder(tmp_path, monkeypatch):
     shutil.copytree(find("multi-dsprites"), tmp_path / "mine")
     given = given_settings(dict.fromkeys(("env", "algo", *DEFAULTS, *PRESET_FLAGS)) | {"model": "mine"})
     assert given == {"model": str(tmp_path / "mine")}
+
+
+def test_a_model_with_other_weights_is_not_the_one_that_was_learned_on(tmp_path):
+    mine = shutil.copytree(find("multi-dsprites"), tmp_path / "mine")
+    facts = fresh_facts({"model": str(mine)})
+    check_model(facts)
+    model = LAVAE.from_pretrained(mine)
+    model.load_state_dict(model.state_dict() | {"count_logits": torch.zeros(4)})
+    model.save_pretrained(mine)
+    with pytest.raises(ValueError, match=r"weights have changed; train the agent again, .*--model"):
+        check_model(facts)
+    check_model({**facts, "model_fingerprint": None})  # of an agent from before fingerprints were kept
+    assert fresh_facts({"observation": "oracle"})["model_fingerprint"] is None

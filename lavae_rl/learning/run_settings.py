@@ -7,7 +7,8 @@ from typing import Any
 
 from lavae_rl.learning.agents import POLICIES
 from lavae_rl.learning.presets import PRESETS, Preset
-from lavae_rl.model.pretrained import find, read_facts
+from lavae_rl.learning.vec_envs import find_model
+from lavae_rl.model.pretrained import find, fingerprint, read_facts
 from lavae_rl.registration import task_name
 from lavae_rl.training.provenance import provenance
 
@@ -68,7 +69,27 @@ def fresh_facts(given: Mapping[str, Any]) -> dict[str, Any]:
         # Each object that there is to point at may take a step.
         longer = preset.episode_steps + max(preset.most_objects - usual.most_objects, 0)
         preset = dataclasses.replace(preset, episode_steps=longer)
+    folder = find_model(facts["task"], facts["observation"], facts["model"])
+    facts["model_fingerprint"] = None if folder is None else fingerprint(folder)
     return facts | {"preset": dataclasses.asdict(preset), "evaluations": [], "seconds": 0.0} | provenance()
+
+
+def check_model(facts: Mapping[str, Any]) -> None:
+    """Refuses to let an agent see by another model than it learned to see by, under the same name.
+
+    Raises:
+        FileNotFoundError: the model is gone.
+        ValueError: its weights have changed since.
+    """
+    folder = find_model(facts["task"], facts["observation"], facts["model"])
+    learned = facts.get("model_fingerprint")
+    if folder is None or learned is None:  # nothing to see by, or trained before fingerprints were kept
+        return
+    if (found := fingerprint(folder)) != learned:
+        raise ValueError(
+            f"expected the model that the agent was trained on, of fingerprint {learned}, got {found} in {folder}: its "
+            f"weights have changed; train the agent again, or test it on these on purpose: --model {folder}"
+        )
 
 
 def resumed_facts(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,5 +110,6 @@ def resumed_facts(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
                 f"the run in {folder} has {name} {stored[name]!r}, got {value!r}; resume without that flag, or start "
                 "another run in another --out"
             )
+    check_model(facts)
     facts.setdefault("resumed", []).append(provenance())
     return facts

@@ -1,11 +1,13 @@
 """Environments of our tasks as agents see them: many in one, as Stable-Baselines3 wants them, or a single one."""
 
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
+from lavae_rl.model.pretrained import find
 from lavae_rl.perception.adapter import GymVectorToSB3
 from lavae_rl.perception.sb3 import VecLAVAEObservation
 from lavae_rl.perception.vae_vector import VecVAEObservation
@@ -86,6 +88,17 @@ def make_task_env(task: str, observation: str, model: str | None = None, **optio
         _check_slots(env)
         env = LAVAEObservation(env, tokens_of, max_objects=SLOTS, render_objects=True)
     return env
+
+
+def find_model(task: str, observation: str, model: str | None) -> Path | None:
+    """The folder of the model that makes an observation; None where none does, or none was given for "vae".
+
+    Raises:
+        FileNotFoundError: no model there.
+    """
+    if observation == "lavae":
+        return find(model or TASKS[task_name(task)].model)
+    return find(model) if observation == "vae" and model is not None else None
 
 
 def _env_and_model(task: str, observation: str, model: str | None) -> tuple[str, str, str]:

@@ -1,5 +1,6 @@
 """Models on disk: folders with config.json and model.safetensors, bundled, the user's or from the Hub."""
 
+import hashlib
 import importlib
 import json
 from collections.abc import Mapping
@@ -38,6 +39,11 @@ def find(name: str | Path) -> Path:
         if not (folder / file).is_file():
             raise FileNotFoundError(f"expected {CONFIG_FILE} and {WEIGHTS_FILE} in {folder}, {file} is missing")
     return folder
+
+
+def fingerprint(folder: Path) -> str:
+    """What tells the weights of a model from others: the beginning of the SHA-256 of their file."""
+    return hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()[:16]
 
 
 def push(folder: str | Path, repository: str) -> None:
