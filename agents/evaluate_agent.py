@@ -34,7 +34,7 @@ VIDEO_EPISODES = 3
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the program. Exit status: 0 done, 1 failed, 2 unusable arguments, 130 stopped."""
     args, console = parse_args(argv), Console(highlight=False, soft_wrap=True)
-    with clean_exit(console, "stopped"):
+    with clean_exit(console):
         saved = load_agent(find_run(args.run), device=choose_device(args.device))
         if args.model is None:
             check_model(saved.facts)

@@ -11,7 +11,6 @@ at any time, Q or Esc quits.
 
 import argparse
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from lavae_rl.evaluation.animation import write_gif
+from lavae_rl.exits import clean_exit
 from lavae_rl.registration import TASKS, task_name
 from lavae_rl.shapes import Picture
 
@@ -245,14 +245,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs the program. Exit status: 0 done, 1 failed, 2 unusable arguments."""
+    """Runs the program. Exit status: 0 done, 1 failed, 2 unusable arguments, 130 stopped."""
     args = parse_args(argv)
     console = Console(highlight=False, soft_wrap=True)
-    try:
+    with clean_exit(console):
         run(args, console)
-    except (ValueError, OSError) as error:
-        console.print(f"[red]error:[/] {escape(str(error))}")
-        sys.exit(1)
 
 
 def run(args: argparse.Namespace, console: Console) -> None:

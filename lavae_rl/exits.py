@@ -12,7 +12,7 @@ EXIT_FAILED, EXIT_STOPPED = 1, 130
 
 @contextmanager
 def clean_exit(
-    console: Console, stopped: str, errors: tuple[type[Exception], ...] = (ValueError, OSError)
+    console: Console, stopped: str = "stopped", errors: tuple[type[Exception], ...] = (ValueError, OSError)
 ) -> Iterator[None]:
     """Ends the program with EXIT_STOPPED on Ctrl-C, with EXIT_FAILED on an error that tells what to do.
 

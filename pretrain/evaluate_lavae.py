@@ -5,7 +5,6 @@ python pretrain/evaluate_lavae.py multi-dsprites --json metrics.json
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from lavae_rl.datasets import POOLS, load_dataset
 from lavae_rl.devices import DEVICES, choose_device
 from lavae_rl.evaluation.figures import reconstruction_figure, save_png
 from lavae_rl.evaluation.metrics import evaluate
+from lavae_rl.exits import clean_exit
 from lavae_rl.model.baseline import ConvVAE
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.pretrained import find, read_facts, read_world
@@ -46,14 +46,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs the program. Exit status: 0 done, 1 failed, 2 unusable arguments."""
+    """Runs the program. Exit status: 0 done, 1 failed, 2 unusable arguments, 130 stopped."""
     args = parse_args(argv)
     console = Console(highlight=False, soft_wrap=True)
-    try:
+    with clean_exit(console):
         dataset, metrics = run(args)
-    except (ValueError, OSError) as error:
-        console.print(f"[red]error:[/] {escape(str(error))}")
-        sys.exit(1)
     table = Table(title=f"{escape(args.model)} on {dataset}", show_header=False, title_justify="left")
     for name, value in metrics.items():
         table.add_row(name, "none found" if value is None else f"{value:.4f}")

@@ -9,7 +9,6 @@ frames of 64 x 64 pixels of a training split, 0.8 GB in grey.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from rich.table import Table
 
 from lavae_rl.datasets import POOLS, SPLITS, SceneDataset, load_dataset, load_npz, save_npz
 from lavae_rl.evaluation.figures import mark_centres, save_png
+from lavae_rl.exits import clean_exit
 from lavae_rl.shapes import Picture
 
 _PREVIEW_COLUMNS = 4
@@ -62,17 +62,14 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs the program. Exit status: 0 done, 1 failed, 2 unusable arguments."""
+    """Runs the program. Exit status: 0 done, 1 failed, 2 unusable arguments, 130 stopped."""
     args = parse_args(argv)
-    console = Console(highlight=False)
-    try:
+    console = Console(highlight=False, soft_wrap=True)
+    with clean_exit(console):
         if args.check is None:
             export(args, console)
         else:
             check(args.check, bool(args.allow_pickle), console)
-    except (ValueError, OSError) as error:
-        console.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
-        sys.exit(1)
 
 
 def export(args: argparse.Namespace, console: Console) -> None:

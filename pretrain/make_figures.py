@@ -6,7 +6,6 @@ python pretrain/make_figures.py multi-dsprites --out figures
 import argparse
 import dataclasses
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from lavae_rl.datasets import POOLS, SceneDataset, load_dataset
 from lavae_rl.evaluation import gallery
 from lavae_rl.evaluation.figures import save_png
 from lavae_rl.evaluation.interventions import MoveErrors, measure_moves
+from lavae_rl.exits import clean_exit
 from lavae_rl.model.baseline import ConvVAE
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.pretrained import find, read_world
@@ -46,14 +46,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs the program. Exit status: 0 done, 1 failed, 2 unusable arguments."""
+    """Runs the program. Exit status: 0 done, 1 failed, 2 unusable arguments, 130 stopped."""
     args = parse_args(argv)
     console = Console(highlight=False, soft_wrap=True)
-    try:
+    with clean_exit(console, errors=(ValueError, TypeError, OSError)):
         errors = run(args)
-    except (ValueError, TypeError, OSError) as error:
-        console.print(f"[red]error:[/] {escape(str(error))}")
-        sys.exit(1)
     table = Table(title="One object moved, drawn and encoded again", show_header=False, title_justify="left")
     for name, value in dataclasses.asdict(errors).items():
         table.add_row(name, "none" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.4f}")
