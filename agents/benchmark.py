@@ -19,7 +19,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.markup import escape
 
-from lavae_rl.exits import EXIT_FAILED
+from lavae_rl.exits import EXIT_FAILED, clean_exit
 from lavae_rl.learning.agents import POLICIES
 from lavae_rl.learning.presets import PRESETS
 from lavae_rl.learning.report import TESTS_FILE, write_report
@@ -92,11 +92,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the program. Exit status: 0 complete, 1 failed or incomplete, 2 unusable arguments, 130 stopped."""
     args, console = parse_args(argv), Console(highlight=False, soft_wrap=True)
-    try:
+    with clean_exit(console):
         cells = chosen_cells(args)
-    except ValueError as error:
-        console.print(f"[red]error:[/] {escape(str(error))}")
-        sys.exit(EXIT_FAILED)
     check, work = partial(is_complete, args=args), partial(train_and_test, args=args)
     complete = sweep(cells, args.out, args.jobs, check, work, console)
     report = args.report or args.out

@@ -21,7 +21,7 @@ from lavae_rl.exits import clean_exit
 from lavae_rl.learning.agents import SavedAgent, find_run, load_agent
 from lavae_rl.learning.evaluation import success_rate
 from lavae_rl.learning.run_settings import check_model
-from lavae_rl.learning.vec_envs import make_task_env, make_task_vec_env
+from lavae_rl.learning.vec_envs import make_run_vec_env, make_task_env
 from lavae_rl.shapes import Picture
 
 TEST_SEED = 2_000_000
@@ -95,11 +95,10 @@ def numbers(args: argparse.Namespace, saved: SavedAgent) -> Sequence[int]:
 def evaluate(args: argparse.Namespace, saved: SavedAgent) -> dict[str, Any]:
     """Success for each number of objects."""
     facts = saved.facts
-    seen = {"observation": facts["observation"], "model": facts["model"], "device": saved.agent.device.type}
     # All of them first: a number that the task does not have is to be told before the others are tested.
     venvs = {
-        number: make_task_vec_env(
-            facts["task"], num_envs=50, seed=args.seed, num_objects=number, mode=args.mode, **seen
+        number: make_run_vec_env(
+            facts, 50, seed=args.seed, device=saved.agent.device.type, num_objects=number, mode=args.mode
         )
         for number in numbers(args, saved)
     }

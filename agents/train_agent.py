@@ -27,7 +27,7 @@ from lavae_rl.learning.agents import ALGORITHMS, find_run, load_agent, make_agen
 from lavae_rl.learning.evaluation import success_rate
 from lavae_rl.learning.presets import PRESETS, Preset
 from lavae_rl.learning.run_settings import DEFAULTS, fresh_facts, given_settings, resumed_facts
-from lavae_rl.learning.vec_envs import OBSERVATIONS, make_task_vec_env
+from lavae_rl.learning.vec_envs import OBSERVATIONS, make_run_vec_env
 from lavae_rl.perception.set_extractor import ARCHITECTURES
 from lavae_rl.training.run_folder import claimed
 
@@ -83,8 +83,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     else:
         facts = fresh_facts(given)
     preset, device = Preset(**facts["preset"]), choose_device(args.device)
-    seen = {"observation": facts["observation"], "model": facts["model"], "device": device}
-    venv = make_task_vec_env(facts["task"], num_envs=preset.num_envs, **seen, **preset.env_options())
+    venv = make_run_vec_env(facts, preset.num_envs, device=device, **preset.env_options())
     if args.resume:
         agent = load_agent(out, venv, device).agent
     else:
@@ -140,9 +139,8 @@ class Watch(BaseCallback):
         super().__init__()
         self.model = agent  # as learn() will, but somebody may stop it before
         self._out, self._facts, self._console = out, facts, console
-        seen = {"observation": facts["observation"], "model": facts["model"], "device": agent.device.type}
         number = facts["preset"]["num_objects"]
-        self._test = make_task_vec_env(facts["task"], num_envs=TEST_ENVS, seed=TEST_SEED, num_objects=number, **seen)
+        self._test = make_run_vec_env(facts, TEST_ENVS, seed=TEST_SEED, device=agent.device.type, num_objects=number)
         self._start, self._before = time.perf_counter(), facts["seconds"]
 
     def _on_training_start(self) -> None:

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from lavae_rl.learning.agents import SavedAgent, find_run, load_agent
 from lavae_rl.learning.evaluation import SuccessRate
-from lavae_rl.learning.vec_envs import make_task_vec_env
+from lavae_rl.learning.vec_envs import make_run_vec_env
 
 DETOURS = {"none": range(1), "1": range(1, 2), "2": range(2, 3), "3 to 5": range(3, 6), "6 and more": range(6, 10_000)}
 TASKS = ("ObjectGoal", "OddOneOut", "OddOneOutProperty", "Largest")
@@ -27,8 +27,7 @@ SEED = 3_000_000
 
 def run(saved: SavedAgent, num_objects: int, episodes: int) -> list[tuple[int, bool, bool]]:
     """Detour, success and whether time ran out, of as many episodes in each environment."""
-    facts = saved.facts
-    venv = make_task_vec_env(facts["task"], facts["observation"], ENVS, SEED, facts["model"], num_objects=num_objects)
+    venv = make_run_vec_env(saved.facts, ENVS, seed=SEED, num_objects=num_objects)
     base: Any = venv.unwrapped
     simulation = base.env.unwrapped.simulation
     observations: Any = venv.reset()

@@ -25,7 +25,7 @@ from rich.markup import escape
 
 from lavae_rl.datasets import POOLS
 from lavae_rl.evaluation.metrics import METRICS
-from lavae_rl.exits import EXIT_FAILED
+from lavae_rl.exits import EXIT_FAILED, clean_exit
 from lavae_rl.model.pretrained import CONFIG_FILE, read_facts
 from lavae_rl.sweep import check_steps, running, sweep
 from lavae_rl.tables import read_rows, report_folder, write_rows
@@ -125,12 +125,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the program. Exit status: 0 complete, 1 a run failed or is elsewhere, 2 unusable arguments, 130 stopped."""
     args, console = parse_args(argv), Console(highlight=False, soft_wrap=True)
-    if args.jobs < 1:
-        console.print(f"[red]error:[/] expected --jobs of at least 1, got {args.jobs}")
-        sys.exit(EXIT_FAILED)
-    if args.steps is not None and args.report not in (None, args.out):
-        console.print("[red]error:[/] expected --report with the recipes' own --steps: shorter runs stay in --out")
-        sys.exit(EXIT_FAILED)
+    with clean_exit(console):
+        if args.jobs < 1:
+            raise ValueError(f"expected --jobs of at least 1, got {args.jobs}")
+        if args.steps is not None and args.report not in (None, args.out):
+            raise ValueError("expected --report with the recipes' own --steps: shorter runs stay in --out")
     # One seed after the other, so that a table of everything is there early.
     cells = [Cell(row, name, seed) for seed, name, row in itertools.product(args.seeds, args.datasets, args.rows)]
     check, work = partial(is_complete, args=args), partial(train, args=args)

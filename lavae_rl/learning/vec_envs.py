@@ -1,5 +1,6 @@
 """Environments of our tasks as agents see them: many in one, as Stable-Baselines3 wants them, or a single one."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,17 @@ def make_task_vec_env(
     return venv
 
 
+def make_run_vec_env(facts: Mapping[str, Any], num_envs: int, **options: Any) -> VecEnv:
+    """Environments of the task of a run, as its agent sees them.
+
+    Args:
+        facts: of the run's ``config.json``.
+        num_envs: number of environments.
+        options: further arguments of ``make_task_vec_env``.
+    """
+    return make_task_vec_env(facts["task"], facts["observation"], num_envs, model=facts["model"], **options)
+
+
 def make_task_env(task: str, observation: str, model: str | None = None, **options: Any) -> "gym.Env[Any, Any]":
     """A single environment that can be watched: tokens of LAVAE are drawn over its pictures.
 
@@ -96,9 +108,10 @@ def find_model(task: str, observation: str, model: str | None) -> Path | None:
     Raises:
         FileNotFoundError: no model there.
     """
-    if observation == "lavae":
-        return find(model or TASKS[task_name(task)].model)
-    return find(model) if observation == "vae" and model is not None else None
+    if observation not in ("lavae", "vae") or (observation == "vae" and model is None):
+        return None
+    _, _, reader = _env_and_model(task, observation, model)
+    return find(reader)
 
 
 def _env_and_model(task: str, observation: str, model: str | None) -> tuple[str, str, str]:

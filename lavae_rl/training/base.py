@@ -107,7 +107,7 @@ class Training(ABC, Generic[Model, Settings]):
     def compile(self, backend: str = "inductor") -> None:
         """Has ``torch.compile`` make the networks faster, at their first steps: the same but for rounding.
 
-        On a GPU they are recorded as CUDA graphs, too, where shapes allow it: launching so many small kernels takes
+        On a GPU it is asked for CUDA graphs, too, where shapes allow them: launching so many small kernels takes
         longer than running them.
         """
         mode = "reduce-overhead" if self.FIXED_SHAPES and self.device.type == "cuda" else None
