@@ -19,15 +19,15 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.markup import escape
 
-from lavae_rl.exits import EXIT_FAILED, clean_exit
-from lavae_rl.learning.agents import POLICIES
-from lavae_rl.learning.presets import PRESETS
-from lavae_rl.learning.report import TESTS_FILE, write_report
-from lavae_rl.learning.vec_envs import OBSERVATIONS
-from lavae_rl.model.pretrained import CONFIG_FILE
-from lavae_rl.perception.set_extractor import ARCHITECTURES
+from lavae_rl.model.checkpoint import CONFIG_FILE
+from lavae_rl.policies.set_extractor import ARCHITECTURES
 from lavae_rl.registration import task_name
-from lavae_rl.sweep import check_steps, running, sweep
+from lavae_rl.rl.agents import POLICIES
+from lavae_rl.rl.presets import PRESETS
+from lavae_rl.rl.report import TESTS_FILE, write_report
+from lavae_rl.rl.vec_envs import OBSERVATIONS
+from lavae_rl.runs.exits import EXIT_FAILED, clean_exit
+from lavae_rl.runs.sweep import check_steps, running, sweep
 
 QUICK = (["ObjectGoal", "OddOneOut"], ["lavae", "oracle"], [0])
 FULL = (list(PRESETS), ["lavae", "oracle", "pixels"], [0, 1, 2])

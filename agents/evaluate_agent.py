@@ -15,13 +15,13 @@ import gymnasium as gym
 from rich.console import Console
 from rich.table import Table
 
-from lavae_rl.devices import DEVICES, choose_device
-from lavae_rl.evaluation.animation import write_gif
-from lavae_rl.exits import clean_exit
-from lavae_rl.learning.agents import SavedAgent, find_run, load_agent
-from lavae_rl.learning.evaluation import success_rate
-from lavae_rl.learning.run_settings import check_model
-from lavae_rl.learning.vec_envs import make_run_vec_env, make_task_env
+from lavae_rl.pictures import write_gif
+from lavae_rl.rl.agents import SavedAgent, find_run, load_agent
+from lavae_rl.rl.settings import check_model
+from lavae_rl.rl.success import success_rate
+from lavae_rl.rl.vec_envs import make_run_vec_env, make_task_env
+from lavae_rl.runs.devices import DEVICES, choose_device
+from lavae_rl.runs.exits import clean_exit
 from lavae_rl.shapes import Picture
 
 TEST_SEED = 2_000_000

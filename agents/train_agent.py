@@ -21,15 +21,15 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger, make_output_format
 
-from lavae_rl.devices import DEVICES, choose_device
-from lavae_rl.exits import clean_exit
-from lavae_rl.learning.agents import ALGORITHMS, find_run, load_agent, make_agent, save_agent
-from lavae_rl.learning.evaluation import success_rate
-from lavae_rl.learning.presets import PRESETS, Preset
-from lavae_rl.learning.run_settings import DEFAULTS, fresh_facts, given_settings, resumed_facts
-from lavae_rl.learning.vec_envs import OBSERVATIONS, make_run_vec_env
-from lavae_rl.perception.set_extractor import ARCHITECTURES
-from lavae_rl.training.run_folder import claimed
+from lavae_rl.policies.set_extractor import ARCHITECTURES
+from lavae_rl.rl.agents import ALGORITHMS, find_run, load_agent, make_agent, save_agent
+from lavae_rl.rl.presets import PRESETS, Preset
+from lavae_rl.rl.settings import DEFAULTS, fresh_facts, given_settings, resumed_facts
+from lavae_rl.rl.success import success_rate
+from lavae_rl.rl.vec_envs import OBSERVATIONS, make_run_vec_env
+from lavae_rl.runs.devices import DEVICES, choose_device
+from lavae_rl.runs.exits import clean_exit
+from lavae_rl.runs.folder import claimed
 
 TEST_ENVS, TEST_SEED = 50, 1_000_000
 """Environments of the evaluations, and the first of their seeds."""

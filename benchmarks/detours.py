@@ -13,9 +13,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from lavae_rl.learning.agents import SavedAgent, find_run, load_agent
-from lavae_rl.learning.evaluation import SuccessRate
-from lavae_rl.learning.vec_envs import make_run_vec_env
+from lavae_rl.rl.agents import SavedAgent, find_run, load_agent
+from lavae_rl.rl.success import SuccessRate
+from lavae_rl.rl.vec_envs import make_run_vec_env
 
 DETOURS = {"none": range(1), "1": range(1, 2), "2": range(2, 3), "3 to 5": range(3, 6), "6 and more": range(6, 10_000)}
 TASKS = ("ObjectGoal", "OddOneOut", "OddOneOutProperty", "Largest")

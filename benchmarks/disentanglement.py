@@ -18,10 +18,10 @@ from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from lavae_rl.datasets import POOLS, SceneDataset, load_bank
+from lavae_rl.data.scenes import sample_scenes
+from lavae_rl.data.sources import POOLS, SceneDataset, load_bank
 from lavae_rl.model.baseline import ConvVAE
 from lavae_rl.model.lavae import LAVAE
-from lavae_rl.scenes import sample_scenes
 
 SYMMETRIES = (4, 2, 3)
 """Of square, ellipse and triangle: turned by a full circle over this, they look the same."""

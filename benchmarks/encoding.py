@@ -24,11 +24,11 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from lavae_rl.datasets import load_bank
+from lavae_rl.data.scenes import render_scenes, sample_scenes
+from lavae_rl.data.sources import load_bank
 from lavae_rl.model.lavae import LAVAE
-from lavae_rl.model.networks import fold_batch_norms
+from lavae_rl.model.networks.families import fold_batch_norms
 from lavae_rl.perception.wrappers import VectorLAVAEObservation
-from lavae_rl.scenes import render_scenes, sample_scenes
 
 
 class PaperNetwork(nn.Module):

@@ -19,9 +19,9 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from lavae_rl.learning.evaluation import success_rate
-from lavae_rl.learning.vec_envs import make_task_vec_env
-from lavae_rl.perception.set_extractor import ARCHITECTURES, SetFeaturesExtractor
+from lavae_rl.policies.set_extractor import ARCHITECTURES, SetFeaturesExtractor
+from lavae_rl.rl.success import success_rate
+from lavae_rl.rl.vec_envs import make_task_vec_env
 
 TASK = "OddOneOut"
 SCENES, PLACES = 64, 8

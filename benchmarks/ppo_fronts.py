@@ -18,10 +18,10 @@ from rich.table import Table
 from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from lavae_rl.learning.agents import make_agent
-from lavae_rl.learning.presets import PRESETS
-from lavae_rl.learning.vec_envs import make_task_vec_env
 from lavae_rl.perception.sb3 import LAVAEFeaturesExtractor
+from lavae_rl.rl.agents import make_agent
+from lavae_rl.rl.presets import PRESETS
+from lavae_rl.rl.vec_envs import make_task_vec_env
 
 TASK = "OddOneOut"
 FRONTS = ("lavae", "in the policy", "pixels", "oracle")

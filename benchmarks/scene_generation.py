@@ -20,10 +20,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from lavae_rl.datasets import load_bank, load_dataset
-from lavae_rl.scenes import GAP, render_scenes, sample_scenes
+from lavae_rl.data.scenes import GAP, render_scenes, sample_scenes
+from lavae_rl.data.sources import load_bank, load_dataset
+from lavae_rl.data.sprites import SpriteBank
 from lavae_rl.shapes import Frames
-from lavae_rl.sprites import SpriteBank
 
 CANVAS_SIZE = (64, 64)
 TRIES_PER_OBJECT = 64
@@ -37,7 +37,7 @@ SCENES_PER_ROUND = {
 
 
 def make_batched(rng: np.random.Generator, bank: SpriteBank, num_scenes: int, counts: tuple[int, int]) -> Frames:
-    """A batch of frames by ``lavae_rl.scenes``."""
+    """A batch of frames by ``lavae_rl.data.scenes``."""
     return render_scenes(sample_scenes(rng, bank, num_scenes, counts, CANVAS_SIZE), bank)
 
 

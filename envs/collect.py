@@ -4,7 +4,7 @@ from math import comb
 
 import numpy as np
 
-from lavae_rl.sprites import ANGLES
+from lavae_rl.data.sprites import ANGLES
 
 from .looks import AGENT, looks, sprite
 from .sprite_env import SpriteEnv, SpriteVectorEnv

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lavae_rl.sprites import ANGLES, SCALES, SHAPES
+from lavae_rl.data.sprites import ANGLES, SCALES, SHAPES
 
 from .looks import AGENT, looks, sprite
 from .sprite_env import SpriteEnv, SpriteVectorEnv

@@ -1,6 +1,6 @@
 """Where the sprites of a new scene stand: one scene at a time, in plain integers, faster than arrays of one.
 
-The rule is that of ``lavae_rl.scenes.sample_scenes``.
+The rule is that of ``lavae_rl.data.scenes.sample_scenes``.
 """
 
 from collections import deque

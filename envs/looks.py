@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from lavae_rl.sprites import ANGLES, COLORS, SCALES, SHAPES
+from lavae_rl.data.sprites import ANGLES, COLORS, SCALES, SHAPES
 
 WHITE = len(COLORS) - 1
 """The agent's colour, and no object's."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from lavae_rl.sprites import ANGLES
+from lavae_rl.data.sprites import ANGLES
 
 from .looks import AGENT, HELD_OUT, LOOKS, sprite
 from .sprite_env import SpriteEnv, SpriteVectorEnv

@@ -7,8 +7,8 @@ import numpy as np
 from gymnasium import spaces
 from jaxtyping import Float, Int
 
-from lavae_rl.scenes import Scenes
-from lavae_rl.sprites import COLORS, SHAPES, SpriteBank
+from lavae_rl.data.scenes import Scenes
+from lavae_rl.data.sprites import COLORS, SHAPES, SpriteBank
 
 
 class OracleTokens:

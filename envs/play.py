@@ -22,9 +22,9 @@ import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
-from lavae_rl.evaluation.animation import write_gif
-from lavae_rl.exits import clean_exit
+from lavae_rl.pictures import write_gif
 from lavae_rl.registration import TASKS, task_name
+from lavae_rl.runs.exits import clean_exit
 from lavae_rl.shapes import Picture
 
 from .push import GOAL, Push

@@ -7,7 +7,7 @@ import numpy as np
 from gymnasium import spaces
 from jaxtyping import Int
 
-from lavae_rl.scenes import Scenes, render_scenes
+from lavae_rl.data.scenes import Scenes, render_scenes
 from lavae_rl.shapes import Frames
 
 from .oracle import OracleTokens

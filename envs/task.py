@@ -11,9 +11,9 @@ import numpy as np
 from gymnasium import spaces
 from jaxtyping import Bool, Float, Int
 
-from lavae_rl.scenes import grown_boxes
+from lavae_rl.data.scenes import grown_boxes
+from lavae_rl.data.sprites import SpriteBank
 from lavae_rl.shapes import Mask
-from lavae_rl.sprites import SpriteBank
 
 from .layout import Lattice, Location, Placed, place
 from .world import NEUTRAL, RIGHT, WRONG, Sprites, World, shared_bank

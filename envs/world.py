@@ -6,10 +6,10 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float, Int
 
-from lavae_rl.datasets import load_bank
-from lavae_rl.scenes import Scenes, apart, grown_boxes
+from lavae_rl.data.scenes import Scenes, apart, grown_boxes
+from lavae_rl.data.sources import load_bank
+from lavae_rl.data.sprites import SpriteBank
 from lavae_rl.shapes import Mask
-from lavae_rl.sprites import SpriteBank
 
 ABSENT, NEUTRAL, RIGHT, WRONG = -1, 0, 1, 2
 """Roles: slots in no use; the agent and the cue; objects that the task asks for; objects to leave alone."""

@@ -4,16 +4,19 @@ Importing the package registers the environments (``LAVAE/...-v0``). Public name
 so that it does not import PyTorch.
 """
 
+import sys
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lavae_rl.moved import MovedFinder
 from lavae_rl.registration import register_envs
 
 if TYPE_CHECKING:
+    from lavae_rl.data.preprocessing import Preprocessing
     from lavae_rl.model.config import LAVAEConfig
     from lavae_rl.model.lavae import LAVAE
     from lavae_rl.model.objects import Objects
-    from lavae_rl.perception.preprocessing import Preprocessing
     from lavae_rl.perception.wrappers import LAVAEObservation, VectorLAVAEObservation
 
 __all__ = ["LAVAE", "LAVAEConfig", "LAVAEObservation", "Objects", "Preprocessing", "VectorLAVAEObservation"]
@@ -23,7 +26,7 @@ _HOMES = {
     "LAVAEConfig": "lavae_rl.model.config",
     "LAVAEObservation": "lavae_rl.perception.wrappers",
     "Objects": "lavae_rl.model.objects",
-    "Preprocessing": "lavae_rl.perception.preprocessing",
+    "Preprocessing": "lavae_rl.data.preprocessing",
     "VectorLAVAEObservation": "lavae_rl.perception.wrappers",
 }
 
@@ -38,4 +41,10 @@ def __dir__() -> list[str]:
     return __all__
 
 
+_CHECKOUT = Path(__file__).parents[1]
+if (_CHECKOUT / "envs").is_dir() and (_CHECKOUT / "pyproject.toml").is_file():
+    # In a checkout the leaves stand beside this package, whose sub-packages they are, however it was installed.
+    __path__.append(str(_CHECKOUT))
+
+sys.meta_path.append(MovedFinder())
 register_envs()

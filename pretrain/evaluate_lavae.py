@@ -12,14 +12,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lavae_rl.datasets import POOLS, load_dataset
-from lavae_rl.devices import DEVICES, choose_device
-from lavae_rl.evaluation.figures import reconstruction_figure, save_png
-from lavae_rl.evaluation.metrics import evaluate
-from lavae_rl.exits import clean_exit
+from lavae_rl.data.sources import POOLS, load_dataset
+from lavae_rl.evaluation.agreement import evaluate
+from lavae_rl.evaluation.figures import reconstruction_figure
 from lavae_rl.model.baseline import ConvVAE
+from lavae_rl.model.checkpoint import find, read_facts, read_world
 from lavae_rl.model.lavae import LAVAE
-from lavae_rl.model.pretrained import find, read_facts, read_world
+from lavae_rl.pictures import save_png
+from lavae_rl.runs.devices import DEVICES, choose_device
+from lavae_rl.runs.exits import clean_exit
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:

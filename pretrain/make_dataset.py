@@ -17,9 +17,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lavae_rl.datasets import POOLS, SPLITS, SceneDataset, load_dataset, load_npz, save_npz
-from lavae_rl.evaluation.figures import mark_centres, save_png
-from lavae_rl.exits import clean_exit
+from lavae_rl.data.files import load_npz, save_npz
+from lavae_rl.data.sources import POOLS, SPLITS, SceneDataset, load_dataset
+from lavae_rl.pictures import mark_centres, save_png
+from lavae_rl.runs.exits import clean_exit
 from lavae_rl.shapes import Picture
 
 _PREVIEW_COLUMNS = 4

@@ -14,14 +14,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lavae_rl.datasets import POOLS, SceneDataset, load_dataset
+from lavae_rl.data.sources import POOLS, SceneDataset, load_dataset
 from lavae_rl.evaluation import gallery
-from lavae_rl.evaluation.figures import save_png
 from lavae_rl.evaluation.interventions import MoveErrors, measure_moves
-from lavae_rl.exits import clean_exit
 from lavae_rl.model.baseline import ConvVAE
+from lavae_rl.model.checkpoint import find, read_world
 from lavae_rl.model.lavae import LAVAE
-from lavae_rl.model.pretrained import find, read_world
+from lavae_rl.pictures import save_png
+from lavae_rl.runs.exits import clean_exit
 from lavae_rl.shapes import Picture
 
 MOVES_FILE = "interventions.json"

@@ -23,14 +23,14 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.markup import escape
 
-from lavae_rl.datasets import POOLS
-from lavae_rl.evaluation.metrics import METRICS
-from lavae_rl.exits import EXIT_FAILED, clean_exit
-from lavae_rl.model.pretrained import CONFIG_FILE, read_facts
-from lavae_rl.sweep import check_steps, running, sweep
-from lavae_rl.tables import read_rows, report_folder, write_rows
-from lavae_rl.training.recipes import RECIPES
-from lavae_rl.training.run_folder import METRICS_FILE
+from lavae_rl.data.sources import POOLS
+from lavae_rl.evaluation.agreement import METRICS
+from lavae_rl.model.checkpoint import CONFIG_FILE, read_facts
+from lavae_rl.pretraining.recipes import RECIPES
+from lavae_rl.runs.exits import EXIT_FAILED, clean_exit
+from lavae_rl.runs.folder import METRICS_FILE
+from lavae_rl.runs.sweep import check_steps, running, sweep
+from lavae_rl.runs.tables import read_rows, report_folder, write_rows
 
 
 class Table(NamedTuple):

@@ -29,18 +29,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lavae_rl.datasets import POOLS, SceneDataset, load_dataset
-from lavae_rl.devices import DEVICES, choose_device
-from lavae_rl.exits import EXIT_STOPPED, clean_exit
+from lavae_rl.data.sources import POOLS, SceneDataset, load_dataset
 from lavae_rl.model.config import LAVAEConfig
-from lavae_rl.training.base import Progress, Training, make_accelerator
-from lavae_rl.training.loop import TrainingDivergedError, train
-from lavae_rl.training.paper import PaperTraining
-from lavae_rl.training.provenance import provenance
-from lavae_rl.training.recipes import LATENTS, RECIPES, BaselineRecipe, PaperRecipe
-from lavae_rl.training.run_folder import RunFolder
-from lavae_rl.training.vae import VAETraining
-from lavae_rl.training.wake_sleep import WakeSleepTraining
+from lavae_rl.pretraining.loop import TrainingDivergedError, train
+from lavae_rl.pretraining.paper import PaperTraining
+from lavae_rl.pretraining.recipes import LATENTS, RECIPES, BaselineRecipe, PaperRecipe
+from lavae_rl.pretraining.state import Progress, Training, make_accelerator
+from lavae_rl.pretraining.vae import VAETraining
+from lavae_rl.pretraining.wake_sleep import WakeSleepTraining
+from lavae_rl.runs.devices import DEVICES, choose_device
+from lavae_rl.runs.exits import EXIT_STOPPED, clean_exit
+from lavae_rl.runs.folder import RunFolder
+from lavae_rl.runs.provenance import provenance
 
 BOUND_SAMPLES = 100
 """Importance samples of the log-likelihood bound (paper)."""

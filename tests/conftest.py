@@ -70,7 +70,7 @@ def make_env(length=5, end="truncated", dictionary=False):
         metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
 
         def __init__(self, render_mode=None):
-            from lavae_rl.datasets import load_bank
+            from lavae_rl.data.sources import load_bank
 
             self.render_mode = render_mode
             self.bank = load_bank("multi-dsprites")
@@ -83,7 +83,7 @@ def make_env(length=5, end="truncated", dictionary=False):
             self.action_space = gym.spaces.Discrete(2)
 
         def _observation(self):
-            from lavae_rl.scenes import render_scenes, sample_scenes
+            from lavae_rl.data.scenes import render_scenes, sample_scenes
 
             self.frame = render_scenes(sample_scenes(self.np_random, self.bank, 1, (0, 5)), self.bank)[0]
             clock = np.array([self.clock], np.float32)

@@ -8,11 +8,11 @@ import torch
 from stable_baselines3 import A2C, DQN, PPO, SAC
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
-from lavae_rl.learning.agents import find_run, load_agent, make_agent, save_agent
-from lavae_rl.learning.evaluation import success_rate
-from lavae_rl.learning.presets import PRESETS, Preset
-from lavae_rl.learning.vec_envs import make_task_vec_env
 from lavae_rl.registration import TASKS
+from lavae_rl.rl.agents import find_run, load_agent, make_agent, save_agent
+from lavae_rl.rl.presets import PRESETS, Preset
+from lavae_rl.rl.success import success_rate
+from lavae_rl.rl.vec_envs import make_task_vec_env
 
 SMALL = Preset(rollout=8, batch_size=16, epochs=1, width=16)
 

@@ -7,10 +7,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LEAVES = ("agents", "envs", "pretrain")
 PACKAGES = ("lavae_rl", *LEAVES)
-MAY_SEED_TORCH = ("pretrain/", "lavae_rl/training/base.py")
+MAY_SEED_TORCH = ("pretrain/", "lavae_rl/pretraining/state.py")
 NUMPY_GENERATORS = ("BitGenerator", "Generator", "PCG64", "SeedSequence", "default_rng")
 MAX_FILE_LINES, MAX_FUNCTION_LINES = 350, 45
-FLAT_LOOPS = {("lavae_rl/training/loop.py", "train"): 80}  # the order of events is the order of lines
+FLAT_LOOPS = {("lavae_rl/pretraining/loop.py", "train"): 80}  # the order of events is the order of lines
 
 Rule = Callable[[str, str], Iterator[str]]
 
@@ -129,7 +129,7 @@ def test_checker_catches_a_planted_fault(rule: Rule, path: str, source: str):
 @pytest.mark.parametrize(
     ("rule", "path", "source"),
     [
-        (arrow, "lavae_rl/scenes.py", "import torch\nfrom lavae_rl.sprites import SpriteBank"),
+        (arrow, "lavae_rl/scenes.py", "import torch\nfrom lavae_rl.data.sprites import SpriteBank"),
         (
             arrow,
             "agents/train_agent.py",

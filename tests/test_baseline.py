@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from lavae_rl.datasets import SceneDataset, load_bank
+from lavae_rl.data.scenes import sample_scenes
+from lavae_rl.data.sources import SceneDataset, load_bank
 from lavae_rl.model.baseline import BaselineConfig, ConvVAE
 from lavae_rl.model.lavae import LAVAE
-from lavae_rl.scenes import sample_scenes
-from lavae_rl.training.base import make_accelerator
-from lavae_rl.training.recipes import BASELINE, BASELINE_SMOKE
-from lavae_rl.training.run_folder import RunFolder
-from lavae_rl.training.vae import VAETraining
+from lavae_rl.pretraining.recipes import BASELINE, BASELINE_SMOKE
+from lavae_rl.pretraining.state import make_accelerator
+from lavae_rl.pretraining.vae import VAETraining
+from lavae_rl.runs.folder import RunFolder
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ import shutil
 
 import pytest
 
-from lavae_rl.learning.agents import BUNDLED_AGENTS, find_run, load_agent
-from lavae_rl.learning.evaluation import success_rate
-from lavae_rl.learning.presets import Preset
-from lavae_rl.learning.run_settings import check_model, resumed_facts
-from lavae_rl.learning.vec_envs import make_task_vec_env
+from lavae_rl.rl.agents import BUNDLED_AGENTS, find_run, load_agent
+from lavae_rl.rl.presets import Preset
+from lavae_rl.rl.settings import check_model, resumed_facts
+from lavae_rl.rl.success import success_rate
+from lavae_rl.rl.vec_envs import make_task_vec_env
 
 train_agent, evaluate_agent = (
     importlib.import_module(f"lavae_rl.agents.{name}_agent") for name in ("train", "evaluate")

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from lavae_rl.datasets import load_dataset
+from lavae_rl.data.sources import load_dataset
 from lavae_rl.model.baseline import ConvVAE
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.perception.wrappers import VectorLAVAEObservation
-from lavae_rl.training.recipes import RECIPES
+from lavae_rl.pretraining.recipes import RECIPES
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

@@ -1,6 +1,6 @@
 import pytest
 
-from lavae_rl.devices import choose_device
+from lavae_rl.runs.devices import choose_device
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from lavae_rl.model.posterior import Detections
-from lavae_rl.training.dreams import SpriteMemory, centre_loss, cut_out, dream, location_loss, recentre, thicken
+from lavae_rl.model.objects import Detections
+from lavae_rl.pretraining.dreams import SpriteMemory, centre_loss, cut_out, dream, location_loss, recentre, thicken
 
 SIZE = 21
 

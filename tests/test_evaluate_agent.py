@@ -3,9 +3,9 @@ import json
 
 import pytest
 
-from lavae_rl.learning.agents import make_agent, save_agent
-from lavae_rl.learning.presets import Preset
-from lavae_rl.learning.vec_envs import make_task_vec_env
+from lavae_rl.rl.agents import make_agent, save_agent
+from lavae_rl.rl.presets import Preset
+from lavae_rl.rl.vec_envs import make_task_vec_env
 
 main = importlib.import_module("lavae_rl.agents.evaluate_agent").main
 

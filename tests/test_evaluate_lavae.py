@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from lavae_rl.datasets import load_bank, load_dataset
-from lavae_rl.evaluation.floor import scene_entropy
+from lavae_rl.data.sources import load_bank, load_dataset
+from lavae_rl.evaluation.entropy import scene_entropy
 from lavae_rl.model.baseline import BaselineConfig, ConvVAE
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.lavae import LAVAE

@@ -3,7 +3,7 @@ import importlib
 import pytest
 from rich.console import Console
 
-from lavae_rl.exits import EXIT_FAILED, EXIT_STOPPED, clean_exit
+from lavae_rl.runs.exits import EXIT_FAILED, EXIT_STOPPED, clean_exit
 
 STOPPABLE = {
     "lavae_rl.pretrain.evaluate_lavae": ("run", ["multi-dsprites"]),

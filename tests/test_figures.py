@@ -2,7 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from lavae_rl.evaluation.figures import mark_centres, reconstruction_figure, save_png
+from lavae_rl.evaluation.figures import reconstruction_figure
+from lavae_rl.pictures import mark_centres, save_png
 
 MARK = (255, 160, 0)
 

@@ -9,7 +9,7 @@ import math
 import numpy as np
 import pytest
 
-from lavae_rl.evaluation.metrics import match_locations
+from lavae_rl.evaluation.agreement import match_locations
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.perception.tokens import TokenLayout
 

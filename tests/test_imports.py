@@ -21,7 +21,7 @@ def test_importing_the_package_is_light():
 
 
 def test_making_scenes_does_not_load_torch():
-    assert heavy_modules_after("import lavae_rl.scenes, lavae_rl.datasets") == ["cv2"]
+    assert heavy_modules_after("import lavae_rl.data.scenes, lavae_rl.data.sources") == ["cv2"]
 
 
 def test_lightness_check_can_fail():

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lavae_rl.datasets import load_dataset
+from lavae_rl.data.sources import load_dataset
 from lavae_rl.evaluation.interventions import change_appearance, measure_moves, move, pixel_means, swap_locations
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.lavae import LAVAE

@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lavae_rl.sprites import SCALES
+from lavae_rl.data.sprites import SCALES
 
 Largest: Any = import_module("lavae_rl.envs.largest").Largest
 worlds: Any = import_module("lavae_rl.envs.world")

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.lavae import LAVAE
-from lavae_rl.model.networks import fold_batch_norms
+from lavae_rl.model.networks.families import fold_batch_norms
 from lavae_rl.model.objective import elbo_terms
 
 

@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lavae_rl.sprites import ANGLES, COLORS, SCALES, SHAPES, dsprites_bank
+from lavae_rl.data.sprites import ANGLES, COLORS, SCALES, SHAPES, dsprites_bank
 
 looks: Any = import_module("lavae_rl.envs.looks")
 

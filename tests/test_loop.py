@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from lavae_rl.datasets import SceneDataset, load_bank, load_dataset
-from lavae_rl.evaluation.metrics import measure_agreement
+from lavae_rl.data.scenes import sample_scenes
+from lavae_rl.data.sources import SceneDataset, load_bank, load_dataset
+from lavae_rl.evaluation.agreement import measure_agreement
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.lavae import LAVAE
-from lavae_rl.scenes import sample_scenes
-from lavae_rl.training.base import make_accelerator
-from lavae_rl.training.loop import TrainingDivergedError, train
-from lavae_rl.training.recipes import FAST, SMOKE
-from lavae_rl.training.run_folder import RunFolder
-from lavae_rl.training.wake_sleep import WakeSleepTraining
+from lavae_rl.pretraining.loop import TrainingDivergedError, train
+from lavae_rl.pretraining.recipes import FAST, SMOKE
+from lavae_rl.pretraining.state import make_accelerator
+from lavae_rl.pretraining.wake_sleep import WakeSleepTraining
+from lavae_rl.runs.folder import RunFolder
 
 CPU = make_accelerator(cpu=True)
 
@@ -70,13 +70,13 @@ def test_a_run_reports_every_term_and_leaves_a_model_that_loads(dataset, tmp_pat
 JOINT_STEPS = """
 import dataclasses, sys
 import numpy as np
-from lavae_rl.datasets import SceneDataset, load_bank
-from lavae_rl.evaluation.metrics import measure_agreement
+from lavae_rl.data.sources import SceneDataset, load_bank
+from lavae_rl.evaluation.agreement import measure_agreement
 from lavae_rl.model.lavae import LAVAE
-from lavae_rl.scenes import sample_scenes
-from lavae_rl.training.base import make_accelerator
-from lavae_rl.training.recipes import JOINT
-from lavae_rl.training.wake_sleep import WakeSleepTraining
+from lavae_rl.data.scenes import sample_scenes
+from lavae_rl.pretraining.state import make_accelerator
+from lavae_rl.pretraining.recipes import JOINT
+from lavae_rl.pretraining.wake_sleep import WakeSleepTraining
 
 bank = load_bank("multi-dsprites")
 dataset = SceneDataset(sample_scenes(np.random.default_rng(0), bank, 64, (0, 3)), bank)
@@ -114,12 +114,12 @@ def test_the_same_seed_takes_the_same_steps(dataset):
 
 COMPILED = """
 import numpy as np
-from lavae_rl.datasets import SceneDataset, load_bank
+from lavae_rl.data.sources import SceneDataset, load_bank
 from lavae_rl.model.config import LAVAEConfig
-from lavae_rl.scenes import sample_scenes
-from lavae_rl.training.base import make_accelerator
-from lavae_rl.training.recipes import SMOKE
-from lavae_rl.training.wake_sleep import WakeSleepTraining
+from lavae_rl.data.scenes import sample_scenes
+from lavae_rl.pretraining.state import make_accelerator
+from lavae_rl.pretraining.recipes import SMOKE
+from lavae_rl.pretraining.wake_sleep import WakeSleepTraining
 
 bank = load_bank("multi-dsprites")
 dataset = SceneDataset(sample_scenes(np.random.default_rng(0), bank, 64, (0, 3)), bank)

@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from lavae_rl.datasets import load_dataset, load_npz
+from lavae_rl.data.files import load_npz
+from lavae_rl.data.sources import load_dataset
 
 # Its folder becomes a part of lavae_rl by installation alone, which mypy does not see.
 main = import_module("lavae_rl.pretrain.make_dataset").main

@@ -1,15 +1,16 @@
 import numpy as np
 import torch
 
-from lavae_rl.model.objects import Objects
-from lavae_rl.model.posterior import Detections
+from lavae_rl.model.objects import Detections, Objects
 
 
 def _objects(max_objects=None):
     found = Detections(torch.tensor([0, 0, 2]), torch.tensor([[1, 2], [3, 4], [5, 6]]), torch.tensor([2, 0, 1]))
     appearance = torch.tensor([[1.0], [2.0], [3.0]])
     presence = torch.tensor([0.9, 0.8, 0.7])
-    return Objects.from_detections(found, presence, appearance, appearance / 10, (9, 7), max_objects)
+    return Objects.from_detections(
+        found, (9, 7), max_objects, presence=presence, appearance=appearance, appearance_variance=appearance / 10
+    )
 
 
 def test_a_ragged_list_fills_the_first_slots_of_each_image():

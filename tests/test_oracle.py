@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from lavae_rl.scenes import Scenes
-from lavae_rl.sprites import ANGLES, digits_bank, dsprites_bank
+from lavae_rl.data.digits import digits_bank
+from lavae_rl.data.scenes import Scenes
+from lavae_rl.data.sprites import ANGLES, dsprites_bank
 
 OracleTokens: Any = import_module("lavae_rl.envs.oracle").OracleTokens
 

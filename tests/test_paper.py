@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from lavae_rl.datasets import load_dataset
+from lavae_rl.data.sources import load_dataset
 from lavae_rl.model.config import LAVAEConfig
-from lavae_rl.training.base import make_accelerator
-from lavae_rl.training.paper import PaperTraining
-from lavae_rl.training.recipes import PAPER, PAPER_SMALL, PAPER_SMOKE, RECIPES
+from lavae_rl.pretraining.paper import PaperTraining
+from lavae_rl.pretraining.recipes import PAPER, PAPER_SMALL, PAPER_SMOKE, RECIPES
+from lavae_rl.pretraining.state import make_accelerator
 
 
 @pytest.fixture(scope="module")

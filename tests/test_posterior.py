@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from lavae_rl.model.posterior import Detections, find_peaks, location_log_probs, ordered_log_prob, sample_locations
+from lavae_rl.model.objects import Detections
+from lavae_rl.model.posterior import find_peaks, location_log_probs, ordered_log_prob, sample_locations
 
 
 def _logits(height, width, peaks):

@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from lavae_rl.perception.preprocessing import Preprocessing
+from lavae_rl.data.preprocessing import Preprocessing
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,12 @@ PROGRAM = Path(__file__).parents[1] / "pretrain" / "train_lavae.py"
 # two processes have to do what one does with twice the batch.
 EXACT = """
 import dataclasses, json, torch
-from lavae_rl.datasets import load_dataset
+from lavae_rl.data.sources import load_dataset
 from lavae_rl.model import auxiliary
 from lavae_rl.model.config import LAVAEConfig
-from lavae_rl.training.base import make_accelerator
-from lavae_rl.training.paper import PaperTraining
-from lavae_rl.training.recipes import PAPER_SMOKE
+from lavae_rl.pretraining.state import make_accelerator
+from lavae_rl.pretraining.paper import PaperTraining
+from lavae_rl.pretraining.recipes import PAPER_SMOKE
 
 accelerator = make_accelerator(cpu=True)
 processes, rank = accelerator.num_processes, accelerator.process_index

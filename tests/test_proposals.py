@@ -1,6 +1,6 @@
 import torch
 
-from lavae_rl.training.proposals import propose_by_surprise
+from lavae_rl.pretraining.proposals import propose_by_surprise
 
 
 def _square(image, row, column, half):

@@ -3,8 +3,8 @@ import sys
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
-from lavae_rl.training import provenance as module
-from lavae_rl.training.provenance import provenance
+from lavae_rl.runs import provenance as module
+from lavae_rl.runs.provenance import provenance
 
 
 def test_a_run_can_be_traced_to_command_commit_versions_and_machine(monkeypatch):

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from lavae_rl.datasets import POOLS
-from lavae_rl.training.recipes import FAST, LATENTS, RECIPES, LAVAERecipe, PaperRecipe
+from lavae_rl.data.sources import POOLS
+from lavae_rl.pretraining.recipes import FAST, LATENTS, RECIPES, LAVAERecipe, PaperRecipe
 
 
 def test_recipes_by_name():

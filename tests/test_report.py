@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from lavae_rl.learning.report import write_report
+from lavae_rl.rl.report import write_report
 
 
 def write_run(folder, task, observation, seed, rates, tested=None, arch="relation"):

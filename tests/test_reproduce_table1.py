@@ -5,7 +5,7 @@ import json
 import pytest
 from filelock import FileLock
 
-from lavae_rl.training.recipes import RECIPES
+from lavae_rl.pretraining.recipes import RECIPES
 
 program = importlib.import_module("lavae_rl.pretrain.reproduce_table1")
 

@@ -3,7 +3,7 @@ import csv
 import pytest
 import torch
 
-from lavae_rl.training.run_folder import RunFolder, claimed
+from lavae_rl.runs.folder import RunFolder, claimed
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_a_crash_while_saving_leaves_the_last_checkpoint_and_model_whole(folder,
     monkeypatch.setattr(torch, "save", crash)
     with pytest.raises(KeyboardInterrupt):
         folder.save_checkpoint({"step": 4})
-    monkeypatch.setattr("lavae_rl.model.pretrained.save_file", crash)
+    monkeypatch.setattr("lavae_rl.model.checkpoint.save_file", crash)
     with pytest.raises(KeyboardInterrupt):
         folder.save_model(untrained, {"seed": 2})
     assert folder.load_checkpoint(torch.device("cpu")) == {"step": 3}

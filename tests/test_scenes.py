@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from lavae_rl.scenes import Scenes, render_scenes, sample_scenes
-from lavae_rl.sprites import SpriteBank, digits_bank, dsprites_bank
+from lavae_rl.data.digits import digits_bank
+from lavae_rl.data.scenes import Scenes, render_scenes, sample_scenes
+from lavae_rl.data.sprites import SpriteBank, dsprites_bank
 
 
 @pytest.fixture(scope="module")

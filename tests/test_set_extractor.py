@@ -9,8 +9,8 @@ from stable_baselines3 import PPO
 from torch import nn
 
 from lavae_rl.perception.sb3 import SetFeaturesExtractor
-from lavae_rl.perception.set_extractor import ARCHITECTURES
 from lavae_rl.perception.tokens import TokenLayout
+from lavae_rl.policies.set_extractor import ARCHITECTURES
 
 INVARIANT = ("relation", "attention", "deepsets")
 SLOTS, WIDTH = 8, 12

@@ -3,10 +3,10 @@ import math
 import pytest
 import torch
 
-from lavae_rl.datasets import load_dataset
+from lavae_rl.data.sources import load_dataset
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.objective import elbo_terms
-from lavae_rl.training.sharpness import TEMPERATURES, fit_sharpness
+from lavae_rl.pretraining.sharpness import TEMPERATURES, fit_sharpness
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from gymnasium.utils.env_checker import data_equivalence
 from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.env_checker import check_env as check_sb3_env
 
-from lavae_rl.scenes import render_scenes
+from lavae_rl.data.scenes import render_scenes
 
 # Its folder becomes a part of lavae_rl by installation alone, which mypy does not see.
 sprite_env: Any = import_module("lavae_rl.envs.sprite_env")

@@ -6,7 +6,8 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
-from lavae_rl.sprites import ANGLES, COLORS, SCALES, SHAPES, SpriteBank, digits_bank, dsprites_bank, load_mnist_idx
+from lavae_rl.data.digits import digits_bank, load_mnist_idx
+from lavae_rl.data.sprites import ANGLES, COLORS, SCALES, SHAPES, SpriteBank, dsprites_bank
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ import pytest
 from filelock import FileLock
 from rich.console import Console
 
-from lavae_rl.exits import EXIT_STOPPED
-from lavae_rl.sweep import RunError, check_steps, log_file, running, sweep
+from lavae_rl.runs.exits import EXIT_STOPPED
+from lavae_rl.runs.sweep import RunError, check_steps, log_file, running, sweep
 
 
 class Run(NamedTuple):

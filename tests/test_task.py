@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from lavae_rl.sprites import SpriteBank
+from lavae_rl.data.sprites import SpriteBank
 
 # Their folder becomes a part of lavae_rl by installation alone, which mypy does not see.
 task_module: Any = import_module("lavae_rl.envs.task")

@@ -9,11 +9,11 @@ import pytest
 import torch
 from stable_baselines3 import PPO
 
-from lavae_rl.learning.agents import load_agent
-from lavae_rl.learning.run_settings import DEFAULTS, PRESET_FLAGS, check_model, fresh_facts, given_settings
+from lavae_rl.model.checkpoint import find
 from lavae_rl.model.lavae import LAVAE
-from lavae_rl.model.pretrained import find
-from lavae_rl.training.run_folder import claimed
+from lavae_rl.rl.agents import load_agent
+from lavae_rl.rl.settings import DEFAULTS, PRESET_FLAGS, check_model, fresh_facts, given_settings
+from lavae_rl.runs.folder import claimed
 
 train_agent = importlib.import_module("lavae_rl.agents.train_agent")
 main, Watch = train_agent.main, train_agent.Watch

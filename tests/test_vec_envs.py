@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from lavae_rl.learning.vec_envs import make_task_env, make_task_vec_env
 from lavae_rl.model.baseline import BaselineConfig, ConvVAE
 from lavae_rl.perception.vae_vector import VecVAEObservation
+from lavae_rl.rl.vec_envs import make_task_env, make_task_vec_env
 
 
 def test_unknown_tasks_and_observations_are_refused():

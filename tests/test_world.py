@@ -4,8 +4,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lavae_rl.scenes import Scenes, render_scenes
-from lavae_rl.sprites import dsprites_bank
+from lavae_rl.data.scenes import Scenes, render_scenes
+from lavae_rl.data.sprites import dsprites_bank
 
 worlds: Any = import_module("lavae_rl.envs.world")
 

@@ -4,11 +4,11 @@ import pytest
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.env_util import make_vec_env
 
-from lavae_rl.learning.agents import make_agent
-from lavae_rl.learning.presets import PRESETS
-from lavae_rl.learning.vec_envs import make_task_vec_env
-from lavae_rl.learning.zoo import hyperparams
 from lavae_rl.registration import TASKS
+from lavae_rl.rl.agents import make_agent
+from lavae_rl.rl.presets import PRESETS
+from lavae_rl.rl.vec_envs import make_task_vec_env
+from lavae_rl.rl.zoo import hyperparams
 
 SAME = {
     PPO: ("n_steps", "batch_size", "n_epochs", "gamma", "gae_lambda", "ent_coef", "policy_kwargs"),

@@ -1,16 +1,13 @@
 """The paper's figures, for any model: inference, samples, interventions. Each is one picture of enlarged frames."""
 
-import dataclasses
-from typing import Any
-
 import numpy as np
 import torch
 
-from lavae_rl.evaluation.figures import frame_rows, to_bytes
 from lavae_rl.evaluation.interventions import change_appearance, move, pixel_means, swap_locations
 from lavae_rl.model.baseline import ConvVAE
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.objects import Objects
+from lavae_rl.pictures import frame_rows, to_bytes
 from lavae_rl.shapes import Frames, Picture
 
 STEPS = 8
@@ -84,13 +81,8 @@ def interventions(model: LAVAE, frame: Frames, seed: int = 0) -> Picture:
     looks = np.random.default_rng(seed).normal(size=(STEPS, model.config.latents)).astype(np.float32)
     looks[0] = found.appearance[0, 0]
     others = [change_appearance(found, 0, 0, look) for look in looks]
-    return frame_rows(*(to_bytes(pixel_means(model, _stack(scenes))) for scenes in (walk, swaps, traversal, others)))
-
-
-def _stack(scenes: list[Objects]) -> Objects:
-    names = [field.name for field in dataclasses.fields(Objects) if field.name != "canvas_size"]
-    stacked: dict[str, Any] = {name: np.concatenate([getattr(scene, name) for scene in scenes]) for name in names}
-    return dataclasses.replace(scenes[0], **stacked)
+    rows = (Objects.concatenate(scenes) for scenes in (walk, swaps, traversal, others))
+    return frame_rows(*(to_bytes(pixel_means(model, row)) for row in rows))
 
 
 def _grid(mean: np.ndarray, rows: int) -> Picture:

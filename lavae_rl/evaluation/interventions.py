@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from lavae_rl.evaluation.metrics import match_locations
+from lavae_rl.data.scenes import GAP, apart
+from lavae_rl.evaluation.agreement import match_locations
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.objects import Objects
-from lavae_rl.scenes import GAP, apart
 from lavae_rl.shapes import Frames
 
 _TRIES = 50

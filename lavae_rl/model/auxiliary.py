@@ -10,9 +10,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lavae_rl.model.canvas import bernoulli_log_likelihood, gaussian_blur
+from lavae_rl.model.networks.layers import Residual, conv
 from lavae_rl.model.objective import kl_to_standard_normal
 from lavae_rl.model.posterior import mean_and_log_variance
-from lavae_rl.model.residual import Residual, conv
 from lavae_rl.model.shapes import Images, LogitMaps
 
 STRIDE = 4

@@ -12,12 +12,12 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from lavae_rl.model import pretrained
+from lavae_rl.model import checkpoint
 from lavae_rl.model.canvas import bernoulli_log_likelihood
 from lavae_rl.model.frames import to_images
+from lavae_rl.model.networks.layers import Residual, conv, layer
 from lavae_rl.model.objective import PerImage, kl_to_standard_normal
 from lavae_rl.model.posterior import mean_and_log_variance
-from lavae_rl.model.residual import Residual, conv, layer
 from lavae_rl.model.shapes import AnyFrames, Images
 
 STRIDE = 8
@@ -173,13 +173,13 @@ class ConvVAE(nn.Module):
 
     def save_pretrained(self, folder: str | Path, facts: Mapping[str, Any] | None = None) -> None:
         """Writes config.json and model.safetensors; see ``LAVAE.save_pretrained``."""
-        pretrained.save(Path(folder), self.config, self.state_dict(), facts or {})
+        checkpoint.save(Path(folder), self.config, self.state_dict(), facts or {})
 
     @classmethod
     def from_pretrained(cls, name: str | Path, device: str | torch.device = "cpu") -> "ConvVAE":
         """Loads a folder, or a repository of the Hugging Face Hub; see ``LAVAE.from_pretrained``."""
-        folder = pretrained.find(name)
+        folder = checkpoint.find(name)
         with torch.inference_mode(False):
-            model = cls(pretrained.read_config(folder, BaselineConfig))
-            pretrained.load_weights(model, folder)
+            model = cls(checkpoint.read_config(folder, BaselineConfig))
+            checkpoint.load_weights(model, folder)
             return model.to(device)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lavae_rl.model.networks import FAMILIES
+from lavae_rl.model.networks.families import FAMILIES
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class LAVAEConfig:
     max_objects: int = 3
     """N_max, the largest count in training and the last class of the learned prior p(n); inference has no limit."""
     networks: str = "fast"
-    """Network family, a key of ``lavae_rl.model.networks.FAMILIES``."""
+    """Network family, a key of ``lavae_rl.model.networks.families.FAMILIES``."""
 
     def __post_init__(self) -> None:
         for name in ("channels", "sprite_size", "latents", "max_objects"):

@@ -11,12 +11,13 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from lavae_rl.model import networks, pretrained
+from lavae_rl.model import checkpoint
 from lavae_rl.model.canvas import compose
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.frames import to_images
-from lavae_rl.model.objects import Objects
-from lavae_rl.model.posterior import Detections, find_peaks
+from lavae_rl.model.networks import families
+from lavae_rl.model.objects import Detections, Objects
+from lavae_rl.model.posterior import find_peaks
 from lavae_rl.model.shapes import AnyFrames, Images
 
 
@@ -30,7 +31,7 @@ class LAVAE(nn.Module):
     def __init__(self, config: LAVAEConfig) -> None:
         super().__init__()
         self.config = config
-        family = networks.FAMILIES[config.networks]
+        family = families.FAMILIES[config.networks]
         shape = (config.channels, config.sprite_size, config.latents)
         self.location_network = family.location(config.channels)
         self.appearance_network = family.appearance(*shape)
@@ -99,7 +100,8 @@ class LAVAE(nn.Module):
         presence = logits[found.image_index, found.location[:, 0], found.location[:, 1]].sigmoid()
         mean, log_variance = self.appearance_network(images, found.image_index, found.location)
         canvas_size = (images.shape[2], images.shape[3])
-        objects = Objects.from_detections(found, presence, mean, log_variance.exp(), canvas_size, max_objects)
+        described = {"presence": presence, "appearance": mean, "appearance_variance": log_variance.exp()}
+        objects = Objects.from_detections(found, canvas_size, max_objects, **described)
         self._warn_of_dropped(objects)
         return objects.numpy() if isinstance(frames, np.ndarray) else objects
 
@@ -108,7 +110,7 @@ class LAVAE(nn.Module):
         state = self.location_network.state_dict().values()
         version = tuple((value.data_ptr(), value._version) for value in state)
         if self._folded is None or self._folded[0] != version:
-            self._folded = (version, networks.fold_batch_norms(self.location_network))
+            self._folded = (version, families.fold_batch_norms(self.location_network))
         return self._folded[1]
 
     def _warn_of_dropped(self, objects: Objects) -> None:
@@ -245,7 +247,7 @@ class LAVAE(nn.Module):
             folder: made if it is missing.
             facts: kept in config.json beside the configuration: recipe, seed, commit, metrics.
         """
-        pretrained.save(Path(folder), self.config, self.state_dict(), facts or {})
+        checkpoint.save(Path(folder), self.config, self.state_dict(), facts or {})
 
     @classmethod
     def from_pretrained(cls, name: str | Path, device: str | torch.device = "cpu") -> "LAVAE":
@@ -261,8 +263,8 @@ class LAVAE(nn.Module):
             ImportError: a repository of the Hub, without the extra.
             ValueError: files that are damaged, do not fit each other, or hold NaN or infinite weights.
         """
-        folder = pretrained.find(name)
+        folder = checkpoint.find(name)
         with torch.inference_mode(False):  # weights made inside inference mode could not be told when they change
-            model = cls(pretrained.read_config(folder, LAVAEConfig))
-            pretrained.load_weights(model, folder)
+            model = cls(checkpoint.read_config(folder, LAVAEConfig))
+            checkpoint.load_weights(model, folder)
             return model.to(device)

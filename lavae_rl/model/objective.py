@@ -9,7 +9,8 @@ from torch import Tensor
 
 from lavae_rl.model.canvas import bernoulli_log_likelihood, compose
 from lavae_rl.model.lavae import LAVAE
-from lavae_rl.model.posterior import Detections, find_peaks, location_log_probs, ordered_log_prob, sample_locations
+from lavae_rl.model.objects import Detections
+from lavae_rl.model.posterior import find_peaks, location_log_probs, ordered_log_prob, sample_locations
 from lavae_rl.model.shapes import Images, LogitMaps, ObjectIndex, Sprites
 
 PerImage = Float[Tensor, " batch"]

@@ -1,14 +1,14 @@
 """q(n | x) and q(l | x): counting peaks of the location logits, and sampling locations without replacement."""
 
 import math
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lavae_rl.model.shapes import LogitMaps, ObjectIndex, ObjectLocations
+from lavae_rl.model.objects import Detections
+from lavae_rl.model.shapes import LogitMaps
 
 PEAK_WINDOW = 5
 """A peak is the largest logit of the PEAK_WINDOW x PEAK_WINDOW pixels around it."""
@@ -29,32 +29,6 @@ def mean_and_log_variance(
     """Parameters of a Gaussian posterior from a network's output, in float32 even where networks are not."""
     mean, log_variance = features.float().chunk(2, dim=1)
     return mean, log_variance.clamp(*LOG_VARIANCE_RANGE)
-
-
-@dataclass(frozen=True)
-class Detections:
-    """The objects of a batch as one ragged list, ordered by image, then by descending logit.
-
-    Attributes:
-        image_index: (objects,), which image an object is in.
-        location: (objects, 2), (row, column) of its centre in pixels.
-        count: (batch,), number of objects of each image.
-    """
-
-    image_index: ObjectIndex
-    location: ObjectLocations
-    count: Int[Tensor, " batch"]
-
-    @property
-    def rank(self) -> ObjectIndex:
-        """0 for the first object of its image, 1 for the second, and so on."""
-        first = self.count.cumsum(0) - self.count
-        return torch.arange(len(self.image_index), device=self.count.device) - first[self.image_index]
-
-    def keep_first(self, most: int) -> "Detections":
-        """At most ``most`` objects per image, the surest."""
-        kept = self.rank < most
-        return Detections(self.image_index[kept], self.location[kept], self.count.clamp(max=most))
 
 
 def find_peaks(logits: LogitMaps) -> Detections:

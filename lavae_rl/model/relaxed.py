@@ -13,8 +13,8 @@ from torch import Tensor
 
 from lavae_rl.model.canvas import bernoulli_log_likelihood
 from lavae_rl.model.lavae import LAVAE
+from lavae_rl.model.networks.paper import PaperAppearanceNetwork
 from lavae_rl.model.objective import ELBOTerms, kl_count, kl_to_standard_normal
-from lavae_rl.model.paper_networks import PaperAppearanceNetwork
 from lavae_rl.model.posterior import gumbel_noise, location_log_probs
 from lavae_rl.model.shapes import Images, LogitMaps
 

@@ -7,11 +7,11 @@ from typing import Any, cast
 import numpy as np
 from gymnasium import spaces
 
-from lavae_rl.model import pretrained
+from lavae_rl.data.preprocessing import Preprocessing
+from lavae_rl.model import checkpoint
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.objects import Objects
-from lavae_rl.perception.preprocessing import Preprocessing
 from lavae_rl.perception.tokens import Observations, TokenLayout
 from lavae_rl.perception.tracking import SlotTracker, TrackingConfig, track
 
@@ -57,9 +57,9 @@ class FrameEncoder:
 
     def __init__(self, config: EncoderConfig, frame_space: "spaces.Space[Any]", num_envs: int = 1) -> None:
         self.config = config
-        self._folder = pretrained.find(config.model)
+        self._folder = checkpoint.find(config.model)
         self.prepare = cast("Preprocessing", config.preprocessing)
-        model = pretrained.read_config(self._folder, LAVAEConfig)
+        model = checkpoint.read_config(self._folder, LAVAEConfig)
         self.layout = TokenLayout(config.max_objects, model.latents, config.presence, config.velocity, config.flatten)
         self._check(frame_space, model.channels, model.sprite_size)
         tracking = cast("TrackingConfig | None", config.tracking)

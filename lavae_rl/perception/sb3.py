@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.perception.adapter import GymVectorToSB3
 from lavae_rl.perception.encoder import EncoderConfig, FrameEncoder
-from lavae_rl.perception.set_extractor import SetFeaturesExtractor
 from lavae_rl.perception.tokens import APPEARANCE_RANGE
 from lavae_rl.perception.wrappers import ObservationPort, encode_with_finals
+from lavae_rl.policies.set_extractor import SetFeaturesExtractor
 
 __all__ = ["GymVectorToSB3", "LAVAEFeaturesExtractor", "SetFeaturesExtractor", "VecLAVAEObservation"]
 

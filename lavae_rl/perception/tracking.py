@@ -1,8 +1,6 @@
 """Tracking: the same object in the same slot from frame to frame."""
 
-import dataclasses
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -102,13 +100,4 @@ def track(
         slot, speed = trackers[owner].update(xy[i, :count], objects.appearance[i, :count])
         velocity[i, slot] = speed
         slots.append(slot)
-
-    def scatter(values: np.ndarray) -> np.ndarray:
-        moved = np.zeros_like(values)
-        for i, slot in enumerate(slots):
-            moved[i, slot] = values[i, : len(slot)]
-        return moved
-
-    names = ("location", "appearance", "appearance_variance", "presence", "mask")
-    moved: dict[str, Any] = {name: scatter(getattr(objects, name)) for name in names}
-    return dataclasses.replace(objects, **moved), velocity
+    return objects.scatter(slots), velocity

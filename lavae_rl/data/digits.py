@@ -1,0 +1,108 @@
+"""MNIST digits as a sprite bank: those in the package, or all of MNIST's IDX files."""
+
+import gzip
+import struct
+import zlib
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from lavae_rl.data.sprites import PATCH_SIZE, SpriteBank, binarise
+
+DIGIT_SIZE = 28
+"""Side of an original MNIST digit in pixels."""
+
+_POOL_SEED = 1909
+_MAGIC = {"images": 0x803, "labels": 0x801}
+
+
+def digits_bank(pool_size: int, size: int = PATCH_SIZE, mnist_dir: str | Path | None = None) -> SpriteBank:
+    """A pool of statically binarised MNIST digits: bilinear rescaling, then rounding (paper, section 3.1).
+
+    The pool is drawn once, without replacement and with a fixed seed, so "the 1k pool" is the same everywhere.
+
+    Args:
+        pool_size: number of digits, 1,000 or 10,000 in the paper.
+        size: side of a patch in pixels, 4 to 28; a digit may vanish below 14.
+        mnist_dir: folder with MNIST's IDX files (gzipped or not); None takes the 10,000 digits in the package.
+
+    Raises:
+        FileNotFoundError: ``mnist_dir`` lacks the training files.
+        ValueError: a damaged IDX file, a pool larger than the digits at hand, or a digit that vanishes at this size.
+    """
+    if not 4 <= size <= DIGIT_SIZE:
+        raise ValueError(f"expected a patch size of 4 to {DIGIT_SIZE} pixels, got {size}")
+    digits, labels = _embedded_digits() if mnist_dir is None else load_mnist_idx(mnist_dir)
+    if not 1 <= pool_size <= len(digits):
+        raise ValueError(f"expected a pool of 1 to {len(digits)} digits, got {pool_size}; more digits: --mnist-dir")
+    chosen = np.random.default_rng(_POOL_SEED).permutation(len(digits))[:pool_size]
+    patches = np.stack([_shrink_digit(digit, size) for digit in digits[chosen]])
+    if lost := int((~patches.any(axis=(1, 2))).sum()):
+        raise ValueError(f"expected a patch size at which every digit is left, got {size}, where {lost} vanish; try 14")
+    return SpriteBank(patches[..., None], {"label": labels[chosen].astype(np.int64)})
+
+
+def _shrink_digit(digit: UInt8[np.ndarray, "28 28"], size: int) -> UInt8[np.ndarray, "size size"]:
+    # The usual anti-aliasing rule, sigma = (factor - 1) / 2, before plain bilinear interpolation. From 28 to 18 px,
+    # sigma is 0.28 and changes nothing, rightly: wider filters push thin strokes below the threshold. OpenCV's EXACT
+    # variant computes in fixed point, so that rounding never depends on the processor.
+    sigma = (DIGIT_SIZE / size - 1) / 2
+    smooth = cv2.GaussianBlur(digit, (0, 0), sigma) if sigma > 0 else digit
+    return binarise(cv2.resize(smooth, (size, size), interpolation=cv2.INTER_LINEAR_EXACT))
+
+
+@lru_cache(maxsize=1)
+def _embedded_digits() -> tuple[np.ndarray, np.ndarray]:
+    with (files("lavae_rl") / "assets" / "mnist_10k.npz").open("rb") as stream, np.load(stream) as data:
+        return data["x"], data["y"]
+
+
+def load_mnist_idx(folder: str | Path) -> tuple[UInt8[np.ndarray, "digits 28 28"], UInt8[np.ndarray, " digits"]]:
+    """MNIST's training images and labels from the standard IDX files, gzipped or not.
+
+    Args:
+        folder: holds ``train-images-idx3-ubyte[.gz]`` and ``train-labels-idx1-ubyte[.gz]``
+            (some mirrors write ``.idx3-ubyte``; both names are taken).
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: a file is damaged or is not what its name says.
+    """
+    images = _read_idx(_find_idx(Path(folder), "train-images", 3), "images")
+    labels = _read_idx(_find_idx(Path(folder), "train-labels", 1), "labels")
+    if len(images) != len(labels):
+        raise ValueError(f"expected as many labels as images in {folder}, got {len(labels)} and {len(images)}")
+    return images, labels
+
+
+def _find_idx(folder: Path, stem: str, rank: int) -> Path:
+    names = [f"{stem}{mark}idx{rank}-ubyte{end}" for mark in "-." for end in ("", ".gz")]
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    raise FileNotFoundError(f"expected one of {', '.join(names)} in {folder}; is it the folder of MNIST's IDX files?")
+
+
+def _read_idx(path: Path, kind: str) -> np.ndarray:
+    raw = path.read_bytes()
+    try:
+        raw = gzip.decompress(raw) if path.suffix == ".gz" else raw
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{path} is a damaged gzip file ({error}); download it again") from error
+    rank = 3 if kind == "images" else 1
+    header = 4 + 4 * rank
+    magic, *shape = struct.unpack(f">{1 + rank}i", raw[:header]) if len(raw) >= header else (None,)
+    if magic != _MAGIC[kind]:
+        raise ValueError(f"{path} is not an IDX file of MNIST {kind}: expected magic {_MAGIC[kind]}, got {magic}")
+    if kind == "images" and shape[1:] != [DIGIT_SIZE, DIGIT_SIZE]:
+        raise ValueError(f"expected digits of {DIGIT_SIZE} x {DIGIT_SIZE} pixels in {path}, got {shape[1:]}")
+    if len(raw) - header != np.prod(shape):
+        raise ValueError(
+            f"{path} is damaged: its header promises {np.prod(shape)} bytes, {len(raw) - header} follow; "
+            "download it again"
+        )
+    return np.frombuffer(raw, np.uint8, offset=header).reshape(shape)

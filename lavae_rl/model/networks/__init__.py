@@ -1,0 +1,1 @@
+"""The networks of LAVAE, by family."""

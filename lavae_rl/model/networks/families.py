@@ -1,0 +1,53 @@
+"""The three networks of LAVAE, location, appearance and sprite decoder, by family.
+
+Contract, whatever the networks look like inside (``LAVAEConfig.networks`` names the family):
+  * location network: images -> one logit per pixel, the log-odds that an object is centred there;
+  * appearance network: images and object locations -> mean and log-variance of q(a | l, x), eq. (10);
+  * sprite decoder: appearance -> sprite of pixel means in (0, 1), the function g of eq. (4).
+
+All give float32, also under autocast: what is made of them, sums over pixels and logarithms of small probabilities,
+needs the digits.
+"""
+
+import copy
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from lavae_rl.model.networks.fast import FastAppearanceNetwork, FastLocationNetwork, FastSpriteDecoder
+from lavae_rl.model.networks.paper import PaperAppearanceNetwork, PaperLocationNetwork, PaperSpriteDecoder
+
+
+class Networks(NamedTuple):
+    """One family of networks, built for ``channels`` image channels, sprites of ``size`` px, ``latents`` numbers."""
+
+    location: Callable[[int], nn.Module]
+    appearance: Callable[[int, int, int], nn.Module]
+    decoder: Callable[[int, int, int], nn.Module]
+
+
+FAMILIES = {
+    "fast": Networks(FastLocationNetwork, FastAppearanceNetwork, FastSpriteDecoder),
+    "paper": Networks(PaperLocationNetwork, PaperAppearanceNetwork, PaperSpriteDecoder),
+    "paper-small": Networks(
+        partial(PaperLocationNetwork, width=16),
+        partial(PaperAppearanceNetwork, width=16),
+        partial(PaperSpriteDecoder, full_width=24),
+    ),
+}
+"""Network families by name: what ``LAVAEConfig.networks`` may be. "paper-small" is narrower, for small canvases."""
+
+
+def fold_batch_norms(network: nn.Module) -> nn.Module:
+    """A copy for inference: the same function with the batch norms folded into the convolutions before them."""
+    folded = copy.deepcopy(network).eval()
+    for module in list(folded.modules()):
+        if isinstance(module, nn.Sequential):
+            for i, (layer, after) in enumerate(zip(list(module), list(module)[1:], strict=False)):
+                if isinstance(layer, nn.Conv2d) and isinstance(after, nn.BatchNorm2d):
+                    module[i], module[i + 1] = fuse_conv_bn_eval(layer, after), nn.Identity()
+    return folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,0 +1,1 @@
+"""Policy networks that read sets of object tokens."""

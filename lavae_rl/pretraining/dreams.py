@@ -1,0 +1,154 @@
+"""How the location network learns: it dreams scenes whose object locations are known.
+
+A dream is composed from sprites the model remembers, at random locations; the network is trained to find them. This
+is the sleep phase of wake-sleep for the discrete latents n and l. No label is used, and since dreams hold more objects
+than training scenes, counting generalises beyond them by construction.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from lavae_rl.model.canvas import crop_windows
+from lavae_rl.model.objects import Detections
+from lavae_rl.model.shapes import Images, LogitMaps, Sprites
+
+MASK_LEVEL = 0.3
+"""A pixel belongs to a decoded sprite from this fraction of the sprite's largest pixel mean on."""
+
+
+class SpriteMemory(nn.Module):
+    """The latest sprites of the wake phase, in a ring buffer (a module, so that checkpoints keep it)."""
+
+    sprites: Tensor
+    written: Tensor
+
+    def __init__(self, capacity: int, channels: int, size: int) -> None:
+        super().__init__()
+        self.register_buffer("sprites", torch.zeros(capacity, channels, size, size, dtype=torch.bool))
+        self.register_buffer("written", torch.zeros((), dtype=torch.int64))
+
+    def __len__(self) -> int:
+        return min(int(self.written), len(self.sprites))
+
+    def write(self, sprites: Bool[Tensor, "objects channels size size"]) -> None:
+        """Adds sprites with lit pixels, over the oldest ones."""
+        sprites = sprites[sprites.any(dim=(1, 2, 3))][: len(self.sprites)]
+        index = (self.written + torch.arange(len(sprites), device=sprites.device)) % len(self.sprites)
+        self.sprites[index] = sprites
+        self.written += len(sprites)
+
+    def read(self, num: int, generator: torch.Generator) -> Bool[Tensor, "num channels size size"]:
+        """Draws sprites uniformly, with replacement."""
+        index = torch.randint(len(self), (num,), generator=generator, device=self.sprites.device)
+        return self.sprites[index]
+
+
+def cut_out(images: Images, found: Detections, sprites: Sprites) -> Bool[Tensor, "objects channels size size"]:
+    """The image's own pixels that a decoded sprite explains: inside its mask, grown by one pixel."""
+    windows = crop_windows(images, found.image_index, found.location, sprites.shape[-1])
+    brightness = sprites.amax(1)
+    mask = brightness > MASK_LEVEL * brightness.amax((1, 2), keepdim=True)
+    return (windows > 0.5) & _grow(mask)[:, None]
+
+
+def recentre(sprites: Bool[Tensor, "objects channels size size"]) -> Bool[Tensor, "objects channels size size"]:
+    """Shifts each sprite by whole pixels, so that its centre of mass is the centre of its window.
+
+    Where the centre of a sprite is cannot be observed: location network and decoder could agree on any point, and,
+    trained on each other, drift. The centre of mass ties them down.
+    """
+    half = sprites.shape[-1] // 2
+    mass = sprites.any(1).float()
+    total = mass.sum((1, 2)).clamp(min=1)
+    offset = torch.arange(-half, half + 1, device=sprites.device, dtype=mass.dtype)
+    centre = torch.stack([(mass.sum(2) * offset).sum(1), (mass.sum(1) * offset).sum(1)], dim=1) / total[:, None]
+    # Symmetric sprites have their centre on a pixel or midway between two: a quarter keeps both clear of rounding.
+    shift = (centre + 0.25).round().long()
+    own = torch.arange(len(sprites), device=sprites.device)
+    return crop_windows(sprites.float(), own, half + shift, sprites.shape[-1]) > 0.5
+
+
+def _grow(mask: Bool[Tensor, "objects size size"]) -> Bool[Tensor, "objects size size"]:
+    return F.max_pool2d(mask[:, None].float(), 3, stride=1, padding=1)[:, 0] > 0.5
+
+
+def thicken(
+    sprites: Bool[Tensor, "num channels size size"], generator: torch.Generator
+) -> Bool[Tensor, "num channels size size"]:
+    """Thickens a random half of the sprites by one pixel down and a random half by one pixel to the right.
+
+    Other renderers draw the same shapes a pixel larger, or centred on a pixel rather than between two. A network that
+    has only ever seen one drawing of a shape is unsure of the others.
+    """
+    for axis in (2, 3):
+        chosen = torch.rand(len(sprites), generator=generator, device=sprites.device) < 0.5
+        moved = sprites.roll(1, axis)
+        moved.select(axis, 0).zero_()
+        sprites = sprites | (moved & chosen[:, None, None, None])
+    return sprites
+
+
+def dream(
+    memory: SpriteMemory,
+    num_scenes: int,
+    max_objects: int,
+    canvas_size: tuple[int, int],
+    generator: torch.Generator,
+) -> tuple[Images, Bool[Tensor, "batch height width"]]:
+    """Composes scenes of 0 to ``max_objects`` remembered sprites that do not touch.
+
+    Every scene tries as many locations as ``max_objects``, half as many again, and stops at its own count; a sprite
+    whose mask, grown by one pixel, would touch an earlier one is left out.
+
+    Centres keep a third of a sprite off the border; a sprite may reach past it and is cropped there.
+
+    Returns:
+        Images, and True where an object is centred.
+    """
+    device = memory.sprites.device
+    channels, size = memory.sprites.shape[1:3]
+    half, border, (height, width) = size // 2, size // 3, canvas_size
+    wanted = torch.randint(max_objects + 1, (num_scenes,), generator=generator, device=device)
+    padded = torch.zeros(num_scenes, channels, height + size - 1, width + size - 1, dtype=torch.bool, device=device)
+    centres = torch.zeros(num_scenes, height, width, dtype=torch.bool, device=device)
+    # Written by index, not through a view by unfold(): its windows overlap, and a GPU writes to them in any order.
+    grown = padded.shape[3]
+    flat = padded.view(num_scenes, channels, -1)
+    offset = (torch.arange(size, device=device)[:, None] * grown + torch.arange(size, device=device)).flatten()
+    scene = torch.arange(num_scenes, device=device)
+    placed = torch.zeros_like(wanted)
+    for _ in range(max_objects + max_objects // 2):
+        sprite = memory.read(num_scenes, generator)
+        row = torch.randint(border, height - border, (num_scenes,), generator=generator, device=device)
+        column = torch.randint(border, width - border, (num_scenes,), generator=generator, device=device)
+        window = ((row * grown + column)[:, None] + offset)[:, None].expand(-1, channels, -1)
+        there = flat.gather(2, window).view_as(sprite)
+        clear = ~(there.any(1) & _grow(sprite.any(1))).any(dim=(1, 2)) & (placed < wanted)
+        flat.scatter_(2, window, (there | (sprite & clear[:, None, None, None])).flatten(2))
+        centres[scene, row, column] |= clear
+        placed += clear
+    return padded[:, :, half : half + height, half : half + width].float(), centres
+
+
+def centre_loss(logits: LogitMaps, centres: Bool[Tensor, "batch height width"]) -> Float[Tensor, ""]:
+    """Focal loss on the map of centres, per object, the 3 x 3 neighbourhood of a centre discounted.
+
+    Focal because 1 pixel in 1,000 is a centre; discounted because one pixel beside it is nearly right.
+    """
+    target = centres.float()
+    near = F.max_pool2d(target[:, None], 3, stride=1, padding=1)[:, 0] - target
+    log_on, log_off = F.logsigmoid(logits), F.logsigmoid(-logits)
+    on, off = log_on.exp(), log_off.exp()
+    loss = -(target * off.square() * log_on + (1 - target) * (1 - 0.9 * near) * on.square() * log_off)
+    return loss.sum() / target.sum().clamp(min=1)
+
+
+def location_loss(log_probs: Float[Tensor, "batch pixels"], centres: Bool[Tensor, "batch height width"]) -> Tensor:
+    """-log q(l_1 | x) of dreamed locations per object: the sleep phase's objective for the first draw of eq. (11).
+
+    The order of objects is arbitrary, so each of n objects should get 1/n of the mass: cross-entropy against that.
+    """
+    target = centres.flatten(1).float()
+    return -(target * log_probs).sum() / target.sum().clamp(min=1)

@@ -1,0 +1,44 @@
+"""Where the first locations come from: surprise under the empty scene, before any network has learned anything.
+
+The scene without objects costs -log p(x_i | n = 0) nats at pixel i. The nats inside a sprite's window bound from above
+what the perfect sprite there could gain, so the window with the most nats is the best first guess at an object.
+"""
+
+import torch
+from torch import Tensor
+
+from lavae_rl.model.canvas import bernoulli_log_likelihood, empty_scene, gaussian_blur
+from lavae_rl.model.objects import Detections
+from lavae_rl.model.shapes import Images, LogitMaps
+
+MIN_NATS = 40.0
+"""A proposal must promise more than an object costs: log L (8 nats) and its appearance's KL (10 to 20 nats)."""
+
+
+def propose_by_surprise(images: Images, max_objects: int, sprite_size: int) -> Detections:
+    """The ``max_objects`` most surprising windows of each image, while they pay.
+
+    After each proposal the *nats* inside its window are taken away before the next search; blanking the smoothed map
+    instead would propose the rim of a large sprite as a second object.
+    """
+    nats = -bernoulli_log_likelihood(images, empty_scene(images)).sum(1)
+    proposals = []
+    alive = torch.ones(len(images), dtype=torch.bool, device=images.device)
+    for _ in range(max_objects):
+        score, flat = gaussian_blur(nats, sprite_size // 2, sprite_size / 4).flatten(1).max(1)
+        alive = alive & (score > MIN_NATS)
+        location = torch.stack([flat // nats.shape[2], flat % nats.shape[2]], dim=1)
+        proposals.append((alive, location))
+        nats = nats.masked_fill(_window_mask(nats, location, sprite_size // 2), 0.0)
+    accepted = torch.stack([alive for alive, _ in proposals], dim=1)
+    image_index, rank = accepted.nonzero(as_tuple=True)
+    locations = torch.stack([location for _, location in proposals], dim=1)
+    return Detections(image_index, locations[image_index, rank], accepted.sum(1))
+
+
+def _window_mask(nats: LogitMaps, location: Tensor, half: int) -> Tensor:
+    row = torch.arange(nats.shape[1], device=nats.device)
+    column = torch.arange(nats.shape[2], device=nats.device)
+    near_row = (row - location[:, :1]).abs() <= half
+    near_column = (column - location[:, 1:]).abs() <= half
+    return near_row[:, :, None] & near_column[:, None, :]

@@ -1,0 +1,279 @@
+"""Recipes: what is trained, how long and with what. A recipe is a frozen dataclass; presets are constants."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from lavae_rl.model.networks.families import FAMILIES
+
+_MAY_BE_ZERO = (
+    "dreams_from_step",
+    "locations_from_step",
+    "max_skipped_steps",
+    "map_weight",
+    "forced_at_first",
+    "forced_at_last",
+    "joint_fraction",
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings that every training has. Raises ValueError on values out of range."""
+
+    steps: int = 3_000
+    """Optimiser steps."""
+    batch_size: int = 64
+    """Training scenes per step."""
+    warmup_steps: int = 50
+    """Steps in which the learning rates rise linearly to their peaks."""
+    decay_fraction: float = 0.4
+    """Last part of the run in which they fall exponentially, in (0, 1]."""
+    decay_factor: float = 0.02
+    """What they fall to, as a fraction of the peaks."""
+    kl_warmup_fraction: float = 1 / 15
+    """First part of the run, in which the weight of the KL of continuous latents rises from 0 to 1; in (0, 1]."""
+    average_decay: float = 0.99
+    """Decay of the moving average of the weights, which is what is evaluated and saved."""
+    max_gradient_norm: float = 10.0
+    """Gradients are clipped to this norm."""
+    max_skipped_steps: int = 20
+    """Non-finite steps are skipped; more than this many end the run."""
+    evaluate_every: int = 250
+    """Steps between evaluations on the validation split, each with a checkpoint."""
+    test_scenes: int = 10_000
+    """Scenes of each test split that a finished LAVAE counts and locates."""
+    bound_scenes: int = 500
+    """Test scenes for ELBO and importance-weighted bound, which cost 100 decodings each."""
+    canvas_size: int = 64
+    """Side of the scenes in pixels."""
+    patch_size: int = 18
+    """Side of the largest object in pixels."""
+    max_objects: int = 3
+    """Most objects in a scene of the training, and N_max."""
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            # Whole numbers count things, mostly at least one; other numbers are rates, norms and fractions.
+            least = 0 if name in _MAY_BE_ZERO else 1
+            if isinstance(value, int) and value < least:
+                raise ValueError(f"expected {name} of at least {least}, got {value}")
+            if isinstance(value, float) and not 0 < value < math.inf and not (value == 0 == least):
+                raise ValueError(f"expected {name} above 0, got {value}")
+        if max(self.decay_fraction, self.kl_warmup_fraction) > 1 or self.average_decay >= 1:
+            raise ValueError(f"expected fractions of at most 1 and average_decay below 1, got {self}")
+
+    def rate_factor(self, step: int) -> float:
+        """What the peak learning rates are multiplied by at ``step`` (from 0)."""
+        warmup = min(1.0, (step + 1) / self.warmup_steps)
+        decayed = max(0.0, 1 - (self.steps - step) / (self.decay_fraction * self.steps))
+        return float(warmup * self.decay_factor**decayed)
+
+    @property
+    def world(self) -> dict[str, Any]:
+        """What ``load_dataset`` wants to know of the scenes."""
+        return {"canvas_size": self.canvas_size, "patch_size": self.patch_size, "max_objects": self.max_objects}
+
+    def kl_weight(self, step: int) -> float:
+        """Weight of the KL of continuous latents at ``step`` (from 0)."""
+        return min(1.0, step / (self.kl_warmup_fraction * self.steps))
+
+
+@dataclass(frozen=True)
+class LAVAERecipe(Recipe):
+    """Settings of a training of LAVAE. Raises ValueError on values out of range."""
+
+    networks: str = "fast"
+    """Network family, a key of ``lavae_rl.model.networks.families.FAMILIES``."""
+    sprite_size: int = 21
+    """Side of a decoded sprite in pixels; odd, and larger than the data's patches."""
+    location_learning_rate: float = 2e-3
+    """Peak rate of Adam for the location network and the count prior."""
+    appearance_learning_rate: float = 3e-3
+    """Peak rate of Adam for the appearance network and the sprite decoder."""
+    dreams_from_step: int = 100
+    """First step with dreams: by then the decoder draws blobs that cut objects out well enough."""
+    locations_from_step: int = 250
+    """First step at which the location network, not surprise, says where the objects are."""
+    dreams: int = 32
+    """Dreamed scenes per step."""
+    dream_objects: int = 12
+    """Most objects in a dream; counts are uniform from 0."""
+    memory: int = 1_024
+    """Sprites that dreams are made of: the latest this many."""
+    location_weight: float = 1.0
+    """Weight of -log q(l | x) beside the focal loss."""
+    joint_fraction: float = 0.0
+    """Last part of the run, in which q(l | x) follows the ELBO's own gradient and dreams teach counting alone."""
+
+    @property
+    def joint_from_step(self) -> int:
+        """First step of joint fine-tuning."""
+        return round(self.steps * (1 - self.joint_fraction))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.joint_fraction >= 1:
+            raise ValueError(f"expected joint_fraction below 1, got {self.joint_fraction}")
+        if self.networks not in FAMILIES:
+            raise ValueError(f"expected networks to be one of {sorted(FAMILIES)}, got {self.networks!r}")
+
+
+@dataclass(frozen=True)
+class PaperRecipe(Recipe):
+    """Settings of the paper's training (appendix B), whose schedules all stretch with ``steps``.
+
+    What is inherited, and not the paper's: a warm-up of all rates over a fixed number of steps and of the KL, clipped
+    gradients, averaged weights; ``decay_fraction`` and ``decay_factor`` are for all but the location
+    network, whose own decay spans the whole run. Raises ValueError on values out of range.
+    """
+
+    networks: str = "paper"
+    """Network family: "paper" or "paper-small"."""
+    sprite_size: int = 21
+    """Side of a decoded sprite in pixels; odd, and larger than the data's patches."""
+    location_learning_rate: float = 5e-4
+    """Initial rate of Adamax for the location network, for shapes."""
+    location_learning_rate_digits: float = 1e-4
+    """The same for digits."""
+    location_decay_factor: float = 0.01
+    """What that falls to by the end of the run, exponentially."""
+    learning_rate: float = 1e-3
+    """Rate of Adamax for all else."""
+    first_temperature: float = 0.5
+    """Of the Gumbel-softmax, at the first step."""
+    last_temperature: float = 0.02
+    """At the end of the run; exponential in between."""
+    warm_fraction: float = 0.3
+    """First part of the run, in which the map of information counts fully and the number of objects is forced most."""
+    cooling_fraction: float = 0.3
+    """Part of the run after that, in which both fall linearly."""
+    map_weight: float = 1.0
+    """Weight of the squared distance to the map of information at first; 0 does without the auxiliary VAE."""
+    forced_at_first: float = 1.0
+    """Probability that the number of objects is forced to N_max, at first."""
+    forced_at_last: float = 0.1
+    """The same, at last."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.networks not in ("paper", "paper-small"):
+            raise ValueError(f'expected networks "paper" or "paper-small", got {self.networks!r}')
+        if max(self.warm_fraction + self.cooling_fraction, self.forced_at_first, self.forced_at_last) > 1:
+            raise ValueError(f"expected fractions and probabilities of at most 1, got {self}")
+
+    def temperature(self, step: int) -> float:
+        """Temperature of the Gumbel-softmax at ``step`` (from 0)."""
+        return float(self.first_temperature * (self.last_temperature / self.first_temperature) ** (step / self.steps))
+
+    def map_weight_at(self, step: int) -> float:
+        """Weight of the distance to the map of information at ``step`` (from 0)."""
+        return self.map_weight * self._warmth(step)
+
+    def forced_at(self, step: int) -> float:
+        """Probability that the number of objects is forced at ``step`` (from 0)."""
+        return self.forced_at_last + (self.forced_at_first - self.forced_at_last) * self._warmth(step)
+
+    def location_rate_factor(self, step: int) -> float:
+        """What the rate of the location network is multiplied by at ``step`` (from 0)."""
+        return float(min(1.0, (step + 1) / self.warmup_steps) * self.location_decay_factor ** (step / self.steps))
+
+    def _warmth(self, step: int) -> float:
+        """1 in the first part of the run, falling to 0 in the part after it."""
+        return min(1.0, max(0.0, 1 - (step / self.steps - self.warm_fraction) / self.cooling_fraction))
+
+
+@dataclass(frozen=True)
+class BaselineRecipe(Recipe):
+    """Settings of a training of the baseline. Raises ValueError on values out of range."""
+
+    latents: int = 16
+    """Latents per cell of 8 x 8 pixels (ours)."""
+    learning_rate: float = 1e-3
+    """Peak rate of Adam."""
+
+
+FAST = LAVAERecipe()
+"""Minutes on two CPU cores."""
+
+LONG = replace(FAST, steps=20_000, kl_warmup_fraction=0.01, evaluate_every=1_000)
+"""The fast recipe for half an hour: the same counts, sharper sprites, tidier latents."""
+
+JOINT = replace(FAST, steps=4_000, kl_warmup_fraction=0.05, joint_fraction=0.25)
+"""The fast recipe and a last phase of joint fine-tuning."""
+
+SMOKE = LAVAERecipe(
+    steps=20,
+    joint_fraction=0.25,
+    batch_size=8,
+    dreams=4,
+    dreams_from_step=5,
+    locations_from_step=10,
+    evaluate_every=10,
+    test_scenes=50,
+    bound_scenes=10,
+)
+"""Seconds: every code path, no learning. For tests and for trying out an installation."""
+
+PAPER = PaperRecipe(steps=100_000, kl_warmup_fraction=0.02, evaluate_every=1_000)
+"""The paper's own training, for a GPU."""
+
+PAPER_SMALL = PaperRecipe(
+    steps=1_200,
+    networks="paper-small",
+    canvas_size=24,
+    patch_size=10,
+    max_objects=2,
+    sprite_size=13,
+    location_learning_rate=2e-3,
+    learning_rate=3e-3,
+    kl_warmup_fraction=0.05,
+    evaluate_every=200,
+    test_scenes=2_000,
+    bound_scenes=250,
+)
+"""The same mechanisms on small canvases with narrow networks: minutes on a CPU. Of shapes: such small digits vanish."""
+
+PAPER_SMOKE = replace(PAPER_SMALL, steps=20, batch_size=8, evaluate_every=10, test_scenes=50, bound_scenes=10)
+
+DREAMS_SMALL = LAVAERecipe(
+    steps=PAPER_SMALL.steps,
+    networks=PAPER_SMALL.networks,
+    **PAPER_SMALL.world,
+    sprite_size=PAPER_SMALL.sprite_size,
+    kl_warmup_fraction=1 / 6,
+    dream_objects=4,
+    evaluate_every=PAPER_SMALL.evaluate_every,
+    test_scenes=PAPER_SMALL.test_scenes,
+    bound_scenes=PAPER_SMALL.bound_scenes,
+)
+"""For comparison: the same networks and scenes, trained as the fast recipe does."""
+
+LATENTS: Mapping[str, int] = {"multi-mnist-1k": 16, "multi-mnist-10k": 16, "multi-dsprites": 8}
+"""Number of appearance latents for each data set (ours)."""
+
+BASELINE = BaselineRecipe(kl_warmup_fraction=1 / 3)
+"""The paper anneals the KL over 100k steps; here over a third of the run."""
+
+BASELINE_LONG = replace(BASELINE, steps=10_000, evaluate_every=1_000)
+"""What the baseline is with patience: it is not done learning after the steps of LAVAE's fast recipe."""
+
+BASELINE_SMOKE = BaselineRecipe(steps=20, batch_size=8, evaluate_every=10, bound_scenes=5)
+
+RECIPES: Mapping[str, Mapping[str, LAVAERecipe | PaperRecipe | BaselineRecipe]] = {
+    "lavae": {
+        "fast": FAST,
+        "long": LONG,
+        "joint": JOINT,
+        "paper": PAPER,
+        "paper-small": PAPER_SMALL,
+        "paper-small-no-map": replace(PAPER_SMALL, map_weight=0.0),
+        "paper-small-no-forcing": replace(PAPER_SMALL, forced_at_first=0.0, forced_at_last=0.0),
+        "paper-small-dreams": DREAMS_SMALL,
+        "smoke": SMOKE,
+        "paper-smoke": PAPER_SMOKE,
+    },
+    "baseline": {"fast": BASELINE, "long": BASELINE_LONG, "smoke": BASELINE_SMOKE},
+}
+"""Recipes by model and name: what ``--model`` and ``--recipe`` take."""
