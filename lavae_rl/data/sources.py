@@ -1,24 +1,40 @@
-"""The paper's data sets by name: multi-mnist-1k, multi-mnist-10k and multi-dsprites, and files of frames.
+"""Where frames come from: sources, and the typed settings that open them.
 
-A data set holds scenes (a few bytes per object), not pixels; frames are rendered when asked for. Same name, split and
-seed give the same bytes on every machine.
+A source of scenes holds a few bytes per object, not pixels; frames are rendered when asked for. The same settings and
+split give the same bytes on every machine.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Bool, Int
 
 from lavae_rl.data.digits import digits_bank
+from lavae_rl.data.preprocessing import Preprocessing
 from lavae_rl.data.scenes import Scenes, render_scenes, sample_scenes
 from lavae_rl.data.sprites import PATCH_SIZE, SpriteBank, dsprites_bank
 from lavae_rl.shapes import Frames
 
 CANVAS_SIZE = 64
 """Side of the paper's canvas in pixels."""
+
+Index = slice | Int[np.ndarray, " selected"] | Bool[np.ndarray, " batch"]
+
+
+class FrameSource(Protocol):
+    """A sequence of frames; the same index gives the same frames, on every machine and after a restart."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of every frame."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Index) -> Frames: ...
 
 
 @dataclass(frozen=True)
@@ -42,76 +58,135 @@ SPLITS: Mapping[str, Split] = {
 }
 """The splits (paper, section 3). Settings are chosen on ``validation`` alone, which the paper does not have."""
 
-POOLS: Mapping[str, int | None] = {"multi-mnist-1k": 1_000, "multi-mnist-10k": 10_000, "multi-dsprites": None}
-"""Data sets by name: the size of the pool of digits, None for dSprites shapes."""
-
-
 @dataclass(frozen=True)
 class SceneDataset:
-    """Scenes and the bank their sprites come from; ``dataset[index]`` renders frames.
+    """Scenes and the bank their sprites come from: a ``FrameSource`` whose truth is known.
 
     Attributes:
-        scenes: what stands where: the ground truth.
+        scenes: which sprite is where: the ground truth.
         bank: sprites and their attributes.
     """
 
     scenes: Scenes
     bank: SpriteBank
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of every frame."""
+        return (*self.scenes.canvas_size, self.bank.channels)
+
     def __len__(self) -> int:
         return len(self.scenes)
 
-    def __getitem__(self, index: slice | Int[np.ndarray, " selected"] | Bool[np.ndarray, " batch"]) -> Frames:
+    def __getitem__(self, index: Index) -> Frames:
         """Frames, uint8 (selected, height, width, channels), of the chosen scenes."""
         return render_scenes(self.scenes[index], self.bank)
 
 
-def load_bank(name: str, mnist_dir: str | Path | None = None, patch_size: int = PATCH_SIZE) -> SpriteBank:
-    """The sprites of a data set, ``patch_size`` pixels a side.
+@dataclass(frozen=True)
+class Prepared:
+    """What ``prepared`` makes of a source."""
 
-    Raises:
-        ValueError: unknown name, or MNIST files without use (dSprites) or damaged.
-    """
-    if name not in POOLS:
-        raise ValueError(f"expected a data set of {', '.join(POOLS)}, got {name!r}")
-    pool = POOLS[name]
-    if pool is not None:
-        return digits_bank(pool, patch_size, mnist_dir)
+    source: FrameSource
+    preprocessing: Preprocessing
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of every prepared frame."""
+        given = self.source.shape
+        return (*self.preprocessing.canvas_size(given), self.preprocessing.channels_of(given))
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: Index) -> Frames:
+        return self.preprocessing(self.source[index])
+
+
+def prepared(source: FrameSource, preprocessing: Preprocessing) -> FrameSource:
+    """A source whose frames are preprocessed as they are read: the source itself where that changes nothing."""
+    return source if preprocessing == Preprocessing() else Prepared(source, preprocessing)
+
+
+def _digits(pool_size: int, size: int, mnist_dir: str | None) -> SpriteBank:
+    return digits_bank(pool_size, size, mnist_dir)
+
+
+def _shapes(size: int, mnist_dir: str | None) -> SpriteBank:
     if mnist_dir is not None:
-        raise ValueError(f"{name} has no digits: leave mnist_dir out")
-    return dsprites_bank(patch_size)
+        raise ValueError("multi-dsprites has no digits: leave mnist_dir out")
+    return dsprites_bank(size)
 
 
-def load_dataset(
-    name: str,
-    split: str,
-    seed: int = 0,
-    mnist_dir: str | Path | None = None,
-    canvas_size: int = CANVAS_SIZE,
-    patch_size: int = PATCH_SIZE,
-    max_objects: int = 3,
-) -> SceneDataset:
-    """Builds a split of a data set, in about a second.
+DATASETS: Mapping[str, Callable[[int, str | None], SpriteBank]] = {
+    "multi-mnist-1k": partial(_digits, 1_000),
+    "multi-mnist-10k": partial(_digits, 10_000),
+    "multi-dsprites": _shapes,
+}
+"""The paper's data sets: what makes the bank of each, given the side of a patch and a folder of MNIST's files."""
+
+
+@dataclass(frozen=True)
+class SceneSpec:
+    """Scenes of one of the paper's data sets. Raises ValueError on an unknown one."""
+
+    dataset: str = "multi-dsprites"
+    """A key of ``DATASETS``."""
+    mnist_dir: str | None = None
+    """Folder of MNIST's IDX files to draw the pool of digits from, instead of the 10,000 digits in the package."""
+    canvas_size: int = CANVAS_SIZE
+    """Side of the scenes in pixels. ``test-7`` has the room that the paper gives its patches, if that is more."""
+    patch_size: int = PATCH_SIZE
+    """Side of a sprite's patch in pixels."""
+    max_objects: int = 3
+    """Largest number of objects in a scene, except in ``test-7``."""
+    seed: int = 0
+    """Another seed gives another draw of every split."""
+
+    def __post_init__(self) -> None:
+        if self.dataset not in DATASETS:
+            raise ValueError(f"expected a data set of {', '.join(DATASETS)}, got {self.dataset!r}")
+
+    def bank(self) -> SpriteBank:
+        """The sprites.
+
+        Raises:
+            ValueError: a folder of MNIST files without use (dSprites), damaged files, or a patch size out of range.
+        """
+        return DATASETS[self.dataset](self.patch_size, self.mnist_dir)
+
+
+SourceSpec = SceneSpec
+"""Settings that ``open_source`` takes."""
+
+
+def open_source(spec: SourceSpec, split: str) -> SceneDataset:
+    """Opens a split of a source; scenes are drawn in about a second.
 
     Args:
-        name: ``multi-mnist-1k``, ``multi-mnist-10k`` or ``multi-dsprites``.
+        spec: settings of the source.
         split: ``train``, ``validation``, ``test`` or ``test-7``.
-        seed: another seed, another draw of every split.
-        mnist_dir: folder of MNIST's IDX files to draw the pool from, instead of the 10,000 digits in the package.
-        canvas_size: side of the scenes in pixels. ``test-7`` has the room that the paper gives its patches, if less.
-        patch_size: side of a sprite's patch in pixels.
-        max_objects: most objects in a scene, but for ``test-7``.
 
     Raises:
-        ValueError: unknown name or split, or scenes that cannot be packed.
+        ValueError: unknown split, or scenes that cannot be packed.
     """
-    bank = load_bank(name, mnist_dir, patch_size)
     if split not in SPLITS:
         raise ValueError(f"expected a split of {', '.join(SPLITS)}, got {split!r}")
-    rng = np.random.default_rng([seed, list(SPLITS).index(split), list(POOLS).index(name)])
-    num_objects, side = SPLITS[split].num_objects, canvas_size
+    bank = spec.bank()
+    rng = np.random.default_rng([spec.seed, list(SPLITS).index(split), list(DATASETS).index(spec.dataset)])
+    num_objects, side = SPLITS[split].num_objects, spec.canvas_size
     if split == "test-7":
-        side = max(side, math.ceil(patch_size * CANVAS_SIZE / PATCH_SIZE))
+        side = max(side, math.ceil(spec.patch_size * CANVAS_SIZE / PATCH_SIZE))
     else:
-        num_objects = (num_objects[0], max_objects)
+        num_objects = (num_objects[0], spec.max_objects)
     return SceneDataset(sample_scenes(rng, bank, SPLITS[split].num_scenes, num_objects, (side, side)), bank)
+
+
+def load_dataset(name: str, split: str, **options: Any) -> SceneDataset:
+    """Opens a split of a data set by name; ``options`` are the other fields of ``SceneSpec``, see ``open_source``."""
+    return open_source(SceneSpec(name, **options), split)
+
+
+def load_bank(name: str, mnist_dir: str | None = None, patch_size: int = PATCH_SIZE) -> SpriteBank:
+    """The sprites of a data set, ``patch_size`` pixels a side; see ``SceneSpec.bank``."""
+    return SceneSpec(name, mnist_dir, patch_size=patch_size).bank()

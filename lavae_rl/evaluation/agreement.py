@@ -1,35 +1,17 @@
-"""How right a model is about what stands where: counts, matched centres, bounds. Labels are used here only."""
+"""Metrics with truth: counts and matched centres. Labels are used here and for the entropy bound only."""
 
-import time
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 
-from lavae_rl.data.sources import SceneDataset, load_dataset
+from lavae_rl.data.sources import SceneDataset
 from lavae_rl.data.sprites import PATCH_SIZE
-from lavae_rl.evaluation.entropy import measure_bounds
-from lavae_rl.model.baseline import ConvVAE
 from lavae_rl.model.lavae import LAVAE
 
 MATCH_RADIUS = PATCH_SIZE / 2
 """Farthest a predicted centre may be from the true one and still match it: half a patch, in pixels."""
-
-METRICS = (
-    "count_accuracy_0_3",
-    "count_accuracy_7",
-    "location_error_px",
-    "miss_rate",
-    "false_rate",
-    "elbo",
-    "log_likelihood_bound",
-    "entropy_floor",
-    "seconds",
-)
-"""What ``evaluate`` measures."""
 
 _BATCH = 250
 
@@ -76,6 +58,15 @@ class Agreement:
         if not len(self.displacement):
             return float("nan")
         return float(np.linalg.norm(self.displacement - self.displacement.mean(0), axis=1).mean())
+
+    def summary(self) -> dict[str, float]:
+        """All metrics by name."""
+        return {
+            "count_accuracy": self.count_accuracy,
+            "location_error_px": self.location_error,
+            "miss_rate": self.miss_rate,
+            "false_rate": self.false_rate,
+        }
 
     def __add__(self, other: "Agreement") -> "Agreement":
         return Agreement(
@@ -124,46 +115,3 @@ def measure_agreement(model: LAVAE, dataset: SceneDataset, num_scenes: int | Non
         batch = len(scenes), np.concatenate(displacement), int(scenes.count.sum()), int(objects.count.sum())
         total = total + Agreement(right, *batch)
     return total
-
-
-def evaluate(
-    model: LAVAE | ConvVAE, world: Mapping[str, Any], num_scenes: int, num_samples: int, bound_scenes: int
-) -> dict[str, float | None]:
-    """All metrics of a model on a data set's test splits.
-
-    Args:
-        model: in evaluation mode.
-        world: ``name`` and other keywords of ``load_dataset``.
-        num_scenes: scenes of each test split to count and locate.
-        num_samples: importance samples of the bound.
-        bound_scenes: scenes of 0 to 3 objects to compute ELBO and bound on.
-
-    Returns:
-        ``count_accuracy_0_3``, ``count_accuracy_7``; over both splits ``location_error_px``, ``miss_rate``,
-        ``false_rate`` (see ``Agreement``; the error is None where nothing matches), all of these of LAVAE alone;
-        ``elbo`` (single sample) and ``log_likelihood_bound``, mean nats per frame, and ``entropy_floor``, the least
-        that ``-log_likelihood_bound`` can be; ``seconds``.
-
-    Raises:
-        ImpossibleBoundError: the bound is better than the entropy of the scenes by more than chance.
-    """
-    start = time.perf_counter()
-    few = load_dataset(split="test", **world)
-    objects: dict[str, float | None] = {}
-    if isinstance(model, LAVAE):
-        objects = _objects(model, few, load_dataset(split="test-7", **world), num_scenes)
-    bounds = measure_bounds(model, few, bound_scenes, num_samples)
-    return {**objects, **bounds, "seconds": time.perf_counter() - start}
-
-
-def _objects(model: LAVAE, few: SceneDataset, seven: SceneDataset, num_scenes: int) -> dict[str, float | None]:
-    """What of ``evaluate`` is about objects."""
-    found_few, found_seven = (measure_agreement(model, dataset, num_scenes) for dataset in (few, seven))
-    both = found_few + found_seven
-    return {
-        "count_accuracy_0_3": found_few.count_accuracy,
-        "count_accuracy_7": found_seven.count_accuracy,
-        "location_error_px": both.location_error if len(both.displacement) else None,
-        "miss_rate": both.miss_rate,
-        "false_rate": both.false_rate,
-    }

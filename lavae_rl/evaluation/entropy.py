@@ -1,4 +1,4 @@
-"""What no model can beat: the entropy of the generator of scenes.
+"""The entropy bound: what no model of a generator of scenes can beat.
 
 The mean of -log p(x) over scenes of a generator is its cross-entropy with the model, and never below its entropy. A
 bound on log p(x) that is better by more than chance is a bug; its distance to the entropy is the model's quality.
@@ -8,22 +8,17 @@ import math
 from collections import Counter
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from lavae_rl.data.scenes import Scenes, apart, grown_boxes, sample_scenes
 from lavae_rl.data.sources import SceneDataset
 from lavae_rl.data.sprites import SpriteBank
-from lavae_rl.model.baseline import ConvVAE
-from lavae_rl.model.lavae import LAVAE
 
 _SCENES = 500
 """Random scenes to average the logarithm of the room left over: its spread is small (0.1 nats per object)."""
 
 _TOLERANCE = 0.1
 """Error of the estimated entropy, in nats."""
-
-_BATCH = 250
 
 
 class ImpossibleBoundError(RuntimeError):
@@ -63,59 +58,12 @@ def scene_entropy(bank: SpriteBank, num_objects: int, canvas_size: tuple[int, in
     return total + sum(float(np.log(_room(scenes, bank, slot)).mean()) for slot in range(num_objects))
 
 
-def measure_bounds(
-    model: LAVAE | ConvVAE, dataset: SceneDataset, num_scenes: int, num_samples: int
-) -> dict[str, float]:
-    """Bounds on log p(x), mean nats per frame of the first scenes, and what they can be at best.
-
-    Args:
-        model: in evaluation mode.
-        dataset: scenes of 0 to N objects, all counts equally likely, N among them.
-        num_scenes: most scenes to measure on.
-        num_samples: importance samples of the bound.
-
-    Returns:
-        ``elbo`` (single sample), ``log_likelihood_bound``, and ``entropy_floor``, what the best
-        ``-log_likelihood_bound`` is on scenes of these counts.
-
-    Raises:
-        ImpossibleBoundError: the bound is better than the entropy of the scenes by more than chance.
-        ValueError: no scenes or no samples.
-    """
-    if min(num_samples, num_scenes) < 1:
-        raise ValueError(f"expected num_samples and bound_scenes of at least 1, got {num_samples} and {num_scenes}")
-    generator = torch.Generator(model.device).manual_seed(0)
-    stop = min(num_scenes, len(dataset))
-    elbo, bound = [], []
-    for start in range(0, stop, _BATCH):
-        frames = dataset[start : min(start + _BATCH, stop)]
-        elbo.append(model.elbo(frames, generator))
-        bound.append(model.log_likelihood(frames, num_samples, generator))
-    bounds = torch.cat(bound).cpu().numpy()
-    scenes, most = dataset.scenes, int(dataset.scenes.count.max())
-    floor = check_bound(dataset.bank, scenes.count[:stop], bounds, (0, most), scenes.canvas_size)
-    return {
-        "elbo": torch.cat(elbo).mean().item(),
-        "log_likelihood_bound": float(bounds.mean()),
-        "entropy_floor": floor,
-    }
-
-
-def check_bound(
-    bank: SpriteBank,
-    count: np.ndarray,
-    bound: Float[np.ndarray, " batch"],
-    num_objects: tuple[int, int] = (0, 3),
-    canvas_size: tuple[int, int] = (64, 64),
-) -> float:
+def check_bound(dataset: SceneDataset, bound: Float[np.ndarray, " batch"]) -> float:
     """Compares bounds on log p(x) with what is possible, count by count, so that chance in the counts is no excuse.
 
     Args:
-        bank: the sprites of the frames.
-        count: objects in each frame.
-        bound: nats per frame.
-        num_objects: inclusive range of counts that were equally likely.
-        canvas_size: (height, width) in pixels.
+        dataset: scenes of 0 to N objects, all counts equally likely, N among them.
+        bound: nats per frame of its first scenes.
 
     Returns:
         ``entropy_floor``, but for counts as often as they are here.
@@ -124,7 +72,8 @@ def check_bound(
         ImpossibleBoundError: the mean is better than that by more than four standard errors and the error of the
             estimated entropy.
     """
-    best = _entropies(bank, num_objects, canvas_size)[count - num_objects[0]]
+    scenes = dataset.scenes
+    best = _entropies(dataset.bank, (0, int(scenes.count.max())), scenes.canvas_size)[scenes.count[: len(bound)]]
     surplus = bound + best
     error = float(surplus.std()) / math.sqrt(len(surplus))
     if surplus.mean() > 4 * error + _TOLERANCE:

@@ -32,11 +32,8 @@ def samples(
     model: LAVAE | ConvVAE, rows: int, columns: int, seed: int = 0, canvas_size: tuple[int, int] = (64, 64)
 ) -> Picture:
     """Figures 2 and 4: a grid of ancestral samples from the prior, pixels at their means."""
-    generator, number = torch.Generator(model.device).manual_seed(seed), rows * columns
-    if isinstance(model, LAVAE):
-        drawn = model.sample_objects(number, canvas_size=canvas_size, generator=generator)
-        return _grid(pixel_means(model, drawn), rows)
-    return _grid(model.decode(model.sample_latents(number, canvas_size, generator)).cpu().numpy(), rows)
+    generator = torch.Generator(model.device).manual_seed(seed)
+    return _grid(model.sample_means(rows * columns, canvas_size, generator), rows)
 
 
 def counted_samples(

@@ -1,7 +1,7 @@
 """The auxiliary VAE of the paper's warm-up: where it needs information, there are objects (appendix B; Nash et al.).
 
 It is trained beside LAVAE, never reads or gives a label, and is thrown away. Widths, the size of its latent map and
-the smoothing of the map are ours: the paper lost the first two and calls the result a rough proxy.
+the smoothing of the map are ours: our copy of the paper lacks the first two and calls the result a rough proxy.
 """
 
 import torch
@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lavae_rl.model.canvas import bernoulli_log_likelihood, gaussian_blur
-from lavae_rl.model.networks.layers import Residual, conv
-from lavae_rl.model.objective import kl_to_standard_normal
-from lavae_rl.model.posterior import mean_and_log_variance
+from lavae_rl.model.gaussian import Gaussian
+from lavae_rl.model.image.likelihood import Bernoulli
+from lavae_rl.model.image.windows import gaussian_blur
+from lavae_rl.model.networks.layers import conv, residual
 from lavae_rl.model.shapes import Images, LogitMaps
 
 STRIDE = 4
@@ -44,25 +44,26 @@ class AuxiliaryVAE(nn.Module):
     def __init__(self, channels: int, width: int = 16, latents: int = 8) -> None:
         super().__init__()
         self.register_buffer("level", torch.zeros(()))
+        self.likelihood = Bernoulli(channels)
         coarse = 2 * width
         self.encoder = nn.Sequential(
             conv(channels, width),
-            Residual(width),
+            residual(width),
             conv(width, coarse, stride=2),
-            Residual(coarse),
+            residual(coarse),
             conv(coarse, coarse, stride=2),
-            Residual(coarse),
+            residual(coarse),
             nn.Conv2d(coarse, 2 * latents, 1),
         )
         self.decoder = nn.Sequential(
             conv(latents, coarse),
-            Residual(coarse),
+            residual(coarse),
             nn.Upsample(scale_factor=2),
             conv(coarse, coarse),
-            Residual(coarse),
+            residual(coarse),
             nn.Upsample(scale_factor=2),
             conv(coarse, width),
-            Residual(width),
+            residual(width),
         )
         self.mean = nn.Conv2d(width, channels, 3, padding=1)
         nn.init.constant_(self.mean.bias, -2.0)  # type: ignore[arg-type]  # start dark, as canvases are
@@ -73,11 +74,10 @@ class AuxiliaryVAE(nn.Module):
         """Log p(x | z) at one sample of the posterior, and KL(q(z | x) || N(0, I)) of each cell, in nats."""
         height, width = images.shape[2:]
         padded = F.pad(images, (0, -width % STRIDE, 0, -height % STRIDE))
-        mean, log_variance = mean_and_log_variance(self.encoder(padded))
-        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
-        theta = torch.sigmoid(self.mean(self.decoder(mean + noise * (0.5 * log_variance).exp())).float())
-        log_likelihood = bernoulli_log_likelihood(images, theta[..., :height, :width]).sum((1, 2, 3))
-        return log_likelihood, kl_to_standard_normal(mean, log_variance)
+        posterior = Gaussian.of(self.encoder(padded))
+        latents, _ = posterior.draw(generator)
+        theta = torch.sigmoid(self.mean(self.decoder(latents)).float())[..., :height, :width]
+        return self.likelihood.log_prob(images, theta).sum((1, 2, 3)), posterior.kl()
 
     @torch.no_grad()
     def location_map(self, kl: KLMap, canvas_size: tuple[int, int], sprite_size: int) -> LogitMaps:

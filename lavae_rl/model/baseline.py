@@ -1,24 +1,22 @@
 """The paper's baseline: a fully convolutional VAE, whose latents are a map, not objects (appendix B).
 
-The widths and the number of latents per cell are ours: the paper states about 1M parameters and lost the rest.
+The widths and the number of latents per cell are ours: our copy of the paper states about 1M parameters and no more.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from lavae_rl.model import checkpoint
-from lavae_rl.model.canvas import bernoulli_log_likelihood
-from lavae_rl.model.frames import to_images
-from lavae_rl.model.networks.layers import Residual, conv, layer
-from lavae_rl.model.objective import PerImage, kl_to_standard_normal
-from lavae_rl.model.posterior import mean_and_log_variance
-from lavae_rl.model.shapes import AnyFrames, Images
+from lavae_rl.model.checkpoint import PretrainedModel
+from lavae_rl.model.gaussian import Gaussian
+from lavae_rl.model.image.likelihood import Bernoulli
+from lavae_rl.model.networks.layers import conv, layer, residual
+from lavae_rl.model.shapes import AnyFrames, Images, PerImage
+from lavae_rl.shapes import Frames
 
 STRIDE = 8
 """Pixels per cell of the latent map, in each direction."""
@@ -52,31 +50,36 @@ class Means(nn.Module):
         return torch.sigmoid(logits.float())
 
 
-class ConvVAE(nn.Module):
-    """A VAE that knows nothing of objects; for comparison with ``LAVAE``, whose conventions it shares."""
+class ConvVAE(PretrainedModel):
+    """A VAE without objects; for comparison with ``LAVAE``, whose conventions it shares."""
+
+    model_type = "conv-vae"
+    finds_objects = False
+    config_type = BaselineConfig
 
     def __init__(self, config: BaselineConfig) -> None:
         super().__init__()
         self.config = config
+        self.likelihood = Bernoulli(config.channels)
         fine, middle, coarse = _WIDTHS
         self.encoder = nn.Sequential(
             conv(config.channels, fine, stride=2),
-            Residual(fine),
+            residual(fine),
             nn.Conv2d(fine, middle, 3, 2, padding=1),
-            Residual(middle),
+            residual(middle),
             nn.Conv2d(middle, coarse, 3, 2, padding=1),
-            Residual(coarse),
-            Residual(coarse),
+            residual(coarse),
+            residual(coarse),
             nn.Conv2d(coarse, 2 * config.latents, 1),
         )
         self.decoder = nn.Sequential(
             layer(nn.ConvTranspose2d(config.latents, coarse, 1, bias=False)),
-            Residual(coarse, transposed=True),
-            Residual(coarse, transposed=True),
+            residual(coarse, transposed=True),
+            residual(coarse, transposed=True),
             nn.ConvTranspose2d(coarse, middle, 4, 2, padding=1),
-            Residual(middle, transposed=True),
+            residual(middle, transposed=True),
             nn.ConvTranspose2d(middle, fine, 4, 2, padding=1),
-            Residual(fine, transposed=True),
+            residual(fine, transposed=True),
             nn.Upsample(scale_factor=2, mode="bilinear"),
             conv(fine, fine),
             nn.Conv2d(fine, config.channels, 3, padding=1),
@@ -95,21 +98,21 @@ class ConvVAE(nn.Module):
         Raises:
             TypeError, ValueError: not uint8 (batch, height, width, channels) of 0 and 255, sides multiples of STRIDE.
         """
-        images = to_images(frames, self.config.channels, self.device)
+        images = self.likelihood.images(frames, self.device)
         if any(side % STRIDE for side in images.shape[2:]):
             raise ValueError(
                 f"expected frames with sides that are multiples of {STRIDE}, got {tuple(images.shape[2:])}"
             )
         return images
 
-    def posterior(self, images: Images) -> tuple[LatentMap, LatentMap]:
-        """Mean and log-variance of q(z | x)."""
-        return mean_and_log_variance(self.encoder(images))
+    def posterior(self, images: Images) -> Gaussian:
+        """The posterior q(z | x) of each cell of the latent map."""
+        return Gaussian.of(self.encoder(images))
 
     @torch.inference_mode()
     def encode(self, frames: AnyFrames) -> LatentMap:
         """Posterior means of the latent map; frames as in ``images``."""
-        return self.posterior(self.images(frames))[0]
+        return self.posterior(self.images(frames)).mean
 
     @torch.inference_mode()
     def decode(self, latents: LatentMap) -> Float[Tensor, "batch height width channels"]:
@@ -117,13 +120,25 @@ class ConvVAE(nn.Module):
         mean: Tensor = self.decoder(latents).permute(0, 2, 3, 1)
         return mean
 
+    def reconstruct(
+        self, frames: Frames
+    ) -> tuple[Float[np.ndarray, "batch height width channels"], Sequence[Int[np.ndarray, "objects 2"]]]:
+        """Pixel means of frames, encoded and decoded; no locations of objects: see ``LAVAE.reconstruct``."""
+        return self.decode(self.encode(frames)).cpu().numpy(), [np.zeros((0, 2), int)] * len(frames)
+
     @torch.inference_mode()
     def sample(
         self, num_images: int, canvas_size: tuple[int, int] = (64, 64), generator: torch.Generator | None = None
     ) -> UInt8[Tensor, "batch height width channels"]:
         """Ancestral samples of whole frames, values 0 and 255; see ``sample_latents``."""
         mean = self.decode(self.sample_latents(num_images, canvas_size, generator))
-        return torch.bernoulli(mean, generator=generator).to(torch.uint8) * 255
+        return self.likelihood.sample(mean, generator).to(torch.uint8) * 255
+
+    def sample_means(
+        self, num_images: int, canvas_size: tuple[int, int] = (64, 64), generator: torch.Generator | None = None
+    ) -> Float[np.ndarray, "batch height width channels"]:
+        """Ancestral samples of all but the pixels, which are at their means."""
+        return self.decode(self.sample_latents(num_images, canvas_size, generator)).cpu().numpy()
 
     def sample_latents(
         self, num_images: int, canvas_size: tuple[int, int] = (64, 64), generator: torch.Generator | None = None
@@ -140,11 +155,13 @@ class ConvVAE(nn.Module):
 
     def elbo_terms(self, images: Images, generator: torch.Generator | None = None) -> tuple[PerImage, PerImage]:
         """Log p(x | z) at one sample of the posterior, and KL(q(z | x) || N(0, I)); nats per frame, differentiable."""
-        mean, log_variance = self.posterior(images)
-        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
-        theta = self.decoder(mean + noise * (0.5 * log_variance).exp())
-        log_likelihood = bernoulli_log_likelihood(images, theta).sum((1, 2, 3))
-        return log_likelihood, kl_to_standard_normal(mean.flatten(1), log_variance.flatten(1))
+        posterior = self.posterior(images)
+        latents, _ = posterior.draw(generator)
+        kl = Gaussian(posterior.mean.flatten(1), posterior.log_variance.flatten(1)).kl()
+        return self._log_likelihood(images, latents), kl
+
+    def _log_likelihood(self, images: Images, latents: LatentMap) -> PerImage:
+        return self.likelihood.log_prob(images, self.decoder(latents)).sum((1, 2, 3))
 
     @torch.inference_mode()
     def elbo(self, frames: AnyFrames, generator: torch.Generator | None = None) -> PerImage:
@@ -160,26 +177,8 @@ class ConvVAE(nn.Module):
         if num_samples < 1:
             raise ValueError(f"expected at least 1 importance sample, got {num_samples}")
         images = self.images(frames)
-        mean, log_variance = self.posterior(images)
-        weights = []
+        posterior, weights = self.posterior(images), []
         for _ in range(num_samples):
-            noise = torch.randn(mean.shape, generator=generator, device=mean.device)
-            latents = mean + noise * (0.5 * log_variance).exp()
-            log_p_x = bernoulli_log_likelihood(images, self.decoder(latents)).sum((1, 2, 3))
-            # log p(z) - log q(z | x): the constants log 2 pi cancel.
-            ratio = 0.5 * (noise.square() + log_variance - latents.square()).flatten(1).sum(1)
-            weights.append(log_p_x + ratio)
+            latents, noise = posterior.draw(generator)
+            weights.append(self._log_likelihood(images, latents) + posterior.log_ratio(latents, noise))
         return torch.stack(weights).logsumexp(0) - torch.tensor(float(num_samples)).log()
-
-    def save_pretrained(self, folder: str | Path, facts: Mapping[str, Any] | None = None) -> None:
-        """Writes config.json and model.safetensors; see ``LAVAE.save_pretrained``."""
-        checkpoint.save(Path(folder), self.config, self.state_dict(), facts or {})
-
-    @classmethod
-    def from_pretrained(cls, name: str | Path, device: str | torch.device = "cpu") -> "ConvVAE":
-        """Loads a folder, or a repository of the Hugging Face Hub; see ``LAVAE.from_pretrained``."""
-        folder = checkpoint.find(name)
-        with torch.inference_mode(False):
-            model = cls(checkpoint.read_config(folder, BaselineConfig))
-            checkpoint.load_weights(model, folder)
-            return model.to(device)

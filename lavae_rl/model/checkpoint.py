@@ -2,19 +2,22 @@
 
 import hashlib
 import importlib
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, ClassVar, Self
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 
-CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
-Config = TypeVar("Config")
+from lavae_rl.runs.atomic import replacing
+from lavae_rl.runs.config import CONFIG_FILE, parse, read_json, write_json
+
+WEIGHTS_FILE = "model.safetensors"
+MODEL_TYPES = {"lavae": "lavae_rl.model.lavae:LAVAE", "conv-vae": "lavae_rl.model.baseline:ConvVAE"}
+"""Module and class of each type of model that config.json may state."""
 BUNDLED = Path(__file__).parents[1] / "checkpoints"
 
 
@@ -66,50 +69,90 @@ def _hub(repository: str) -> Any:
         ) from error
 
 
-def read_facts(folder: Path) -> dict[str, Any]:
-    """What config.json says of a model or a run.
+class PretrainedModel(nn.Module):
+    """A model that a folder holds: config.json says which ``model_type`` it is and how to build it.
+
+    Attributes:
+        model_type: key of ``MODEL_TYPES``.
+        finds_objects: whether ``encode`` gives ``Objects``.
+        config_type: dataclass of ``config``.
+        config: what the model was built from.
+    """
+
+    model_type: ClassVar[str]
+    finds_objects: ClassVar[bool]
+    config_type: ClassVar[type]
+    config: Any
+
+    def save_pretrained(self, folder: str | Path, facts: Mapping[str, Any] | None = None) -> None:
+        """Writes config.json and model.safetensors; whoever reads them finds whole files.
+
+        Args:
+            folder: made if it is missing.
+            facts: kept in config.json beside the configuration: recipe, seed, commit, metrics.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(folder / WEIGHTS_FILE) as temporary:
+            save_file({name: value.contiguous() for name, value in self.state_dict().items()}, temporary)
+        write_json(folder, {**(facts or {}), "model_type": self.model_type, "model": asdict(self.config)})
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, device: str | torch.device = "cpu") -> Self:
+        """Loads a bundled model, a folder, or a repository of the Hugging Face Hub. Strict; never unpickles.
+
+        Args:
+            name: ``"multi-dsprites"`` or another bundled name; a folder with config.json and model.safetensors (a run
+                folder will do); or ``"user/repository"``, which needs the extra ``lavae-rl[hub]``.
+            device: where to put the weights.
+
+        Raises:
+            FileNotFoundError: neither a bundled name nor a folder with both files.
+            ImportError: a repository of the Hub, without the extra.
+            ValueError: a model of another type; files that are damaged, do not fit each other, or hold NaN or infinite
+                weights.
+        """
+        folder = find(name)
+        with torch.inference_mode(False):  # weights made inside inference mode could not be told when they change
+            model = cls(read_config(folder, cls))
+            load_weights(model, folder)
+            return model.to(device)
+
+
+def load_model(name: str | Path, device: str | torch.device = "cpu") -> Any:
+    """Loads a model of any type: what ``from_pretrained`` of its class gives, see there.
 
     Raises:
-        ValueError: it is not JSON.
+        ValueError: a type that this version does not have.
     """
-    try:
-        return dict(json.loads((folder / CONFIG_FILE).read_text()))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{folder / CONFIG_FILE} is damaged: {error}") from error
+    found = model_type(read_json(folder := find(name)))
+    if found not in MODEL_TYPES:
+        raise ValueError(f"expected a model of type {' or '.join(MODEL_TYPES)} in {folder}, got {found!r}")
+    module, _, kind = MODEL_TYPES[found].partition(":")
+    return getattr(importlib.import_module(module), kind).from_pretrained(folder, device)
 
 
-def read_config(folder: Path, kind: type[Config]) -> Config:
-    """The model's configuration, of its kind, from its folder.
+def model_type(content: Mapping[str, Any]) -> str:
+    """The type that a config.json states; in format 1, the type whose configuration it is."""
+    stated = "lavae" if "sprite_size" in content.get("model", {}) else "conv-vae"
+    return str(content.get("model_type", stated))
+
+
+def read_config(folder: Path, kind: type[PretrainedModel]) -> Any:
+    """The configuration of a model of a kind, from its folder.
 
     Raises:
-        ValueError: config.json is not what ``save`` writes.
+        ValueError: config.json is not what ``save_pretrained`` writes, or of a model of another type.
     """
-    path = folder / CONFIG_FILE
-    try:
-        return kind(**json.loads(path.read_text())["model"])
-    except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
-        known = ", ".join(field.name for field in fields(cast("Any", kind)))
-        raise ValueError(f'expected {path} to be JSON with an object "model" of {known}; got {error}') from error
-
-
-def read_world(folder: Path, dataset: str | None = None, mnist_dir: str | None = None) -> dict[str, Any]:
-    """The scenes a model was trained on, as keywords of ``load_dataset``, sizes and counts of the paper by default.
-
-    Args:
-        folder: of the model.
-        dataset: name of another data set than it was trained on.
-        mnist_dir: folder of MNIST's files, if it is elsewhere now.
-
-    Raises:
-        ValueError: config.json does not say which data set, and neither does ``dataset``.
-    """
-    facts = read_facts(folder)
-    recipe = facts.get("recipe") or {}
-    if (name := dataset or facts.get("dataset")) is None:
-        raise ValueError(f"expected --dataset, since {folder / CONFIG_FILE} does not say what the model was trained on")
-    sizes = {key: recipe[key] for key in ("canvas_size", "patch_size", "max_objects") if key in recipe}
-    same = dataset in (None, facts.get("dataset"))
-    return {"name": name, "mnist_dir": mnist_dir or (facts.get("mnist_dir") if same else None), **sizes}
+    content, path = read_json(folder), folder / CONFIG_FILE
+    if not isinstance(content.get("model"), dict):
+        raise ValueError(f'expected {path} to hold an object "model", got {sorted(content)}')
+    if (found := model_type(content)) != kind.model_type:
+        raise ValueError(
+            f"expected a model of type {kind.model_type!r} in {folder}, got {found!r}: "
+            "lavae_rl.model.checkpoint.load_model loads either"
+        )
+    return parse(kind.config_type, content["model"], path)
 
 
 def load_weights(model: nn.Module, folder: Path) -> None:
@@ -124,19 +167,6 @@ def load_weights(model: nn.Module, folder: Path) -> None:
         model.load_state_dict(weights, strict=True)
     except (SafetensorError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]  # PyTorch lists every weight of both
-        raise ValueError(
-            f"{path} is damaged, does not fit its {CONFIG_FILE}, or is no {type(model).__name__} (there are LAVAE and, "
-            f"trained with --model baseline, ConvVAE): {reason}"
-        ) from error
+        raise ValueError(f"{path} is damaged or does not fit its {CONFIG_FILE}: {reason}") from error
     if broken := [name for name, value in weights.items() if not torch.isfinite(value.float()).all()]:
         raise ValueError(f"{path} holds NaN or infinite weights: {', '.join(broken)}")
-
-
-def save(folder: Path, config: Any, weights: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-    """Writes a model's folder; whoever reads, or kills us, finds whole files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / "saving.tmp"
-    save_file({name: value.contiguous() for name, value in weights.items()}, temporary)
-    temporary.replace(folder / WEIGHTS_FILE)
-    temporary.write_text(json.dumps({"model": asdict(config), **facts}, indent=2) + "\n")
-    temporary.replace(folder / CONFIG_FILE)

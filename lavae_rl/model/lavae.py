@@ -1,81 +1,39 @@
 """LAVAE: the model (Dittadi & Winther 2019, arXiv 1909.11813)."""
 
 import warnings
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from lavae_rl.model import checkpoint
-from lavae_rl.model.canvas import compose
+from lavae_rl.model.checkpoint import PretrainedModel
 from lavae_rl.model.config import LAVAEConfig
-from lavae_rl.model.frames import to_images
+from lavae_rl.model.core import LAVAECore
 from lavae_rl.model.networks import families
+from lavae_rl.model.objective import elbo_terms, importance_weighted_bound
 from lavae_rl.model.objects import Detections, Objects
 from lavae_rl.model.posterior import find_peaks
 from lavae_rl.model.shapes import AnyFrames, Images
+from lavae_rl.shapes import Frames
 
 
-class LAVAE(nn.Module):
+class LAVAE(LAVAECore, PretrainedModel):
     """Counts, locates and describes the sprites of a scene; and draws scenes.
 
     The public methods work on frames, uint8 (batch, height, width, channels) of values 0 and 255, on any canvas that
     holds a sprite. ``from_pretrained`` gives a trained model; ``LAVAE(config)`` an untrained one.
     """
 
+    model_type = "lavae"
+    finds_objects = True
+    config_type = LAVAEConfig
+
     def __init__(self, config: LAVAEConfig) -> None:
-        super().__init__()
-        self.config = config
-        family = families.FAMILIES[config.networks]
-        shape = (config.channels, config.sprite_size, config.latents)
-        self.location_network = family.location(config.channels)
-        self.appearance_network = family.appearance(*shape)
-        self.sprite_decoder = family.decoder(*shape)
-        self.count_logits = nn.Parameter(torch.zeros(config.max_objects + 1))
+        super().__init__(config)
         self._folded: tuple[object, nn.Module] | None = None
         self._warned = False
-        # Starts at "log-odds are logits": sharpness * log(L) = 1 on the paper's canvas of 64 x 64.
-        self.log_sharpness = nn.Parameter(torch.tensor(-float(np.log(np.log(64 * 64)))))
-        self.eval()  # encoding must never depend on the batch; training asks for train() itself
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.count_logits.device
-
-    @property
-    def sharpness(self) -> Tensor:
-        """Learned factor of the location logits inside q(l | x), positive; see ``posterior.location_log_probs``."""
-        return self.log_sharpness.exp()
-
-    @property
-    def count_log_probs(self) -> Float[Tensor, " counts"]:
-        """Log p(n) for n = 0..N_max, eq. (2)."""
-        return F.log_softmax(self.count_logits, dim=0)
-
-    def images(self, frames: AnyFrames) -> Images:
-        """Turns frames into what the networks read: float32 0 or 1, (batch, channels, height, width), on the device.
-
-        Raises:
-            TypeError: not a uint8 array.
-            ValueError: wrong rank, channels or size, or values other than 0 and 255.
-        """
-        images = to_images(frames, self.config.channels, self.device)
-        if min(images.shape[2:]) < self.config.sprite_size:
-            raise ValueError(
-                f"expected frames of at least {self.config.sprite_size} px a side, got {tuple(images.shape[2:])}"
-            )
-        return images
-
-    @torch.inference_mode()
-    def detect(self, images: Images) -> Detections:
-        """q(n | x) and the mode of q(l | x): every object of every image, the surest first."""
-        return find_peaks(self.location_network(images))
 
     @torch.inference_mode()
     def encode(self, frames: AnyFrames, max_objects: int | None = None) -> Objects:
@@ -98,10 +56,15 @@ class LAVAE(nn.Module):
         logits = self._folded_location_network()(images)
         found = find_peaks(logits)
         presence = logits[found.image_index, found.location[:, 0], found.location[:, 1]].sigmoid()
-        mean, log_variance = self.appearance_network(images, found.image_index, found.location)
-        canvas_size = (images.shape[2], images.shape[3])
-        described = {"presence": presence, "appearance": mean, "appearance_variance": log_variance.exp()}
-        objects = Objects.from_detections(found, canvas_size, max_objects, **described)
+        posterior = self.appearance_network(images, found)
+        objects = Objects.from_detections(
+            found,
+            (images.shape[2], images.shape[3]),
+            max_objects,
+            presence=presence,
+            appearance=posterior.mean,
+            appearance_variance=posterior.log_variance.exp(),
+        )
         self._warn_of_dropped(objects)
         return objects.numpy() if isinstance(frames, np.ndarray) else objects
 
@@ -130,8 +93,16 @@ class LAVAE(nn.Module):
         Raises:
             ValueError: a location off the canvas.
         """
-        mean = self._pixel_means(objects.torch(self.device))
+        mean = self.likelihood.mean(self._theta(objects.torch(self.device))).permute(0, 2, 3, 1)
         return mean.cpu().numpy() if isinstance(objects.count, np.ndarray) else mean
+
+    def reconstruct(
+        self, frames: Frames
+    ) -> tuple[Float[np.ndarray, "batch height width channels"], Sequence[Int[np.ndarray, "objects 2"]]]:
+        """Pixel means of frames, encoded and decoded, and the locations of the objects of each."""
+        objects = self.encode(frames)
+        centres = [location[:count] for location, count in zip(objects.location, objects.count, strict=True)]
+        return np.asarray(self.decode(objects)), centres
 
     @torch.inference_mode()
     def decode_sprites(self, objects: Objects) -> Float[np.ndarray, "batch slots size size channels"]:
@@ -142,15 +113,15 @@ class LAVAE(nn.Module):
         sprites[given.mask] = self.sprite_decoder(given.appearance[given.mask])
         return sprites.permute(0, 1, 3, 4, 2).cpu().numpy()
 
-    def _pixel_means(self, given: Objects) -> Float[Tensor, "batch height width channels"]:
+    def _theta(self, given: Objects) -> Images:
         image_index, slot = given.mask.nonzero(as_tuple=True)
-        location = given.location[image_index, slot]
+        found = Detections(image_index, given.location[image_index, slot], given.count)
         limit = torch.tensor(given.canvas_size, device=self.device)
-        if ((location < 0) | (location >= limit)).any():
-            raise ValueError(f"expected locations on the {given.canvas_size} canvas, got {location.tolist()}")
+        if ((found.location < 0) | (found.location >= limit)).any():
+            raise ValueError(f"expected locations on the {given.canvas_size} canvas, got {found.location.tolist()}")
         sprites = self.sprite_decoder(given.appearance[image_index, slot])
-        mean = compose(sprites, image_index, location, len(given.count), given.canvas_size)
-        return mean.clamp(0, 1).permute(0, 2, 3, 1)
+        shape = (len(given.count), self.config.channels, *given.canvas_size)
+        return self.composition(sprites, found, self.background(sprites.new_empty(shape)))
 
     @torch.inference_mode()
     def sample_objects(
@@ -210,14 +181,20 @@ class LAVAE(nn.Module):
 
         Takes the arguments of ``sample_objects``.
         """
-        mean = self._pixel_means(self.sample_objects(num_images, num_objects, canvas_size, generator))
-        return torch.bernoulli(mean, generator=generator).to(torch.uint8) * 255
+        theta = self._theta(self.sample_objects(num_images, num_objects, canvas_size, generator))
+        return self.likelihood.sample(theta.permute(0, 2, 3, 1), generator).to(torch.uint8) * 255
+
+    @torch.inference_mode()
+    def sample_means(
+        self, num_images: int, canvas_size: tuple[int, int] = (64, 64), generator: torch.Generator | None = None
+    ) -> Float[np.ndarray, "batch height width channels"]:
+        """Ancestral samples of all but the pixels, which are at their means."""
+        objects = self.sample_objects(num_images, canvas_size=canvas_size, generator=generator)
+        return np.asarray(self.decode(objects.numpy()))
 
     @torch.inference_mode()
     def elbo(self, frames: AnyFrames, generator: torch.Generator | None = None) -> Float[Tensor, " batch"]:
         """Single-sample evidence lower bound on log p(x), nats per frame; its terms are ``objective.elbo_terms``."""
-        from lavae_rl.model.objective import elbo_terms  # objective imports this module
-
         return elbo_terms(self, self.images(frames), generator).elbo
 
     @torch.inference_mode()
@@ -236,35 +213,4 @@ class LAVAE(nn.Module):
             num_samples: importance samples per frame (100 in the paper).
             generator: source of randomness, on the model's device.
         """
-        from lavae_rl.model.objective import importance_weighted_bound  # objective imports this module
-
         return importance_weighted_bound(self, self.images(frames), num_samples, generator)
-
-    def save_pretrained(self, folder: str | Path, facts: Mapping[str, Any] | None = None) -> None:
-        """Writes config.json and model.safetensors.
-
-        Args:
-            folder: made if it is missing.
-            facts: kept in config.json beside the configuration: recipe, seed, commit, metrics.
-        """
-        checkpoint.save(Path(folder), self.config, self.state_dict(), facts or {})
-
-    @classmethod
-    def from_pretrained(cls, name: str | Path, device: str | torch.device = "cpu") -> "LAVAE":
-        """Loads a bundled model, a folder, or a repository of the Hugging Face Hub. Strict; never unpickles.
-
-        Args:
-            name: ``"multi-dsprites"`` or another bundled name; a folder with config.json and model.safetensors (a run
-                folder will do); or ``"user/repository"``, which needs the extra ``lavae-rl[hub]``.
-            device: where to put the weights.
-
-        Raises:
-            FileNotFoundError: neither a bundled name nor a folder with both files.
-            ImportError: a repository of the Hub, without the extra.
-            ValueError: files that are damaged, do not fit each other, or hold NaN or infinite weights.
-        """
-        folder = checkpoint.find(name)
-        with torch.inference_mode(False):  # weights made inside inference mode could not be told when they change
-            model = cls(checkpoint.read_config(folder, LAVAEConfig))
-            checkpoint.load_weights(model, folder)
-            return model.to(device)

@@ -1,19 +1,17 @@
 """The evidence lower bound, its terms kept apart, and the importance-weighted bound (paper, section 2, appendix A)."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lavae_rl.model.canvas import bernoulli_log_likelihood, compose
-from lavae_rl.model.lavae import LAVAE
+from lavae_rl.model.core import LAVAECore
 from lavae_rl.model.objects import Detections
 from lavae_rl.model.posterior import find_peaks, location_log_probs, ordered_log_prob, sample_locations
-from lavae_rl.model.shapes import Images, LogitMaps, ObjectIndex, Sprites
-
-PerImage = Float[Tensor, " batch"]
+from lavae_rl.model.shapes import AppearanceVectors, Images, LogitMaps, ObjectIndex, PerImage, Sprites
 
 
 @dataclass(frozen=True)
@@ -38,19 +36,12 @@ class ELBOTerms:
         return self.log_likelihood - self.kl_count - self.kl_location - self.kl_appearance
 
 
-def kl_to_standard_normal(
-    mean: Float[Tensor, "batch latents *map"], log_variance: Float[Tensor, "batch latents *map"]
-) -> Float[Tensor, " batch *map"]:
-    """KL(N(mean, exp(log_variance)) || N(0, I)) of each row, or of each cell of a map."""
-    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
-
-
 def sum_by_image(values: Float[Tensor, " objects"], image_index: ObjectIndex, num_images: int) -> PerImage:
     """Adds up what belongs to one image."""
     return values.new_zeros(num_images).index_add(0, image_index, values)
 
 
-def kl_count(model: LAVAE, count: Int[Tensor, " batch"]) -> PerImage:
+def kl_count(model: LAVAECore, count: Int[Tensor, " batch"]) -> PerImage:
     """-log p(n), since q(n | x) is a point mass; counts must not pass N_max, which the prior rules out."""
     return -model.count_log_probs[count]
 
@@ -62,22 +53,39 @@ def log_prior_locations(count: Int[Tensor, " batch"], pixels: int) -> PerImage:
     return -log_left[count]
 
 
+def explain(
+    model: LAVAECore, images: Images, appearance: AppearanceVectors, compose: Callable[[Sprites, Images], Images]
+) -> tuple[PerImage, Sprites]:
+    """Log p(x | a, l, n) of each image, in nats, and the decoded sprites.
+
+    Args:
+        model: decoder and image model.
+        images: to be explained.
+        appearance: of all objects.
+        compose: makes pixel means of their sprites and of a background: where the objects are is its affair.
+    """
+    sprites = model.sprite_decoder(appearance)
+    theta = compose(sprites, model.background(images))
+    return model.likelihood.log_prob(images, theta).sum((1, 2, 3)), sprites
+
+
 def reconstruct(
-    model: LAVAE, images: Images, found: Detections, generator: torch.Generator | None
+    model: LAVAECore, images: Images, found: Detections, generator: torch.Generator | None
 ) -> tuple[PerImage, PerImage, Sprites]:
     """Log p(x | a, l, n) at one sample of a, KL of the appearances, and the decoded sprites, at given locations."""
-    mean, log_variance = model.appearance_network(images, found.image_index, found.location)
-    noise = torch.randn(mean.shape, generator=generator, device=mean.device)
-    sprites = model.sprite_decoder(mean + noise * (0.5 * log_variance).exp())
-    theta = compose(sprites, found.image_index, found.location, len(images), _size(images))
-    log_likelihood = bernoulli_log_likelihood(images, theta).sum((1, 2, 3))
-    kl = sum_by_image(kl_to_standard_normal(mean, log_variance), found.image_index, len(images))
-    return log_likelihood, kl, sprites
+    posterior = model.appearance_network(images, found)
+    appearance, _ = posterior.draw(generator)
+    log_likelihood, sprites = explain(model, images, appearance, _pasting(model, found))
+    return log_likelihood, sum_by_image(posterior.kl(), found.image_index, len(images)), sprites
+
+
+def _pasting(model: LAVAECore, found: Detections) -> Callable[[Sprites, Images], Images]:
+    return lambda sprites, background: model.composition(sprites, found, background)
 
 
 @torch.inference_mode()
 def elbo_terms(
-    model: LAVAE, images: Images, generator: torch.Generator | None = None, logits: LogitMaps | None = None
+    model: LAVAECore, images: Images, generator: torch.Generator | None = None, logits: LogitMaps | None = None
 ) -> ELBOTerms:
     """The ELBO of each image at one sample of the posterior, eq. (6).
 
@@ -97,7 +105,7 @@ def elbo_terms(
 
 
 def score_function_loss(
-    model: LAVAE, images: Images, num_samples: int, generator: torch.Generator | None
+    model: LAVAECore, images: Images, num_samples: int, generator: torch.Generator | None
 ) -> tuple[PerImage, PerImage]:
     """What to descend for the ELBO's own gradient, that of q(l | x) included, without relaxing the locations.
 
@@ -137,11 +145,7 @@ def score_function_loss(
     return -(advantage * score + torch.stack(direct)).mean(0), value.mean(0)
 
 
-def _size(images: Tensor) -> tuple[int, int]:
-    return images.shape[-2], images.shape[-1]
-
-
-def _inferred_count(model: LAVAE, logits: LogitMaps) -> Int[Tensor, " batch"]:
+def _inferred_count(model: LAVAECore, logits: LogitMaps) -> Int[Tensor, " batch"]:
     # Inference itself has no limit, but a density must not put mass where the prior has none.
     return find_peaks(logits).count.clamp(max=model.config.max_objects)
 
@@ -154,7 +158,7 @@ def _as_detections(flat: Int[Tensor, "batch slots"], count: Int[Tensor, " batch"
 
 @torch.inference_mode()
 def importance_weighted_bound(
-    model: LAVAE, images: Images, num_samples: int, generator: torch.Generator | None = None
+    model: LAVAECore, images: Images, num_samples: int, generator: torch.Generator | None = None
 ) -> PerImage:
     """Log (1/S) sum_s p(x, z_s) / q(z_s | x), a lower bound on log p(x) in expectation (paper: 100 samples).
 
@@ -173,7 +177,7 @@ def importance_weighted_bound(
 
 
 def _log_weights(
-    model: LAVAE,
+    model: LAVAECore,
     image: Float[Tensor, "channels height width"],
     log_probs: Float[Tensor, " pixels"],
     count: Int[Tensor, ""],
@@ -184,13 +188,10 @@ def _log_weights(
     counts, log_probs = count.expand(num_samples), log_probs.expand(num_samples, -1)
     flat = sample_locations(log_probs, int(count), generator)
     found = _as_detections(flat, counts, image.shape[-1])
-    same = torch.zeros_like(found.image_index)
-    mean, log_variance = model.appearance_network(image[None], same, found.location)
-    noise = torch.randn(mean.shape, generator=generator, device=mean.device)
-    appearance = mean + noise * (0.5 * log_variance).exp()
-    theta = compose(model.sprite_decoder(appearance), found.image_index, found.location, num_samples, _size(image))
-    log_p_x = bernoulli_log_likelihood(image.expand_as(theta), theta).sum((1, 2, 3))
-    # log p(a) - log q(a | l, x): the constants log 2 pi cancel.
-    ratio = 0.5 * (noise.square() + log_variance - appearance.square()).sum(1)
+    # The networks read the one image once, not as many times as it is explained.
+    posterior = model.appearance_network(image[None], found.in_one_image())
+    appearance, noise = posterior.draw(generator)
+    log_p_x, _ = explain(model, image.expand(num_samples, -1, -1, -1), appearance, _pasting(model, found))
+    log_appearance = sum_by_image(posterior.log_ratio(appearance, noise), found.image_index, num_samples)
     log_location = log_prior_locations(counts, log_probs.shape[1]) - ordered_log_prob(log_probs, flat, counts)
-    return log_p_x + log_location + sum_by_image(ratio, found.image_index, num_samples) - kl_count(model, counts)
+    return log_p_x + log_location + log_appearance - kl_count(model, counts)

@@ -19,18 +19,6 @@ between them. Chosen on the validation split, where 0.3 to 0.5 count nearly alik
 (tests/test_generalisation.py), which 0.5 undercounted."""
 
 
-LOG_VARIANCE_RANGE = (-12.0, 4.0)
-"""Bounds of the appearance log-variance: keeps exp() finite whatever the input."""
-
-
-def mean_and_log_variance(
-    features: Float[Tensor, "batch features *map"],
-) -> tuple[Float[Tensor, "batch latents *map"], Float[Tensor, "batch latents *map"]]:
-    """Parameters of a Gaussian posterior from a network's output, in float32 even where networks are not."""
-    mean, log_variance = features.float().chunk(2, dim=1)
-    return mean, log_variance.clamp(*LOG_VARIANCE_RANGE)
-
-
 def find_peaks(logits: LogitMaps) -> Detections:
     """Eq. (8): the local maxima of the location logits above a threshold are the objects.
 

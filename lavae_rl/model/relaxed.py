@@ -11,12 +11,11 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lavae_rl.model.canvas import bernoulli_log_likelihood
-from lavae_rl.model.lavae import LAVAE
+from lavae_rl.model.core import LAVAECore
 from lavae_rl.model.networks.paper import PaperAppearanceNetwork
-from lavae_rl.model.objective import ELBOTerms, kl_count, kl_to_standard_normal
+from lavae_rl.model.objective import ELBOTerms, explain, kl_count
 from lavae_rl.model.posterior import gumbel_noise, location_log_probs
-from lavae_rl.model.shapes import Images, LogitMaps
+from lavae_rl.model.shapes import Images, LogitMaps, Sprites
 
 TAKEN = -1e4
 """Log-probability of a location that is taken: "a low value" in the paper, and finite, for gradients."""
@@ -59,24 +58,26 @@ def relax_locations(
     return RelaxedLocations(torch.stack(weights, dim=1), torch.stack(kls, dim=1))
 
 
-def compose_relaxed(
-    sprites: Float[Tensor, "batch slots channels size size"], weights: Float[Tensor, "batch slots height width"]
+def add_relaxed_sprites(
+    sprites: Float[Tensor, "batch slots channels size size"],
+    weights: Float[Tensor, "batch slots height width"],
+    background: Images,
 ) -> Images:
     """Eq. (4) as it is written: the sum of the convolutions of each sprite with its (relaxed) location.
 
     By Fourier transforms on a canvas grown by the sprite, so nothing wraps around. For one-hot maps this equals
-    ``canvas.compose`` up to rounding.
+    ``composition.add_sprites`` up to rounding.
     """
     height, width = weights.shape[-2:]
     size = sprites.shape[-1]
     half, grown = size // 2, (height + size - 1, width + size - 1)
     spectrum = torch.fft.rfft2(sprites, s=grown) * torch.fft.rfft2(weights, s=grown)[:, :, None]
     full = torch.fft.irfft2(spectrum.sum(dim=1), s=grown)
-    return full[..., half : half + height, half : half + width].clamp(min=0)  # rounding may leave -1e-7
+    return background + full[..., half : half + height, half : half + width].clamp(min=0)  # rounding may leave -1e-7
 
 
 def relaxed_elbo_terms(
-    model: LAVAE,
+    model: LAVAECore,
     images: Images,
     logits: LogitMaps,
     counted: Int[Tensor, " batch"],
@@ -100,15 +101,17 @@ def relaxed_elbo_terms(
     active = (torch.arange(slots, device=images.device) < drawn[:, None]).float()
     log_probs = location_log_probs(logits, model.sharpness.detach())
     weights, kl_location = relax_locations(log_probs, slots, temperature, generator)
-    mean, log_variance = cast("PaperAppearanceNetwork", model.appearance_network).read(images, weights)
-    noise = torch.randn(mean.shape, generator=generator, device=mean.device)
-    sprites = model.sprite_decoder(mean + noise * (0.5 * log_variance).exp())
-    sprites = sprites.view(num_images, slots, channels, size, size) * active[:, :, None, None, None]
-    theta = compose_relaxed(sprites, weights.view(num_images, slots, height, width))
-    kl_appearance = kl_to_standard_normal(mean, log_variance).view(num_images, slots)
+    posterior = cast("PaperAppearanceNetwork", model.appearance_network).read(images, weights)
+    appearance, _ = posterior.draw(generator)
+
+    def compose(sprites: Sprites, background: Images) -> Images:
+        in_slots = sprites.view(num_images, slots, channels, size, size) * active[:, :, None, None, None]
+        return add_relaxed_sprites(in_slots, weights.view(num_images, slots, height, width), background)
+
+    log_likelihood, _ = explain(model, images, appearance, compose)
     return ELBOTerms(
-        log_likelihood=bernoulli_log_likelihood(images, theta).sum((1, 2, 3)),
+        log_likelihood=log_likelihood,
         kl_count=kl_count(model, counted),
         kl_location=(kl_location * active).sum(1),
-        kl_appearance=(kl_appearance * active).sum(1),
+        kl_appearance=(posterior.kl().view(num_images, slots) * active).sum(1),
     )

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from lavae_rl.model.canvas import crop_windows
+from lavae_rl.model.image.windows import crop_windows
 from lavae_rl.model.objects import Detections
 from lavae_rl.model.shapes import Images, LogitMaps, Sprites
 
@@ -47,7 +47,7 @@ class SpriteMemory(nn.Module):
 
 def cut_out(images: Images, found: Detections, sprites: Sprites) -> Bool[Tensor, "objects channels size size"]:
     """The image's own pixels that a decoded sprite explains: inside its mask, grown by one pixel."""
-    windows = crop_windows(images, found.image_index, found.location, sprites.shape[-1])
+    windows = crop_windows(images, found, sprites.shape[-1])
     brightness = sprites.amax(1)
     mask = brightness > MASK_LEVEL * brightness.amax((1, 2), keepdim=True)
     return (windows > 0.5) & _grow(mask)[:, None]
@@ -67,20 +67,21 @@ def recentre(sprites: Bool[Tensor, "objects channels size size"]) -> Bool[Tensor
     # Symmetric sprites have their centre on a pixel or midway between two: a quarter keeps both clear of rounding.
     shift = (centre + 0.25).round().long()
     own = torch.arange(len(sprites), device=sprites.device)
-    return crop_windows(sprites.float(), own, half + shift, sprites.shape[-1]) > 0.5
+    centred = Detections(own, half + shift, torch.ones_like(own))
+    return crop_windows(sprites.float(), centred, sprites.shape[-1]) > 0.5
 
 
 def _grow(mask: Bool[Tensor, "objects size size"]) -> Bool[Tensor, "objects size size"]:
     return F.max_pool2d(mask[:, None].float(), 3, stride=1, padding=1)[:, 0] > 0.5
 
 
-def thicken(
+def dilate(
     sprites: Bool[Tensor, "num channels size size"], generator: torch.Generator
 ) -> Bool[Tensor, "num channels size size"]:
-    """Thickens a random half of the sprites by one pixel down and a random half by one pixel to the right.
+    """Dilates a random half of the sprites by one pixel down and a random half by one pixel to the right.
 
     Other renderers draw the same shapes a pixel larger, or centred on a pixel rather than between two. A network that
-    has only ever seen one drawing of a shape is unsure of the others.
+    has only ever read one drawing of a shape is unsure of the others.
     """
     for axis in (2, 3):
         chosen = torch.rand(len(sprites), generator=generator, device=sprites.device) < 0.5

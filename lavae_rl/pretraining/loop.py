@@ -5,12 +5,16 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lavae_rl.data.sources import SceneDataset
+from lavae_rl.data.sources import FrameSource
+from lavae_rl.evaluation.figures import reconstruction_figure
 from lavae_rl.pretraining.state import Progress, Training
 from lavae_rl.runs.folder import RunFolder
 
 LOG_EVERY = 25
 """Steps between rows of metrics.csv."""
+
+_SHOWN = 8
+"""Validation frames in the picture of each evaluation."""
 
 
 class TrainingDivergedError(RuntimeError):
@@ -18,9 +22,9 @@ class TrainingDivergedError(RuntimeError):
 
 
 def train(
-    training: Training[Any, Any],
-    dataset: SceneDataset,
-    validation: SceneDataset,
+    training: Training,
+    source: FrameSource,
+    validation: FrameSource,
     folder: RunFolder,
     facts: Mapping[str, Any],
     on_step: Callable[[Progress, dict[str, float]], None],
@@ -31,12 +35,12 @@ def train(
 
     Args:
         training: fresh, or with a loaded state.
-        dataset: training scenes; their labels are never read.
-        validation: labelled scenes to evaluate on.
+        source: training frames; labels are never read.
+        validation: frames to evaluate on.
         folder: takes metrics, checkpoints, weights and figures.
         facts: kept in ``config.json`` beside the weights.
-        on_step: called after every step with the progress and the step's ``TERMS``.
-        on_evaluation: called after every evaluation with the progress and ``VALIDATION``.
+        on_step: called after every step with the progress and the terms of the step.
+        on_evaluation: called after every evaluation with the progress and what was measured.
         stop: asked after every step; True ends the run early, with a checkpoint.
 
     Of several processes, one measures and writes.
@@ -47,12 +51,12 @@ def train(
     Raises:
         TrainingDivergedError: more than ``max_skipped_steps`` steps were not finite. The last checkpoint is intact.
     """
-    progress, recipe = training.progress, training.recipe
-    unmeasured = dict.fromkeys(training.VALIDATION, math.nan)
+    progress, recipe, method = training.progress, training.recipe, training.method
+    unmeasured = dict.fromkeys(method.validation, math.nan)
     started = time.perf_counter() - progress.seconds
     stopped = False
     while progress.step < recipe.steps and not stopped:
-        terms = training.step(dataset)
+        terms = training.step(source)
         progress.seconds = time.perf_counter() - started
         if progress.skipped > recipe.max_skipped_steps:
             raise TrainingDivergedError(
@@ -67,7 +71,10 @@ def train(
             continue
         measured = unmeasured
         if due:
-            measured = training.validate(dataset, validation, folder)
+            method.calibrate(training.average, source, last=progress.step == recipe.steps)
+            measured = method.validate(training.average, validation)
+            picture = reconstruction_figure(training.average, validation[:_SHOWN])
+            folder.save_figure(f"reconstructions-{progress.step:06d}", picture)
             on_evaluation(progress, measured)
             progress.seconds = time.perf_counter() - started
         if due or progress.step % LOG_EVERY == 0:
@@ -79,6 +86,6 @@ def train(
                     f"weights or batch-norm statistics are not finite at step {progress.step}; the last good "
                     f"checkpoint is in {folder.path}. Resuming repeats the same steps: start anew with another --seed"
                 )
-            folder.save_model(training.average, facts)
+            training.average.save_pretrained(folder.path, facts)
             folder.save_checkpoint(training.state())
     return progress.step >= recipe.steps

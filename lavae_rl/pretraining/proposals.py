@@ -7,7 +7,8 @@ what the perfect sprite there could gain, so the window with the most nats is th
 import torch
 from torch import Tensor
 
-from lavae_rl.model.canvas import bernoulli_log_likelihood, empty_scene, gaussian_blur
+from lavae_rl.model.core import LAVAECore
+from lavae_rl.model.image.windows import gaussian_blur
 from lavae_rl.model.objects import Detections
 from lavae_rl.model.shapes import Images, LogitMaps
 
@@ -15,16 +16,17 @@ MIN_NATS = 40.0
 """A proposal must promise more than an object costs: log L (8 nats) and its appearance's KL (10 to 20 nats)."""
 
 
-def propose_by_surprise(images: Images, max_objects: int, sprite_size: int) -> Detections:
-    """The ``max_objects`` most surprising windows of each image, while they pay.
+def propose_by_surprise(model: LAVAECore, images: Images) -> Detections:
+    """The N_max most surprising windows of each image, while they pay.
 
     After each proposal the *nats* inside its window are taken away before the next search; blanking the smoothed map
     instead would propose the rim of a large sprite as a second object.
     """
-    nats = -bernoulli_log_likelihood(images, empty_scene(images)).sum(1)
+    sprite_size = model.config.sprite_size
+    nats = -model.likelihood.log_prob(images, model.background(images)).sum(1)
     proposals = []
     alive = torch.ones(len(images), dtype=torch.bool, device=images.device)
-    for _ in range(max_objects):
+    for _ in range(model.config.max_objects):
         score, flat = gaussian_blur(nats, sprite_size // 2, sprite_size / 4).flatten(1).max(1)
         alive = alive & (score > MIN_NATS)
         location = torch.stack([flat // nats.shape[2], flat % nats.shape[2]], dim=1)

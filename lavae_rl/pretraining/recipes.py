@@ -3,9 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
-
-from lavae_rl.model.networks.families import FAMILIES
+from typing import Any, NamedTuple
 
 _MAY_BE_ZERO = (
     "dreams_from_step",
@@ -46,12 +44,10 @@ class Recipe:
     """Scenes of each test split that a finished LAVAE counts and locates."""
     bound_scenes: int = 500
     """Test scenes for ELBO and importance-weighted bound, which cost 100 decodings each."""
-    canvas_size: int = 64
-    """Side of the scenes in pixels."""
-    patch_size: int = 18
-    """Side of the largest object in pixels."""
-    max_objects: int = 3
-    """Most objects in a scene of the training, and N_max."""
+    validation_scenes: int = 2_000
+    """Validation scenes of which every evaluation of a LAVAE counts and locates the objects."""
+    elbo_scenes: int = 500
+    """Validation frames of which every evaluation takes the ELBO."""
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
@@ -70,11 +66,6 @@ class Recipe:
         decayed = max(0.0, 1 - (self.steps - step) / (self.decay_fraction * self.steps))
         return float(warmup * self.decay_factor**decayed)
 
-    @property
-    def world(self) -> dict[str, Any]:
-        """What ``load_dataset`` wants to know of the scenes."""
-        return {"canvas_size": self.canvas_size, "patch_size": self.patch_size, "max_objects": self.max_objects}
-
     def kl_weight(self, step: int) -> float:
         """Weight of the KL of continuous latents at ``step`` (from 0)."""
         return min(1.0, step / (self.kl_warmup_fraction * self.steps))
@@ -82,12 +73,8 @@ class Recipe:
 
 @dataclass(frozen=True)
 class LAVAERecipe(Recipe):
-    """Settings of a training of LAVAE. Raises ValueError on values out of range."""
+    """Settings of wake-sleep training. Raises ValueError on values out of range."""
 
-    networks: str = "fast"
-    """Network family, a key of ``lavae_rl.model.networks.families.FAMILIES``."""
-    sprite_size: int = 21
-    """Side of a decoded sprite in pixels; odd, and larger than the data's patches."""
     location_learning_rate: float = 2e-3
     """Peak rate of Adam for the location network and the count prior."""
     appearance_learning_rate: float = 3e-3
@@ -104,6 +91,10 @@ class LAVAERecipe(Recipe):
     """Sprites that dreams are made of: the latest this many."""
     location_weight: float = 1.0
     """Weight of -log q(l | x) beside the focal loss."""
+    sharpness_scenes: int = 250
+    """Training frames whose ELBO chooses the sharpness at every evaluation."""
+    sharpness_samples: int = 16
+    """ELBOs of each of them at the end of the run and at the start of joint fine-tuning; one at other evaluations."""
     joint_fraction: float = 0.0
     """Last part of the run, in which q(l | x) follows the ELBO's own gradient and dreams teach counting alone."""
 
@@ -116,8 +107,6 @@ class LAVAERecipe(Recipe):
         super().__post_init__()
         if self.joint_fraction >= 1:
             raise ValueError(f"expected joint_fraction below 1, got {self.joint_fraction}")
-        if self.networks not in FAMILIES:
-            raise ValueError(f"expected networks to be one of {sorted(FAMILIES)}, got {self.networks!r}")
 
 
 @dataclass(frozen=True)
@@ -129,14 +118,8 @@ class PaperRecipe(Recipe):
     network, whose own decay spans the whole run. Raises ValueError on values out of range.
     """
 
-    networks: str = "paper"
-    """Network family: "paper" or "paper-small"."""
-    sprite_size: int = 21
-    """Side of a decoded sprite in pixels; odd, and larger than the data's patches."""
     location_learning_rate: float = 5e-4
-    """Initial rate of Adamax for the location network, for shapes."""
-    location_learning_rate_digits: float = 1e-4
-    """The same for digits."""
+    """Initial rate of Adamax for the location network."""
     location_decay_factor: float = 0.01
     """What that falls to by the end of the run, exponentially."""
     learning_rate: float = 1e-3
@@ -158,8 +141,6 @@ class PaperRecipe(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.networks not in ("paper", "paper-small"):
-            raise ValueError(f'expected networks "paper" or "paper-small", got {self.networks!r}')
         if max(self.warm_fraction + self.cooling_fraction, self.forced_at_first, self.forced_at_last) > 1:
             raise ValueError(f"expected fractions and probabilities of at most 1, got {self}")
 
@@ -188,11 +169,31 @@ class PaperRecipe(Recipe):
 class BaselineRecipe(Recipe):
     """Settings of a training of the baseline. Raises ValueError on values out of range."""
 
-    latents: int = 16
-    """Latents per cell of 8 x 8 pixels (ours)."""
     learning_rate: float = 1e-3
     """Peak rate of Adam."""
 
+
+class Preset(NamedTuple):
+    """A recipe, and what it was made for.
+
+    Attributes:
+        recipe: optimisation.
+        model: fields of the model's configuration; channels and N_max are those of the data.
+        data: fields of ``SceneSpec``.
+        digits: fields of the recipe that are others for digits.
+    """
+
+    recipe: LAVAERecipe | PaperRecipe | BaselineRecipe
+    model: Mapping[str, Any] = {}
+    data: Mapping[str, Any] = {}
+    digits: Mapping[str, Any] = {}
+
+
+DIGITS = ("multi-mnist-1k", "multi-mnist-10k")
+"""Data sets of digits."""
+
+DIGIT_LATENTS = 16
+"""Appearance latents of a LAVAE for digits (ours)."""
 
 FAST = LAVAERecipe()
 """Minutes on two CPU cores."""
@@ -203,77 +204,62 @@ LONG = replace(FAST, steps=20_000, kl_warmup_fraction=0.01, evaluate_every=1_000
 JOINT = replace(FAST, steps=4_000, kl_warmup_fraction=0.05, joint_fraction=0.25)
 """The fast recipe and a last phase of joint fine-tuning."""
 
+_SMOKE_SIZES = {"batch_size": 8, "evaluate_every": 10, "test_scenes": 50, "bound_scenes": 5}
+_SMOKE_SIZES |= {"validation_scenes": 50, "elbo_scenes": 20}
+
 SMOKE = LAVAERecipe(
     steps=20,
     joint_fraction=0.25,
-    batch_size=8,
     dreams=4,
     dreams_from_step=5,
     locations_from_step=10,
-    evaluate_every=10,
-    test_scenes=50,
-    bound_scenes=10,
+    sharpness_scenes=20,
+    sharpness_samples=2,
+    **_SMOKE_SIZES,
 )
 """Seconds: every code path, no learning. For tests and for trying out an installation."""
 
 PAPER = PaperRecipe(steps=100_000, kl_warmup_fraction=0.02, evaluate_every=1_000)
 """The paper's own training, for a GPU."""
 
-PAPER_SMALL = PaperRecipe(
-    steps=1_200,
-    networks="paper-small",
-    canvas_size=24,
-    patch_size=10,
-    max_objects=2,
-    sprite_size=13,
-    location_learning_rate=2e-3,
-    learning_rate=3e-3,
-    kl_warmup_fraction=0.05,
-    evaluate_every=200,
-    test_scenes=2_000,
-    bound_scenes=250,
-)
+_SMALL_RUN = {"steps": 1_200, "evaluate_every": 200, "test_scenes": 2_000, "bound_scenes": 250}
+_SMALL_MODEL = {"networks": "paper-small", "sprite_size": 13}
+_SMALL_SCENES = {"canvas_size": 24, "patch_size": 10, "max_objects": 2}
+
+PAPER_SMALL = PaperRecipe(**_SMALL_RUN, location_learning_rate=2e-3, learning_rate=3e-3, kl_warmup_fraction=0.05)
 """The same mechanisms on small canvases with narrow networks: minutes on a CPU. Of shapes: such small digits vanish."""
 
-PAPER_SMOKE = replace(PAPER_SMALL, steps=20, batch_size=8, evaluate_every=10, test_scenes=50, bound_scenes=10)
+PAPER_SMOKE = replace(PAPER_SMALL, steps=20, **_SMOKE_SIZES)
 
-DREAMS_SMALL = LAVAERecipe(
-    steps=PAPER_SMALL.steps,
-    networks=PAPER_SMALL.networks,
-    **PAPER_SMALL.world,
-    sprite_size=PAPER_SMALL.sprite_size,
-    kl_warmup_fraction=1 / 6,
-    dream_objects=4,
-    evaluate_every=PAPER_SMALL.evaluate_every,
-    test_scenes=PAPER_SMALL.test_scenes,
-    bound_scenes=PAPER_SMALL.bound_scenes,
-)
+DREAMS_SMALL = LAVAERecipe(**_SMALL_RUN, kl_warmup_fraction=1 / 6, dream_objects=4)
 """For comparison: the same networks and scenes, trained as the fast recipe does."""
-
-LATENTS: Mapping[str, int] = {"multi-mnist-1k": 16, "multi-mnist-10k": 16, "multi-dsprites": 8}
-"""Number of appearance latents for each data set (ours)."""
 
 BASELINE = BaselineRecipe(kl_warmup_fraction=1 / 3)
 """The paper anneals the KL over 100k steps; here over a third of the run."""
 
 BASELINE_LONG = replace(BASELINE, steps=10_000, evaluate_every=1_000)
-"""What the baseline is with patience: it is not done learning after the steps of LAVAE's fast recipe."""
+"""The baseline with patience: it is still learning after the steps of LAVAE's fast recipe."""
 
-BASELINE_SMOKE = BaselineRecipe(steps=20, batch_size=8, evaluate_every=10, bound_scenes=5)
+BASELINE_SMOKE = BaselineRecipe(steps=20, **_SMOKE_SIZES)
 
-RECIPES: Mapping[str, Mapping[str, LAVAERecipe | PaperRecipe | BaselineRecipe]] = {
+
+def _small(recipe: PaperRecipe | LAVAERecipe) -> Preset:
+    return Preset(recipe, _SMALL_MODEL, _SMALL_SCENES)
+
+
+PRESETS: Mapping[str, Mapping[str, Preset]] = {
     "lavae": {
-        "fast": FAST,
-        "long": LONG,
-        "joint": JOINT,
-        "paper": PAPER,
-        "paper-small": PAPER_SMALL,
-        "paper-small-no-map": replace(PAPER_SMALL, map_weight=0.0),
-        "paper-small-no-forcing": replace(PAPER_SMALL, forced_at_first=0.0, forced_at_last=0.0),
-        "paper-small-dreams": DREAMS_SMALL,
-        "smoke": SMOKE,
-        "paper-smoke": PAPER_SMOKE,
+        "fast": Preset(FAST),
+        "long": Preset(LONG),
+        "joint": Preset(JOINT),
+        "paper": Preset(PAPER, {"networks": "paper"}, digits={"location_learning_rate": 1e-4}),
+        "paper-small": _small(PAPER_SMALL),
+        "paper-small-no-map": _small(replace(PAPER_SMALL, map_weight=0.0)),
+        "paper-small-no-forcing": _small(replace(PAPER_SMALL, forced_at_first=0.0, forced_at_last=0.0)),
+        "paper-small-dreams": _small(DREAMS_SMALL),
+        "smoke": Preset(SMOKE),
+        "paper-smoke": _small(PAPER_SMOKE),
     },
-    "baseline": {"fast": BASELINE, "long": BASELINE_LONG, "smoke": BASELINE_SMOKE},
+    "baseline": {"fast": Preset(BASELINE), "long": Preset(BASELINE_LONG), "smoke": Preset(BASELINE_SMOKE)},
 }
-"""Recipes by model and name: what ``--model`` and ``--recipe`` take."""
+"""Presets by model and name: what ``--model`` and ``--recipe`` take."""

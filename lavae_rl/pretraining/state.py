@@ -1,11 +1,10 @@
-"""The state of a training run, and one step of it; subclasses say what the loss is."""
+"""The state of a pretraining run, and one step of it; a ``Method`` says what the loss is."""
 
 import copy
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -14,32 +13,63 @@ from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from lavae_rl.data.sources import SceneDataset
-from lavae_rl.evaluation.agreement import evaluate
-from lavae_rl.model.baseline import ConvVAE
-from lavae_rl.model.lavae import LAVAE
+from lavae_rl.data.sources import FrameSource
 from lavae_rl.pretraining.recipes import Recipe
-from lavae_rl.runs.folder import RunFolder
 from lavae_rl.shapes import Frames
 
-ELBO_SCENES = 500
-"""Validation scenes that every evaluation takes the ELBO of."""
-
-Model = TypeVar("Model", LAVAE, ConvVAE)
-Settings = TypeVar("Settings", bound=Recipe)
 Network = TypeVar("Network", bound=nn.Module)
+Loss = tuple[Tensor, dict[str, Tensor]]
+"""What is descended, and measured ``terms``, as scalars on the device."""
+
+
+class ParameterGroup(NamedTuple):
+    """Parameters, and their learning rate at each step (from 0)."""
+
+    parameters: Sequence[nn.Parameter]
+    rate: Callable[[int], float]
+
+
+class Method(Protocol):
+    """How a model is trained: what ``Training`` needs besides the recipe.
+
+    Attributes:
+        model: trained, averaged and saved.
+        modules: all that a checkpoint holds, by name; those with parameters are trained.
+        parameter_groups: of the optimiser.
+        optimizer: its class.
+        fixed_shapes: whether networks read the same shapes in every step.
+        terms: names of what a step measures.
+        validation: names of what ``validate`` measures.
+    """
+
+    model: Any
+    modules: Mapping[str, nn.Module]
+    parameter_groups: Sequence[ParameterGroup]
+    optimizer: Callable[..., torch.optim.Optimizer]
+    fixed_shapes: bool
+    terms: Sequence[str]
+    validation: Sequence[str]
+
+    def loss(self, frames: Frames, step: int, generator: torch.Generator) -> Loss:
+        """The loss on a batch at a step (from 0)."""
+
+    def calibrate(self, average: Any, source: FrameSource, last: bool) -> None:
+        """Fits what no gradient reaches in the averaged model, on training frames; ``last`` at the end of the run."""
+
+    def validate(self, average: Any, source: FrameSource) -> dict[str, float]:
+        """Measures ``validation``."""
 
 
 @dataclass
 class Progress:
-    """Where a run is. ``seconds`` are spent training and evaluating, over all sessions of the run."""
+    """How far a run is. ``seconds`` are spent training and evaluating, over all sessions of the run."""
 
     step: int = 0
     skipped: int = 0
     seconds: float = 0.0
 
 
-class Training(ABC, Generic[Model, Settings]):
+class Training:
     """All state of a run: model, moving average, optimiser, progress.
 
     Every step draws its randomness from (seed, step) alone, so a resumed run needs no random state and repeats what
@@ -50,59 +80,25 @@ class Training(ABC, Generic[Model, Settings]):
     one batch each. What they measure is averaged too, so that all decide alike.
 
     Args:
-        make_model: makes the untrained model, from PyTorch's global random state.
+        method: freshly made, see ``make_seeded``.
         recipe: settings.
-        seed: of weights, batches and noise.
+        seed: of batches and noise.
         accelerator: device, precision and processes; ``make_accelerator`` makes one.
     """
 
-    TERMS: ClassVar[tuple[str, ...]]
-    """What every step measures."""
-    VALIDATION: ClassVar[tuple[str, ...]]
-    """What every evaluation measures, on the validation split."""
-    PARTS: ClassVar[tuple[str, ...]] = ("model", "average", "optimizer")
-    """What a checkpoint holds beside the progress."""
-    FIXED_SHAPES: ClassVar[bool] = True
-    """Whether networks see the same shapes in every step."""
-    OPTIMIZER: ClassVar[Callable[..., torch.optim.Optimizer]] = torch.optim.Adam
-
-    def __init__(self, make_model: Callable[[], Model], recipe: Settings, seed: int, accelerator: Accelerator) -> None:
-        self.recipe, self.seed, self.accelerator = recipe, seed, accelerator
+    def __init__(self, method: Method, recipe: Recipe, seed: int, accelerator: Accelerator) -> None:
+        self.method, self.recipe, self.seed, self.accelerator = method, recipe, seed, accelerator
         self.device: torch.device = accelerator.device
-        self.model: Model = make_seeded(make_model, seed).to(self.device)
-        self.average: Model = copy.deepcopy(self.model).eval()
+        self.average: Any = copy.deepcopy(method.model).eval()
         self.generator = torch.Generator(self.device)
-        groups = self._parameter_groups()
-        self.rates = [rate for _, rate in groups]
-        self.optimizer = self.OPTIMIZER([{"params": parameters} for parameters, _ in groups])
+        self.optimizer = method.optimizer([{"params": list(group.parameters)} for group in method.parameter_groups])
         self.progress = Progress()
-        self._objective = accelerator.prepare_model(_Objective(self._networks(), self._loss))
+        self._networks = [module for module in method.modules.values() if list(module.parameters())]
+        self._parts = {**method.modules, "average": self.average, "optimizer": self.optimizer}
+        self._objective = accelerator.prepare_model(_Objective(self._networks, self._loss))
 
-    @abstractmethod
-    def _parameter_groups(self) -> Sequence[tuple[list[nn.Parameter], float]]:
-        """Parameters and their peak learning rates."""
-
-    def _networks(self) -> list[nn.Module]:
-        """What is trained."""
-        return [self.model]
-
-    def _rate_factors(self) -> Sequence[float]:
-        """What the peak rate of each group is multiplied by at this step."""
-        return [self.recipe.rate_factor(self.progress.step)] * len(self.rates)
-
-    @abstractmethod
-    def _loss(self, frames: Frames) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss on a batch, and what of ``TERMS`` was measured, as scalars on the device."""
-
-    @abstractmethod
-    def validate(self, dataset: SceneDataset, validation: SceneDataset, folder: RunFolder) -> dict[str, float]:
-        """Measures ``VALIDATION`` with the averaged weights, and draws reconstructions; labels are only read here."""
-
-    def evaluate(self, name: str, num_samples: int, mnist_dir: str | None) -> dict[str, float | None]:
-        """Measures the averaged weights on the test splits of a data set; see ``evaluation.metrics.evaluate``."""
-        recipe = self.recipe
-        world = {"name": name, "mnist_dir": mnist_dir, **recipe.world}
-        return evaluate(self.average, world, recipe.test_scenes, num_samples, recipe.bound_scenes)
+    def _loss(self, frames: Frames) -> Loss:
+        return self.method.loss(frames, self.progress.step, self.generator)
 
     def compile(self, backend: str = "inductor") -> None:
         """Has ``torch.compile`` make the networks faster, at their first steps: the same but for rounding.
@@ -110,20 +106,20 @@ class Training(ABC, Generic[Model, Settings]):
         On a GPU it is asked for CUDA graphs, too, where shapes allow them: launching so many small kernels takes
         longer than running them.
         """
-        mode = "reduce-overhead" if self.FIXED_SHAPES and self.device.type == "cuda" else None
-        for network in self._networks():
+        mode = "reduce-overhead" if self.method.fixed_shapes and self.device.type == "cuda" else None
+        for network in self._networks:
             for part in network.children():
                 part.compile(backend=backend, mode=mode)
                 for layers in part.children():  # those of an appearance network are what relaxed locations read
                     layers.compile(backend=backend, mode=mode)
 
-    def step(self, dataset: SceneDataset) -> dict[str, float]:
-        """One step on a random batch; returns its ``TERMS``. A non-finite step changes no weight and is counted."""
+    def step(self, source: FrameSource) -> dict[str, float]:
+        """One step on a random batch; returns its terms. A non-finite step changes no weight and is counted."""
         size, processes, rank = self.recipe.batch_size, self.accelerator.num_processes, self.accelerator.process_index
         rng = np.random.default_rng([self.seed, self.progress.step])
         self.generator.manual_seed(int(rng.integers(2**62)) + rank)
-        batch = rng.integers(len(dataset), size=size * processes)[rank * size : (rank + 1) * size]
-        loss, terms = self._objective(dataset[batch])
+        batch = rng.integers(len(source), size=size * processes)[rank * size : (rank + 1) * size]
+        loss, terms = self._objective(source[batch])
         self.optimizer.zero_grad()
         self.accelerator.backward(loss)
         norm = nn.utils.clip_grad_norm_(self._objective.parameters(), self.recipe.max_gradient_norm)
@@ -138,10 +134,11 @@ class Training(ABC, Generic[Model, Settings]):
     def _read(self, terms: Mapping[str, Tensor]) -> dict[str, float]:
         """What a step measured, averaged over the processes; all at once, for each reading waits for the device."""
         several, missing = self.accelerator.num_processes > 1, torch.tensor(math.nan)
-        names = self.TERMS if several else tuple(terms)  # not all processes need to have measured the same
+        # Not all processes need to have measured the same.
+        names = self.method.terms if several else tuple(terms)
         values = torch.stack([terms.get(name, missing).detach().to(self.device, torch.float32) for name in names])
         values = self.accelerator.reduce(values, "mean") if several else values
-        return dict.fromkeys(self.TERMS, math.nan) | dict(zip(names, values.tolist(), strict=True))
+        return dict.fromkeys(self.method.terms, math.nan) | dict(zip(names, values.tolist(), strict=True))
 
     def agree(self, flag: bool) -> bool:
         """Whether the flag is up in any process."""
@@ -151,13 +148,13 @@ class Training(ABC, Generic[Model, Settings]):
         return bool(self.accelerator.reduce(raised, "sum").item() > 0)
 
     def _update(self) -> None:
-        for group, rate, factor in zip(self.optimizer.param_groups, self.rates, self._rate_factors(), strict=True):
-            group["lr"] = rate * factor
+        for group, (_, rate) in zip(self.optimizer.param_groups, self.method.parameter_groups, strict=True):
+            group["lr"] = rate(self.progress.step)
         self.optimizer.step()
         # A young average follows closely, or it would remember the initial weights for hundreds of steps.
         step = self.progress.step + 1
         decay = min(self.recipe.average_decay, step / (step + 10))
-        averaged, current = self.average.state_dict(), self.model.state_dict()
+        averaged, current = self.average.state_dict(), self.method.model.state_dict()
         floats = [name for name, value in averaged.items() if value.is_floating_point()]
         follow = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
         follow([averaged[name] for name in floats], [current[name] for name in floats], None)
@@ -166,13 +163,12 @@ class Training(ABC, Generic[Model, Settings]):
 
     def is_finite(self) -> bool:
         """False once a weight or a batch-norm statistic is NaN or infinite: such a state is not worth keeping."""
-        values = [*self.model.state_dict().values(), *self.average.state_dict().values()]
+        values = [*self.method.model.state_dict().values(), *self.average.state_dict().values()]
         return all(bool(torch.isfinite(value).all()) for value in values if value.is_floating_point())
 
     def state(self) -> dict[str, Any]:
         """Everything a resumed run needs, as tensors and numbers."""
-        parts = {name: getattr(self, name).state_dict() for name in self.PARTS}
-        return {"progress": vars(self.progress), **parts}
+        return {"progress": vars(self.progress), **{name: part.state_dict() for name, part in self._parts.items()}}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Takes up a saved state.
@@ -182,8 +178,8 @@ class Training(ABC, Generic[Model, Settings]):
         """
         try:
             self.progress = Progress(**state["progress"])
-            for part in self.PARTS:
-                getattr(self, part).load_state_dict(state[part])
+            for name, part in self._parts.items():
+                part.load_state_dict(state[name])
         except (KeyError, TypeError, RuntimeError, ValueError) as error:
             raise ValueError(f"the checkpoint does not fit this run's model and recipe: {error}") from error
 
@@ -198,14 +194,12 @@ def make_seeded(make: Callable[[], Network], seed: int) -> Network:
 class _Objective(nn.Module):
     """The loss, as the module around which Accelerate puts mixed precision and gradient averaging."""
 
-    def __init__(
-        self, networks: Sequence[nn.Module], loss: Callable[[Frames], tuple[Tensor, dict[str, Tensor]]]
-    ) -> None:
+    def __init__(self, networks: Sequence[nn.Module], loss: Callable[[Frames], Loss]) -> None:
         super().__init__()
         self.networks = nn.ModuleList(networks)
         self._loss = loss
 
-    def forward(self, frames: Frames) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, frames: Frames) -> Loss:
         loss, terms = self._loss(frames)
         return loss, {name: value.detach() for name, value in terms.items()}  # only the loss has a gradient to average
 

@@ -1,49 +1,49 @@
 """The baseline's training: the ELBO of a plain VAE, its KL warmed up."""
 
-from collections.abc import Sequence
-
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
 
-from lavae_rl.data.sources import SceneDataset
-from lavae_rl.evaluation.figures import reconstruction_figure
+from lavae_rl.data.sources import FrameSource
 from lavae_rl.model.baseline import BaselineConfig, ConvVAE
 from lavae_rl.pretraining.recipes import BaselineRecipe
-from lavae_rl.pretraining.state import ELBO_SCENES, Training
-from lavae_rl.runs.folder import RunFolder
+from lavae_rl.pretraining.state import Loss, ParameterGroup, make_seeded
+from lavae_rl.pretraining.validation import validate_vae
 from lavae_rl.shapes import Frames
 
 
-class VAETraining(Training[ConvVAE, BaselineRecipe]):
-    """Minimises reconstruction cost + beta * KL, beta rising from 0 to 1 (appendix B); all terms in nats per frame."""
+class PlainVAE:
+    """A ``Method`` that minimises reconstruction cost + beta * KL, beta rising from 0 to 1 (appendix B).
 
-    TERMS = ("loss", "log_likelihood", "kl", "gradient_norm")
-    VALIDATION = ("elbo", "kl")
+    All terms are in nats per frame.
+    """
 
-    def __init__(self, channels: int, recipe: BaselineRecipe, seed: int, accelerator: Accelerator) -> None:
-        def make_model() -> ConvVAE:
-            # The layout that frames come in: on a CPU, half as fast again as PyTorch's own.
-            model = ConvVAE(BaselineConfig(channels, recipe.latents))
-            return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    terms = ("loss", "log_likelihood", "kl", "gradient_norm")
+    validation = ("elbo", "kl")
+    optimizer = torch.optim.Adam
+    fixed_shapes = True
 
-        super().__init__(make_model, recipe, seed, accelerator)
+    def __init__(self, config: BaselineConfig, recipe: BaselineRecipe, seed: int, accelerator: Accelerator) -> None:
+        self.recipe, self._seed = recipe, seed
+        model = make_seeded(lambda: ConvVAE(config), seed)
+        # The layout that frames come in: on a CPU, half as fast again as PyTorch's own.
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = model.to(accelerator.device)
+        self.modules = {"model": self.model}
+        parameters = list(self.model.parameters())
+        self.parameter_groups = (
+            ParameterGroup(parameters, lambda step: recipe.learning_rate * recipe.rate_factor(step)),
+        )
 
-    def _parameter_groups(self) -> Sequence[tuple[list[nn.Parameter], float]]:
-        return ((list(self.model.parameters()), self.recipe.learning_rate),)
-
-    def _loss(self, frames: Frames) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, frames: Frames, step: int, generator: torch.Generator) -> Loss:
+        """The negative ELBO, its KL weighed."""
         self.model.train()
-        log_likelihood, kl = self.model.elbo_terms(self.model.images(frames), self.generator)
-        loss = (self.recipe.kl_weight(self.progress.step) * kl - log_likelihood).mean()
-        terms = {"log_likelihood": log_likelihood.mean(), "kl": kl.mean()}
-        return loss / 100, terms  # one range with the clipped norm
+        log_likelihood, kl = self.model.elbo_terms(self.model.images(frames), generator)
+        loss = (self.recipe.kl_weight(step) * kl - log_likelihood).mean()
+        return loss / 100, {"log_likelihood": log_likelihood.mean(), "kl": kl.mean()}  # one range with the clipped norm
 
-    @torch.inference_mode()
-    def validate(self, dataset: SceneDataset, validation: SceneDataset, folder: RunFolder) -> dict[str, float]:
-        """Measures ``VALIDATION`` and draws scenes above their reconstructions."""
-        model = self.average
-        generator = torch.Generator(self.device).manual_seed(self.seed)
-        log_likelihood, kl = model.elbo_terms(model.images(validation[:ELBO_SCENES]), generator)
-        folder.save_figure(f"reconstructions-{self.progress.step:06d}", reconstruction_figure(model, validation[:8]))
-        return {"elbo": (log_likelihood - kl).mean().item(), "kl": kl.mean().item()}
+    def calibrate(self, average: ConvVAE, source: FrameSource, last: bool) -> None:
+        """Leaves the model as it is: gradients reach all of it."""
+
+    def validate(self, average: ConvVAE, source: FrameSource) -> dict[str, float]:
+        """Measures ``validation``."""
+        return validate_vae(average, source, self.recipe, self._seed)

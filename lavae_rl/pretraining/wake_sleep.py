@@ -1,34 +1,32 @@
-"""LAVAE's training: awake, it explains scenes; asleep, it learns to locate what it dreams."""
-
-from collections.abc import Sequence
+"""LAVAE's training by wake-sleep: awake, it explains scenes; asleep, it learns to locate what it dreams."""
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
 
-from lavae_rl.data.sources import SceneDataset
+from lavae_rl.data.sources import FrameSource
 from lavae_rl.model.config import LAVAEConfig
+from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.objective import kl_count, reconstruct, score_function_loss
 from lavae_rl.model.objects import Detections
 from lavae_rl.model.posterior import location_log_probs
 from lavae_rl.model.shapes import Images
-from lavae_rl.pretraining.dreams import SpriteMemory, centre_loss, cut_out, dream, location_loss, recentre, thicken
-from lavae_rl.pretraining.lavae import LAVAETraining
+from lavae_rl.pretraining.dreams import SpriteMemory, centre_loss, cut_out, dilate, dream, location_loss, recentre
 from lavae_rl.pretraining.proposals import propose_by_surprise
 from lavae_rl.pretraining.recipes import LAVAERecipe
 from lavae_rl.pretraining.sharpness import fit_sharpness
-from lavae_rl.runs.folder import RunFolder
+from lavae_rl.pretraining.state import Loss, ParameterGroup, make_seeded
+from lavae_rl.pretraining.validation import AGREEMENT, validate_lavae
 from lavae_rl.shapes import Frames
 
-_SHARPNESS_SCENES, _SHARPNESS_SAMPLES = 250, 16
 _JOINT_SAMPLES = 2
 
 
-class WakeSleepTraining(LAVAETraining[LAVAERecipe]):
-    """The fast recipe: a training with remembered sprites, from which dreams are composed."""
+class WakeSleep:
+    """The fast recipe: a ``Method`` with remembered sprites, from which dreams are composed."""
 
     # Nats per frame, but for the dreams (nats per dreamed object) and the norm.
-    TERMS = (
+    terms = (
         "loss",
         "log_likelihood",
         "kl_count",
@@ -38,61 +36,61 @@ class WakeSleepTraining(LAVAETraining[LAVAERecipe]):
         "dream_location",
         "gradient_norm",
     )
-    PARTS = ("model", "average", "memory", "optimizer")
-    FIXED_SHAPES = False  # as many appearances and sprites as there are objects
+    validation = (*AGREEMENT, "elbo", "kl_location")
+    optimizer = torch.optim.Adam
+    fixed_shapes = False  # as many appearances and sprites as there are objects
 
     def __init__(self, config: LAVAEConfig, recipe: LAVAERecipe, seed: int, accelerator: Accelerator) -> None:
-        super().__init__(config, recipe, seed, accelerator)
+        self.recipe, self._seed, self._accelerator = recipe, seed, accelerator
+        self.model = make_lavae(config, seed, accelerator.device)
         self.memory = SpriteMemory(recipe.memory, config.channels, config.sprite_size).to(accelerator.device)
-
-    def _parameter_groups(self) -> Sequence[tuple[list[nn.Parameter], float]]:
-        model, recipe = self.model, self.recipe
+        self.modules = {"model": self.model, "memory": self.memory}
+        model = self.model
         appearance = [*model.appearance_network.parameters(), *model.sprite_decoder.parameters()]
         location = [*model.location_network.parameters(), model.count_logits, model.log_sharpness]
-        return (location, recipe.location_learning_rate), (appearance, recipe.appearance_learning_rate)
+        self.parameter_groups = (
+            ParameterGroup(location, lambda step: recipe.location_learning_rate * recipe.rate_factor(step)),
+            ParameterGroup(appearance, lambda step: recipe.appearance_learning_rate * recipe.rate_factor(step)),
+        )
 
-    def _loss(self, frames: Frames) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, frames: Frames, step: int, generator: torch.Generator) -> Loss:
+        """The ELBO's terms at locations found, later the whole ELBO, and beside them what the dreams teach."""
         images = self.model.images(frames).contiguous(memory_format=torch.channels_last)
-        loss, terms = self._joint(images) if self._is_joint else self._wake(images)
+        joint = step >= self.recipe.joint_from_step
+        loss, terms = self._joint(images, step, generator) if joint else self._wake(images, step, generator)
         if len(self.memory):  # empty before the first dreams, and while all frames are
-            dreaming, dream_terms = self._dream(frames.shape[1:3])
+            dreaming, dream_terms = self._dream(frames.shape[1:3], joint, generator)
             loss, terms = loss + dreaming, terms | dream_terms
         return loss, terms
 
-    @property
-    def _is_joint(self) -> bool:
-        return self.progress.step >= self.recipe.joint_from_step
-
-    def _locate(self, images: Images) -> Detections:
-        most = self.model.config.max_objects
-        if self.progress.step < self.recipe.locations_from_step:
-            return propose_by_surprise(images, most, self.model.config.sprite_size)
+    def _locate(self, images: Images, step: int) -> Detections:
+        if step < self.recipe.locations_from_step:
+            return propose_by_surprise(self.model, images)
         self.model.eval()
         # In float32: half-precision copies of weights that were made without gradients could be kept for the dreams.
         with torch.autocast(images.device.type, enabled=False):
-            found = self.model.detect(images).keep_first(most)
-        # Out of inference mode, so that autograd may save them.
-        return Detections(found.image_index.clone(), found.location.clone(), found.count.clone())
+            found = self.model.detect(images).keep_first(self.model.config.max_objects)
+        return found.clone()  # out of inference mode
 
-    def _wake(self, images: Images) -> tuple[Tensor, dict[str, Tensor]]:
+    def _wake(self, images: Images, step: int, generator: torch.Generator) -> Loss:
         """The ELBO's terms for decoder, appearance network and count prior, at the locations found."""
-        found = self._locate(images)
+        found = self._locate(images, step)
         self.model.train()
-        log_likelihood, kl, sprites = reconstruct(self.model, images, found, self.generator)
+        log_likelihood, kl, sprites = reconstruct(self.model, images, found, generator)
         counting = kl_count(self.model, found.count)
-        loss = (self.recipe.kl_weight(self.progress.step) * kl + counting - log_likelihood).mean()
-        if self.progress.step >= self.recipe.dreams_from_step:
-            self.memory.write(recentre(thicken(cut_out(images, found, sprites.detach()), self.generator)))
+        loss = (self.recipe.kl_weight(step) * kl + counting - log_likelihood).mean()
+        if step >= self.recipe.dreams_from_step:
+            self.memory.write(recentre(dilate(cut_out(images, found, sprites.detach()), generator)))
         terms = {"log_likelihood": log_likelihood, "kl_count": counting, "kl_appearance": kl}
         # Nats are large beside the dreams' losses and the clipped norm: a hundredth keeps all in one range.
         return loss / 100, {name: value.mean() for name, value in terms.items()}
 
-    def _joint(self, images: Images) -> tuple[Tensor, dict[str, Tensor]]:
+    def _joint(self, images: Images, step: int, generator: torch.Generator) -> Loss:
         """The whole ELBO, but for the count prior, at locations drawn from q(l | x)."""
         self.model.eval()  # q(l | x) as it will be: scenes are not to move the batch statistics of dreams
-        if self.progress.step == self.recipe.joint_from_step:
+        if step == self.recipe.joint_from_step:
             self._sharpen(images)
-        loss, elbo = score_function_loss(self.model, images, _JOINT_SAMPLES, self.generator)
+        loss, elbo = score_function_loss(self.model, images, _JOINT_SAMPLES, generator)
         self.model.train()
         return loss.mean() / 100, {"joint_elbo": elbo.mean()}
 
@@ -100,22 +98,34 @@ class WakeSleepTraining(LAVAETraining[LAVAERecipe]):
     def _sharpen(self, images: Images) -> None:
         """Starts joint training from the best sharpness, the same in all processes."""
         with torch.autocast(images.device.type, enabled=False):  # as in _locate
-            fit_sharpness(self.model, images, self.seed, _SHARPNESS_SAMPLES)
+            fit_sharpness(self.model, images, self._seed, self.recipe.sharpness_samples)
         log_sharpness = self.model.log_sharpness
-        log_sharpness.copy_(self.accelerator.reduce(log_sharpness.clone(), "mean"))
+        log_sharpness.copy_(self._accelerator.reduce(log_sharpness.clone(), "mean"))
 
-    def _dream(self, canvas_size: tuple[int, int]) -> tuple[Tensor, dict[str, Tensor]]:
+    def _dream(
+        self, canvas_size: tuple[int, int], joint: bool, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         recipe = self.recipe
-        images, centres = dream(self.memory, recipe.dreams, recipe.dream_objects, canvas_size, self.generator)
+        images, centres = dream(self.memory, recipe.dreams, recipe.dream_objects, canvas_size, generator)
         logits = self.model.location_network(images.contiguous(memory_format=torch.channels_last))
         focal = centre_loss(logits, centres)
         location = location_loss(location_log_probs(logits, self.model.sharpness), centres)
         terms = {"dream_centre": focal, "dream_location": location}
         # What q(l | x) is, is the ELBO's to say, once it can.
-        return focal if self._is_joint else focal + recipe.location_weight * location, terms
+        return focal if joint else focal + recipe.location_weight * location, terms
 
-    def validate(self, dataset: SceneDataset, validation: SceneDataset, folder: RunFolder) -> dict[str, float]:
-        """Fits the sharpness on training scenes, at last with more samples, then measures."""
-        samples = _SHARPNESS_SAMPLES if self.progress.step == self.recipe.steps else 1
-        fit_sharpness(self.average, self.average.images(dataset[:_SHARPNESS_SCENES]), self.seed, samples)
-        return super().validate(dataset, validation, folder)
+    def calibrate(self, average: LAVAE, source: FrameSource, last: bool) -> None:
+        """Fits the sharpness on training frames, at last with more samples."""
+        images = average.images(source[: self.recipe.sharpness_scenes])
+        fit_sharpness(average, images, self._seed, self.recipe.sharpness_samples if last else 1)
+
+    def validate(self, average: LAVAE, source: FrameSource) -> dict[str, float]:
+        """Measures ``validation``."""
+        return validate_lavae(average, source, self.recipe, self._seed)
+
+
+def make_lavae(config: LAVAEConfig, seed: int, device: torch.device) -> LAVAE:
+    """An untrained model on its device."""
+    model = make_seeded(lambda: LAVAE(config), seed)
+    model.location_network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model.to(device)

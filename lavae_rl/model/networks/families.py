@@ -2,7 +2,7 @@
 
 Contract, whatever the networks look like inside (``LAVAEConfig.networks`` names the family):
   * location network: images -> one logit per pixel, the log-odds that an object is centred there;
-  * appearance network: images and object locations -> mean and log-variance of q(a | l, x), eq. (10);
+  * appearance network: images and detections -> the Gaussian q(a | l, x) of each object, eq. (10);
   * sprite decoder: appearance -> sprite of pixel means in (0, 1), the function g of eq. (4).
 
 All give float32, also under autocast: what is made of them, sums over pixels and logarithms of small probabilities,

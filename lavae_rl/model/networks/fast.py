@@ -3,15 +3,18 @@
 Locations are found at half and quarter resolution, and the appearance map is evaluated only where somebody reads it.
 """
 
+from collections import OrderedDict
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lavae_rl.model.canvas import crop_windows
-from lavae_rl.model.posterior import mean_and_log_variance
-from lavae_rl.model.shapes import AppearanceVectors, Images, LogitMaps, ObjectIndex, ObjectLocations, Sprites
+from lavae_rl.model.gaussian import Gaussian
+from lavae_rl.model.image.windows import crop_windows
+from lavae_rl.model.networks.layers import Residual
+from lavae_rl.model.objects import Detections
+from lavae_rl.model.shapes import AppearanceVectors, Images, LogitMaps, Sprites
 
 
 def _conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
@@ -19,14 +22,9 @@ def _conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Seq
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 
-class _Residual(nn.Module):
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.convolutions = nn.Sequential(_conv(channels, channels), _conv(channels, channels))
-
-    def forward(self, features: Tensor) -> Tensor:
-        refined: Tensor = self.convolutions(features)
-        return features + refined
+def _residual(channels: int) -> Residual:
+    convolutions = nn.Sequential(_conv(channels, channels), _conv(channels, channels))
+    return Residual(OrderedDict(convolutions=convolutions))
 
 
 class FastLocationNetwork(nn.Module):
@@ -35,7 +33,7 @@ class FastLocationNetwork(nn.Module):
     def __init__(self, channels: int, stem: int = 8, trunk: int = 32, blocks: int = 2) -> None:
         super().__init__()
         self.stem = nn.Sequential(nn.PixelUnshuffle(2), _conv(4 * channels, stem))
-        self.trunk = nn.Sequential(_conv(stem, trunk, stride=2), *(_Residual(trunk) for _ in range(blocks)))
+        self.trunk = nn.Sequential(_conv(stem, trunk, stride=2), *(_residual(trunk) for _ in range(blocks)))
         self.lift = nn.Sequential(_conv(trunk, stem, kernel=1), nn.Upsample(scale_factor=2))
         self.merge = _conv(stem, stem)
         self.head = nn.Conv2d(stem, 4, 1)
@@ -67,12 +65,9 @@ class FastAppearanceNetwork(nn.Module):
             nn.Linear(width, 2 * latents),
         )
 
-    def forward(
-        self, images: Images, image_index: ObjectIndex, location: ObjectLocations
-    ) -> tuple[AppearanceVectors, AppearanceVectors]:
-        """Mean and log-variance of q(a | l, x) of each object."""
-        windows = crop_windows(images, image_index, location, self.size)
-        return mean_and_log_variance(self.layers(windows))
+    def forward(self, images: Images, found: Detections) -> Gaussian:
+        """The posterior q(a | l, x) of each object."""
+        return Gaussian.of(self.layers(crop_windows(images, found, self.size)))
 
 
 class FastSpriteDecoder(nn.Module):

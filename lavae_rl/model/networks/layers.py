@@ -1,4 +1,6 @@
-"""The paper's layer (convolution, leaky ReLU, batch normalisation, in this order) and its residual block of two."""
+"""Residual blocks, and the paper's layer: convolution, leaky ReLU, batch normalisation, in this order."""
+
+from collections import OrderedDict
 
 from torch import Tensor, nn
 
@@ -14,22 +16,23 @@ def layer(convolution: nn.Conv2d | nn.ConvTranspose2d, normalise: bool = True) -
     return nn.Sequential(convolution, nn.LeakyReLU(inplace=True), *norm)
 
 
-class Residual(nn.Module):
-    """Two layers, added to their input.
+class Residual(nn.Sequential):
+    """Layers whose output is added to their input."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Refined features, of the same shape."""
+        refined: Tensor = super().forward(features)
+        return features + refined
+
+
+def residual(channels: int, transposed: bool = False, normalise: bool = True) -> Residual:
+    """A residual block of two layers.
 
     Args:
         channels: of input and output.
         transposed: whether the convolutions are.
         normalise: False leaves batch normalisation out.
     """
-
-    def __init__(self, channels: int, transposed: bool = False, normalise: bool = True) -> None:
-        super().__init__()
-        kind = nn.ConvTranspose2d if transposed else nn.Conv2d
-        convolutions = (kind(channels, channels, 3, padding=1, bias=not normalise) for _ in range(2))
-        self.layers = nn.Sequential(*(layer(convolution, normalise) for convolution in convolutions))
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Refined features, of the same shape."""
-        refined: Tensor = self.layers(features)
-        return features + refined
+    kind = nn.ConvTranspose2d if transposed else nn.Conv2d
+    convolutions = (kind(channels, channels, 3, padding=1, bias=not normalise) for _ in range(2))
+    return Residual(OrderedDict(layers=nn.Sequential(*(layer(each, normalise) for each in convolutions))))

@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lavae_rl.model.networks.layers import Residual, conv
-from lavae_rl.model.posterior import mean_and_log_variance
-from lavae_rl.model.shapes import AppearanceVectors, Images, LogitMaps, ObjectIndex, ObjectLocations, Sprites
+from lavae_rl.model.gaussian import Gaussian
+from lavae_rl.model.networks.layers import conv, residual
+from lavae_rl.model.objects import Detections
+from lavae_rl.model.shapes import AppearanceVectors, Images, LogitMaps, Sprites
 
 _BLOCKS, _DECODER_BLOCKS = 4, 3
 
@@ -40,18 +41,14 @@ class PaperAppearanceNetwork(nn.Module):
         super().__init__()
         self.layers = nn.Sequential(_trunk(channels, width), nn.Conv2d(width, 2 * latents, 1))
 
-    def forward(
-        self, images: Images, image_index: ObjectIndex, location: ObjectLocations
-    ) -> tuple[AppearanceVectors, AppearanceVectors]:
-        """Mean and log-variance of q(a | l, x) of each object."""
-        return mean_and_log_variance(self.layers(images)[image_index, :, location[:, 0], location[:, 1]])
+    def forward(self, images: Images, found: Detections) -> Gaussian:
+        """The posterior q(a | l, x) of each object."""
+        return Gaussian.of(self.layers(images)[found.image_index, :, found.location[:, 0], found.location[:, 1]])
 
-    def read(
-        self, images: Images, weights: Float[Tensor, "batch slots pixels"]
-    ) -> tuple[AppearanceVectors, AppearanceVectors]:
+    def read(self, images: Images, weights: Float[Tensor, "batch slots pixels"]) -> Gaussian:
         """The same at relaxed locations, where the map is averaged with their weights; image by image, slot by slot."""
         features = torch.einsum("bkp,bdp->bkd", weights, self.layers(images).flatten(2))
-        return mean_and_log_variance(features.flatten(0, 1))
+        return Gaussian.of(features.flatten(0, 1))
 
 
 class PaperSpriteDecoder(nn.Module):
@@ -66,7 +63,7 @@ class PaperSpriteDecoder(nn.Module):
         )
         self.coarse = conv(width, width)
         last = nn.Conv2d(width + latents, channels, 3, padding=1)
-        blocks = [Residual(width + latents, normalise=i < _DECODER_BLOCKS - 1) for i in range(_DECODER_BLOCKS)]
+        blocks = [residual(width + latents, normalise=i < _DECODER_BLOCKS - 1) for i in range(_DECODER_BLOCKS)]
         self.fine = nn.Sequential(*blocks, last)
         nn.init.constant_(cast("Tensor", last.bias), -2.0)  # start dark, as canvases are
 
@@ -81,4 +78,4 @@ class PaperSpriteDecoder(nn.Module):
 
 
 def _trunk(channels: int, width: int) -> nn.Sequential:
-    return nn.Sequential(conv(channels, width), *(Residual(width) for _ in range(_BLOCKS)))
+    return nn.Sequential(conv(channels, width), *(residual(width) for _ in range(_BLOCKS)))

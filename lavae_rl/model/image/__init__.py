@@ -1,0 +1,1 @@
+"""From sprites and their sites to a picture and its probability: windows, composition, background, likelihood."""

@@ -1,0 +1,96 @@
+"""The probability of an image given its pixel means."""
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lavae_rl.model.shapes import AnyFrames, Images
+
+EPSILON = 1e-6
+"""Keeps pixel probabilities inside (0, 1): a lit pixel that no sprite explains costs -log(EPSILON) = 13.8 nats."""
+
+
+class Likelihood(Protocol):
+    """p(x | theta), pixel by pixel, and which frames it has a probability for."""
+
+    def images(self, frames: AnyFrames, device: torch.device) -> Images:
+        """Turns frames into images on a device; raises TypeError or ValueError on frames it cannot take."""
+
+    def log_prob(self, images: Images, theta: Images) -> Images:
+        """Log p(x_i | theta_i) of each pixel and channel, in nats."""
+
+    def mean(self, theta: Images) -> Images:
+        """Expected pixels, in [0, 1]."""
+
+    def sample(self, theta: Images, generator: torch.Generator | None) -> Images:
+        """Random images, of the values that ``images`` gives."""
+
+
+class Bernoulli:
+    """Binary pixels, as the paper's: theta is the probability that a pixel and channel is 1.
+
+    Args:
+        channels: image channels.
+    """
+
+    def __init__(self, channels: int) -> None:
+        self.channels = channels
+
+    def images(self, frames: AnyFrames, device: torch.device) -> Images:
+        """Turns frames into float32 0 or 1, (batch, channels, height, width), on the device.
+
+        Raises:
+            TypeError: not a uint8 array.
+            ValueError: wrong rank or channels, or values other than 0 and 255.
+        """
+        tensor = uint8_frames(frames, self.channels, device)
+        # In uint8, 255 + 1 is 0.
+        if tensor.numel() and (tensor + 1).max() > 1:
+            raise ValueError(
+                f"expected pixel values 0 and 255 only, got {int(tensor[(tensor > 0) & (tensor < 255)][0])}; "
+                "binarise the frames first: (frames > 127) * np.uint8(255), "
+                "or in a wrapper preprocessing=Preprocessing(threshold=127) or Preprocessing(palette=[...])"
+            )
+        return tensor.permute(0, 3, 1, 2).float().div_(255)
+
+    def log_prob(self, images: Images, theta: Images) -> Images:
+        """Log p(x_i | theta_i) of each pixel and channel, in nats (eq. 12), theta clamped above and kept off 0 and 1.
+
+        ``EPSILON`` is added rather than clamped to: a lit pixel whose sprite is still dark must pull it up.
+        """
+        safe = EPSILON + (1 - 2 * EPSILON) * theta.float().clamp(max=1)  # in bfloat16, 1 - EPSILON is 1
+        # Pixels are exactly 0 or 1, so one logarithm per pixel is enough.
+        return torch.log(torch.where(images > 0.5, safe, 1 - safe))
+
+    def mean(self, theta: Images) -> Images:
+        """Probabilities, clamped to [0, 1]."""
+        return theta.clamp(0, 1)
+
+    def sample(self, theta: Images, generator: torch.Generator | None) -> Images:
+        """Pixels of 0 and 1."""
+        return torch.bernoulli(self.mean(theta), generator=generator)
+
+
+def uint8_frames(frames: AnyFrames, channels: int, device: torch.device) -> Tensor:
+    """Frames as a uint8 tensor (batch, height, width, channels) on the device.
+
+    Raises:
+        TypeError: not a uint8 array.
+        ValueError: wrong rank or channels.
+    """
+    dtype = getattr(frames, "dtype", type(frames).__name__)
+    if str(dtype).removeprefix("torch.") != "uint8":
+        raise TypeError(f"expected frames as a uint8 array, got {dtype}")
+    shape = tuple(frames.shape)
+    if len(shape) != 4 or shape[3] != channels:
+        raise ValueError(
+            f"expected frames of shape (batch, height, width, {channels}), got {shape}; "
+            "a single frame needs frame[None], channel-first frames a transpose"
+        )
+    if isinstance(frames, np.ndarray):
+        # PyTorch takes neither read-only nor reversed arrays (frames[..., ::-1]); only these are copied.
+        frames = torch.from_numpy(np.require(frames, requirements=["C", "W"]))
+    tensor: Tensor = frames.to(device)
+    return tensor
