@@ -1,10 +1,10 @@
-"""Trains agents on tasks x observations x seeds, tests each with several numbers of objects; a table and plots.
+"""Trains agents on tasks x observations x seeds, tests them with several numbers of objects, and draws the results.
 
     python agents/benchmark.py                    # two tasks, one seed
     python agents/benchmark.py --full --jobs 2    # all tasks; lavae, oracle, pixels; three seeds: many hours
 
-Resumable: what is complete is kept, what was interrupted goes on. Any number of these may share one --out: each agent
-is trained by one of them. The report gets those of the agents asked for that are complete, and keeps what else it has.
+It can be resumed: complete agents are kept, interrupted ones go on. Several of these programs can share one --out; each
+agent is trained by one of them. The report gains the complete ones of the agents asked for, and keeps all others.
 """
 
 import argparse
@@ -16,37 +16,23 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.console import Console
 from rich.markup import escape
 
-from lavae_rl.model.checkpoint import CONFIG_FILE
 from lavae_rl.policies.set_extractor import ARCHITECTURES
-from lavae_rl.registration import task_name
-from lavae_rl.rl.agents import POLICIES
-from lavae_rl.rl.presets import PRESETS
+from lavae_rl.registration import TASKS, task_name
+from lavae_rl.rl.observations import OBSERVATIONS, kinds_with
+from lavae_rl.rl.presets import preset_for
 from lavae_rl.rl.report import TESTS_FILE, write_report
-from lavae_rl.rl.vec_envs import OBSERVATIONS
-from lavae_rl.runs.exits import EXIT_FAILED, clean_exit
+from lavae_rl.runs.config import CONFIG_FILE
+from lavae_rl.runs.exits import EXIT_FAILED, clean_exit, program_parser
 from lavae_rl.runs.sweep import check_steps, running, sweep
 
 QUICK = (["ObjectGoal", "OddOneOut"], ["lavae", "oracle"], [0])
-FULL = (list(PRESETS), ["lavae", "oracle", "pixels"], [0, 1, 2])
+FULL = (list(TASKS), ["lavae", "oracle", "pixels"], [0, 1, 2])
 """Tasks, observations and seeds."""
 
 MODES = ("train", "test")
-"""Looks of the training, and looks held out from it."""
-
-TESTED = {
-    "ObjectGoal": range(1, 8),
-    "OddOneOut": range(3, 8),
-    "OddOneOutProperty": range(4, 8),
-    "Push": range(1, 5),
-    "Collect": range(2, 8),
-    "Largest": range(2, 8),
-    "MatchDigit": range(2, 8),
-    "DigitOrder": range(2, 7),
-}
-"""Numbers of objects that agents are tested with."""
+"""Attribute combinations of the training, and combinations held out from it."""
 
 
 class Cell(NamedTuple):
@@ -66,33 +52,29 @@ class Cell(NamedTuple):
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    """Read the command line."""
+    parser = program_parser(__doc__)
     parser.add_argument("--full", action="store_true", help="all tasks, three observations, three seeds")
-    parser.add_argument("--tasks", nargs="+", help=f"of {', '.join(PRESETS)} (default: {' '.join(QUICK[0])})")
-    parser.add_argument("--observations", nargs="+", choices=OBSERVATIONS, help=f"(default: {' '.join(QUICK[1])})")
-    parser.add_argument("--archs", nargs="+", choices=ARCHITECTURES, help="that read tokens (default: the presets')")
+    parser.add_argument("--tasks", nargs="+", help=f"of {', '.join(TASKS)} (default: {' '.join(QUICK[0])})")
+    parser.add_argument(
+        "--observations", nargs="+", choices=list(OBSERVATIONS), help=f"(default: {' '.join(QUICK[1])})"
+    )
+    parser.add_argument("--archs", nargs="+", choices=ARCHITECTURES, help="of set networks (default: the presets')")
     parser.add_argument("--vae", help="folder of the baseline that observation vae needs, for the sprites of the tasks")
     parser.add_argument("--seeds", nargs="+", type=int, help="(default: 0; with --full 0 1 2)")
     parser.add_argument("--steps", type=int, help="environment steps of each agent (default: the task's preset)")
     parser.add_argument("--episodes", type=int, default=500, help="of each test (default: 500)")
-    parser.add_argument(
-        "--jobs",
-        type=int,
-        default=1,
-        help="agents trained at a time, sharing the cores unless OMP_NUM_THREADS is set (default: 1)",
-    )
+    jobs = "agents trained at a time, sharing the cores unless OMP_NUM_THREADS is set (default: 1)"
+    parser.add_argument("--jobs", type=int, default=1, help=jobs)
     parser.add_argument("--out", type=Path, default=Path("runs/agents"), help="(default: runs/agents)")
     parser.add_argument("--report", type=Path, help="folder for the CSV files, agents.md and the PNGs (default: --out)")
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs the program. Exit status: 0 complete, 1 failed or incomplete, 2 unusable arguments, 130 stopped."""
-    args, console = parse_args(argv), Console(highlight=False, soft_wrap=True)
-    with clean_exit(console):
+    """Run the program. Exit status: 0 complete, 1 failed or incomplete, 2 unusable arguments, 130 stopped."""
+    args = parse_args(argv)
+    with clean_exit() as console:
         cells = chosen_cells(args)
     check, work = partial(is_complete, args=args), partial(train_and_test, args=args)
     complete = sweep(cells, args.out, args.jobs, check, work, console)
@@ -112,41 +94,42 @@ def chosen_cells(args: argparse.Namespace) -> list[Cell]:
     if args.steps is not None and args.report not in (None, args.out):
         raise ValueError("expected --report with the presets' own --steps: other runs stay in --out")
     observations = args.observations or observations
-    if (args.vae is None) == ("vae" in observations):
-        raise ValueError("expected --vae FOLDER with --observations vae, and only then")
-    chosen = itertools.product(args.seeds or seeds, args.tasks or tasks, observations)
+    if (args.vae is None) == any(OBSERVATIONS[name].needs_model for name in observations):
+        needing = kinds_with(lambda kind: kind.needs_model)
+        raise ValueError(f"expected --vae FOLDER with --observations {needing}, and only then")
     cells = []
-    for seed, task, observation in chosen:
-        usual = PRESETS[task_name(task)].arch
-        archs = [usual] if observation in POLICIES else args.archs or [usual]
-        cells += [Cell(task_name(task), observation, seed, None if arch == usual else arch) for arch in archs]
+    for seed, name, observation in itertools.product(args.seeds or seeds, args.tasks or tasks, observations):
+        task = task_name(name)
+        usual = preset_for(task).arch
+        archs = args.archs if args.archs and OBSERVATIONS[observation].reads_tokens else [usual]
+        cells += [Cell(task, observation, seed, None if arch == usual else arch) for arch in archs]
     return cells
 
 
 def is_complete(cell: Cell, folder: Path, args: argparse.Namespace) -> bool:
     """Whether an agent is trained, and tested in as many episodes as are asked for."""
-    check_steps(folder, "preset", PRESETS[cell.task].steps if args.steps is None else args.steps)
+    check_steps(folder, "preset", preset_for(cell.task).steps if args.steps is None else args.steps)
     return is_tested(folder, cell.task, args.episodes)
 
 
 def train_and_test(cell: Cell, folder: Path, args: argparse.Namespace) -> None:
-    """Completes one agent."""
+    """Complete one agent."""
     train(cell, folder, args)
     test(cell, folder, args)
 
 
 def is_tested(folder: Path, task: str, episodes: int) -> bool:
-    """Whether an agent has been tested with all numbers of objects, in so many episodes each."""
+    """Whether an agent has been tested with all numbers of objects, in this many episodes each."""
     try:
         tests = json.loads((folder / TESTS_FILE).read_text())
         done = {(test["mode"], row["num_objects"], row["episodes"]) for test in tests for row in test["results"]}
     except (OSError, ValueError, KeyError, TypeError):  # none yet, or a damaged file: it is tested again
         return False
-    return done == set(itertools.product(MODES, TESTED[task], [episodes]))
+    return done == set(itertools.product(MODES, TASKS[task].tested, [episodes]))
 
 
 def train(cell: Cell, folder: Path, args: argparse.Namespace) -> None:
-    """Trains to the end, from where an earlier run stopped."""
+    """Train an agent to the end, from where an earlier run stopped."""
     if (folder / CONFIG_FILE).exists():
         execute("train_agent.py", ["--out", str(folder), "--resume"], folder, args)
         return
@@ -155,17 +138,17 @@ def train(cell: Cell, folder: Path, args: argparse.Namespace) -> None:
         options += ["--steps", str(args.steps)]
     if cell.arch is not None:
         options += ["--arch", cell.arch]
-    if cell.observation == "vae":
+    if OBSERVATIONS[cell.observation].needs_model:
         options += ["--model", args.vae]
     execute("train_agent.py", options, folder, args)
 
 
 def test(cell: Cell, folder: Path, args: argparse.Namespace) -> None:
-    """Tests in both modes."""
+    """Test an agent in both modes."""
     tests = []
     for mode in MODES:
         file = folder / f"{mode}.json"
-        numbers = [str(number) for number in TESTED[cell.task]]
+        numbers = [str(number) for number in TASKS[cell.task].tested]
         options = [str(folder), "--num-objects", *numbers, "--mode", mode, "--episodes", str(args.episodes)]
         execute("evaluate_agent.py", [*options, "--json", str(file)], folder, args)
         tests.append(json.loads(file.read_text()))
@@ -174,7 +157,7 @@ def test(cell: Cell, folder: Path, args: argparse.Namespace) -> None:
 
 
 def execute(program: str, options: Sequence[str], folder: Path, args: argparse.Namespace) -> None:
-    """Runs a program that stands beside this one."""
+    """Run a program of this folder."""
     with running(Path(__file__).with_name(program), options, folder, args.jobs):
         pass
 

@@ -2,9 +2,9 @@
 
     python agents/train_agent.py --env LAVAE/OddOneOut-v0 --observation lavae
 
-Everything lands in one run folder: config.json, agent.zip, progress.csv (progress-STEP.csv of a resumed run) and
+All output goes to one run folder: config.json, agent.zip, progress.csv (progress-STEP.csv of a resumed run) and
 TensorBoard events. Ctrl-C leaves a run that --resume continues: weights, optimiser and schedules go on where they were,
-the environments begin new scenes, and what DQN and SAC remember is filled anew before they go on learning.
+the environments begin new scenes, and DQN and SAC fill their replay buffers anew before they go on learning.
 """
 
 import argparse
@@ -12,7 +12,6 @@ import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -22,34 +21,33 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger, make_output_format
 
 from lavae_rl.policies.set_extractor import ARCHITECTURES
+from lavae_rl.registration import TASKS
 from lavae_rl.rl.agents import ALGORITHMS, find_run, load_agent, make_agent, save_agent
-from lavae_rl.rl.presets import PRESETS, Preset
-from lavae_rl.rl.settings import DEFAULTS, fresh_facts, given_settings, resumed_facts
+from lavae_rl.rl.observations import OBSERVATIONS
+from lavae_rl.rl.presets import preset_for
+from lavae_rl.rl.run import AgentRun, Evaluation
+from lavae_rl.rl.settings import DEFAULTS, given_settings, new_run, resumed_run
 from lavae_rl.rl.success import success_rate
-from lavae_rl.rl.vec_envs import OBSERVATIONS, make_run_vec_env
+from lavae_rl.rl.vec_envs import make_run_vec_env
 from lavae_rl.runs.devices import DEVICES, choose_device
-from lavae_rl.runs.exits import clean_exit
+from lavae_rl.runs.exits import clean_exit, program_parser
 from lavae_rl.runs.folder import claimed
 
 TEST_ENVS, TEST_SEED = 50, 1_000_000
-"""Environments of the evaluations, and the first of their seeds."""
+"""Number of environments of the evaluations, and the first of their seeds."""
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Reads the command line; what is not given stays None, so that --resume can tell."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
-    parser.add_argument("--env", help=f"task: {', '.join(PRESETS)}, or its id (default: OddOneOut)")
-    parser.add_argument("--observation", choices=OBSERVATIONS, help="(default: lavae)")
-    parser.add_argument("--algo", choices=list(ALGORITHMS), help="(default: the task's preset)")
+    """Read the command line; a flag that is not given stays None, unlike a default that --resume would compare."""
+    parser = program_parser(__doc__)
+    parser.add_argument("--env", dest="task", help=f"task: {', '.join(TASKS)}, or its id (default: OddOneOut)")
+    parser.add_argument("--observation", choices=list(OBSERVATIONS), help="(default: lavae)")
+    parser.add_argument("--algo", dest="algorithm", choices=list(ALGORITHMS), help="(default: the task's preset)")
     parser.add_argument("--steps", type=int, help="environment steps (default: the task's preset)")
-    parser.add_argument("--num-envs", type=int, help="environments side by side (default: the task's preset)")
-    parser.add_argument(
-        "--num-objects", type=int, nargs="+", help="a number, or a range as two (default: the preset's)"
-    )
+    parser.add_argument("--num-envs", type=int, help="environments in one batch (default: the task's preset)")
+    parser.add_argument("--num-objects", type=int, nargs="+", help="a number or a range (default: the task's preset)")
     parser.add_argument("--reward", choices=["sparse", "shaped"], help="(default: the task's preset)")
-    parser.add_argument("--arch", choices=ARCHITECTURES, help="of the set network (default: the preset's)")
+    parser.add_argument("--arch", choices=ARCHITECTURES, help="of the set network (default: the task's preset)")
     parser.add_argument("--model", help="LAVAE that makes the tokens (default: the bundled one); for vae, a baseline")
     parser.add_argument("--seed", type=int, help="(default: 0)")
     parser.add_argument("--device", choices=DEVICES, default="cpu", help="of policy and perception (default: cpu)")
@@ -61,57 +59,52 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs the program. Exit status: 0 complete, 1 failed, 2 unusable arguments, 130 stopped and resumable."""
-    args, console = parse_args(argv), Console(highlight=False, soft_wrap=True)
+    """Run the program. Exit status: 0 complete, 1 failed, 2 unusable arguments, 130 stopped and resumable."""
+    args = parse_args(argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # schedulers and timeout(1) send it: as Ctrl-C
-    with clean_exit(console, "stopped; what is in the run folder can be continued with --resume"):
-        run(args, console)
+    with clean_exit(stopped="stopped; what is in the run folder can be continued with --resume") as console:
+        train(args, console)
 
 
-def run(args: argparse.Namespace, console: Console) -> None:
-    """Trains and evaluates."""
+def train(args: argparse.Namespace, console: Console) -> None:
+    """Train and evaluate a new or a resumed run."""
     given = given_settings(vars(args))
-    chosen: dict[str, Any] = DEFAULTS | given
-    chosen.setdefault("algorithm", PRESETS[chosen["task"]].algorithm)
-    out = args.out or Path("runs") / "{task}-{observation}-{algorithm}-seed{seed}".format(**chosen)
+    named = {**DEFAULTS, "algorithm": preset_for(given.get("task", DEFAULTS["task"])).algorithm, **given}
+    out = args.out or Path("runs") / "{task}-{observation}-{algorithm}-seed{seed}".format(**named)
     if args.resume:
-        facts = resumed_facts(find_run(out), given)
+        run = resumed_run(find_run(out), given)
     elif out.exists() and any(out.iterdir()):
         raise FileExistsError(
             f"{out} holds another run or other files; continue it with --resume, or choose another --out"
         )
     else:
-        facts = fresh_facts(given)
-    preset, device = Preset(**facts["preset"]), choose_device(args.device)
-    venv = make_run_vec_env(facts, preset.num_envs, device=device, **preset.env_options())
+        run = new_run(given)
+    preset, device = run.preset, choose_device(args.device)
+    venv = make_run_vec_env(run, preset.num_envs, device=device, **preset.env_options())
     if args.resume:
         agent = load_agent(out, venv, device).agent
     else:
-        agent = make_agent(facts["observation"], preset, venv, facts["seed"], device)
-    console.print(f"{facts['task']}, {facts['observation']}, {preset.algorithm}: {preset.steps:,} steps")
+        agent = make_agent(run.observation, preset, venv, run.seed, device)
+    console.print(f"{run.task}, {run.observation}, {preset.algorithm}: {preset.steps:,} steps")
     if agent.num_timesteps < preset.steps:
         with claimed(out):
-            learn(agent, out, facts, console)
+            learn(agent, out, run, console)
     console.print(f"agent and config.json in {escape(str(out))}: python agents/evaluate_agent.py {escape(str(out))}")
 
 
-def learn(agent: BaseAlgorithm, out: Path, facts: dict[str, Any], console: Console) -> None:
-    """Trains to the end, or until somebody stops it."""
-    save_agent(out, agent, facts)
+def learn(agent: BaseAlgorithm, out: Path, run: AgentRun, console: Console) -> None:
+    """Train to the end, or until Ctrl-C."""
+    save_agent(out, agent, run)
     first = agent.num_timesteps
-    logs = [
-        make_output_format("csv", str(out), f"-{first}" if first else ""),
-        make_output_format("tensorboard", str(out)),
-    ]
-    agent.set_logger(Logger(str(out), logs))
-    agent.set_random_seed(session_seed(facts["seed"], first))
-    watch = Watch(agent, out, facts, console)
-    interval = ALGORITHMS[facts["preset"]["algorithm"]].log_interval
+    csv = make_output_format("csv", str(out), f"-{first}" if first else "")
+    agent.set_logger(Logger(str(out), [csv, make_output_format("tensorboard", str(out))]))
+    agent.set_random_seed(session_seed(run.seed, first))
+    watch = Watch(agent, out, run, console)
     try:
         agent.learn(
-            facts["preset"]["steps"] - first,
+            run.preset.steps - first,
             watch,
-            log_interval=interval,
+            log_interval=ALGORITHMS[run.preset.algorithm].log_interval,
             reset_num_timesteps=first == 0,
             progress_bar=console.is_terminal,
         )
@@ -126,58 +119,55 @@ def learn(agent: BaseAlgorithm, out: Path, facts: dict[str, Any], console: Conso
 def session_seed(seed: int, first: int) -> int:
     """Seed of environments and actions for a session of a run that begins at step ``first``.
 
-    Stable-Baselines3 seeds environments with seed, seed + 1, ...: seeds 0 and 1 would share nearly all of their scenes,
-    and a resumed run would see its first ones again. These share none, but for chance.
+    Stable-Baselines3 seeds environments with seed, seed + 1, ..., so runs with seeds 0 and 1 would share nearly all of
+    their scenes, and a resumed run would repeat its first ones. Sessions with these seeds share none, but by chance.
     """
     return int(np.random.SeedSequence([seed, first]).generate_state(1)[0])
 
 
 class Watch(BaseCallback):
-    """Evaluates and saves every so many steps: one agent, the latest, which is the one that --resume needs."""
+    """Evaluates and saves the agent every so many steps: the latest one, which --resume needs, not the best."""
 
-    def __init__(self, agent: BaseAlgorithm, out: Path, facts: dict[str, Any], console: Console) -> None:
+    def __init__(self, agent: BaseAlgorithm, out: Path, run: AgentRun, console: Console) -> None:
         super().__init__()
-        self.model = agent  # as learn() will, but somebody may stop it before
-        self._out, self._facts, self._console = out, facts, console
-        number = facts["preset"]["num_objects"]
-        self._test = make_run_vec_env(facts, TEST_ENVS, seed=TEST_SEED, device=agent.device.type, num_objects=number)
-        self._start, self._before = time.perf_counter(), facts["seconds"]
-
-    def _on_training_start(self) -> None:
+        self.model = agent  # learn() sets it too, but Ctrl-C may come before
+        self._out, self._run, self._console = out, run, console
+        number = run.preset.num_objects
+        self._test = make_run_vec_env(run, TEST_ENVS, seed=TEST_SEED, device=agent.device.type, num_objects=number)
+        self._start = time.perf_counter() - run.seconds
         # At the same steps whether a run was resumed or not; an evaluation that was interrupted is made at once.
-        evaluations, every = self._facts["evaluations"], self._facts["eval_every"]
-        self._next = ((evaluations[-1]["step"] if evaluations else 0) // every + 1) * every
+        self._next = (self._last_step() // run.eval_every + 1) * run.eval_every
+
+    def _last_step(self) -> int:
+        return self._run.evaluations[-1].step if self._run.evaluations else 0
 
     def _on_step(self) -> bool:
         if self.num_timesteps >= self._next:
-            self._next += self._facts["eval_every"]
+            self._next += self._run.eval_every
             self.evaluate()
         return True
 
     def finish(self) -> None:
-        """Evaluates what has been learned since the last time."""
-        evaluations = self._facts["evaluations"]
-        if not evaluations or evaluations[-1]["step"] < self.model.num_timesteps:
+        """Evaluate the agent unless it has learned nothing since the last evaluation."""
+        if self._last_step() < self.model.num_timesteps:
             self.evaluate()
 
     def evaluate(self) -> None:
-        """Measures the success of the agent as it is, and saves it."""
-        agent = self.model
+        """Measure the success of the agent, and save it."""
+        step, logger = self.model.num_timesteps, self.model.logger
         self._test.seed(TEST_SEED)
-        measured = success_rate(agent.predict, self._test, self._facts["eval_episodes"])
-        seconds = self._before + time.perf_counter() - self._start
-        row = {"step": agent.num_timesteps, "success_rate": measured.rate, "seconds": round(seconds, 1)}
-        self._facts["evaluations"].append(row)
+        rate = success_rate(self.model.predict, self._test, self._run.eval_episodes).rate
+        seconds = time.perf_counter() - self._start
+        self._run.evaluations.append(Evaluation(step, rate, round(seconds, 1)))
         self.save()
-        agent.logger.record("eval/success_rate", measured.rate)
-        agent.logger.dump(agent.num_timesteps)
-        speed = agent.num_timesteps / seconds
-        self._console.print(f"step {agent.num_timesteps:9,d}  success {measured.rate:.2f}  {speed:,.0f} steps/s")
+        logger.record("eval/success_rate", rate)
+        logger.dump(step)
+        self._console.print(f"step {step:9,d}  success {rate:.2f}  {step / seconds:,.0f} steps/s")
 
     def save(self) -> None:
-        """Writes the agent as it is, and what is known of it."""
-        self._facts["seconds"] = self._before + time.perf_counter() - self._start
-        save_agent(self._out, self.model, self._facts)
+        """Write the agent and its run as they are."""
+        self._run.seconds = time.perf_counter() - self._start
+        save_agent(self._out, self.model, self._run)
 
 
 if __name__ == "__main__":

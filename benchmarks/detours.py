@@ -27,7 +27,7 @@ SEED = 3_000_000
 
 def run(saved: SavedAgent, num_objects: int, episodes: int) -> list[tuple[int, bool, bool]]:
     """Detour, success and whether time ran out, of as many episodes in each environment."""
-    venv = make_run_vec_env(saved.facts, ENVS, seed=SEED, num_objects=num_objects)
+    venv = make_run_vec_env(saved.run, ENVS, seed=SEED, num_objects=num_objects)
     base: Any = venv.unwrapped
     simulation = base.env.unwrapped.simulation
     observations: Any = venv.reset()
@@ -51,8 +51,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--episodes", type=int, default=2_000, help="(default: 2000)")
     args = parser.parse_args(argv)
     saved = load_agent(find_run(args.run))
-    if saved.facts["task"] not in TASKS:
-        parser.error(f"expected an agent of {', '.join(TASKS)}, got one of {saved.facts['task']}")
+    if saved.run.task not in TASKS:
+        parser.error(f"expected an agent of {', '.join(TASKS)}, got one of {saved.run.task}")
     rows = run(saved, args.num_objects, args.episodes)
     table = Table("detour, moves", "episodes", "success", "95 %", "out of time", title=args.run)
     for name, lengths in [*DETOURS.items(), ("all", range(10_000))]:

@@ -20,18 +20,18 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from lavae_rl.perception.sb3 import LAVAEFeaturesExtractor
 from lavae_rl.rl.agents import make_agent
-from lavae_rl.rl.presets import PRESETS
+from lavae_rl.rl.presets import preset_for
 from lavae_rl.rl.vec_envs import make_task_vec_env
 
 TASK = "OddOneOut"
-FRONTS = ("lavae", "in the policy", "pixels", "oracle")
+WRAPPERS = ("lavae", "in the policy", "pixels", "oracle")
 
 
-def make_front(front: str, num_envs: int) -> BaseAlgorithm:
-    preset = PRESETS[TASK]
-    observation = "pixels" if front == "in the policy" else front
+def make_wrapped_agent(wrapper: str, num_envs: int) -> BaseAlgorithm:
+    preset = preset_for(TASK)
+    observation = "pixels" if wrapper == "in the policy" else wrapper
     venv = make_task_vec_env(TASK, observation, num_envs, seed=0, num_objects=preset.num_objects, reward=preset.reward)
-    if front != "in the policy":
+    if wrapper != "in the policy":
         return make_agent(observation, preset, venv, seed=0)
     policy = {"features_extractor_class": LAVAEFeaturesExtractor, "net_arch": [64]}
     settings: dict[str, Any] = {"batch_size": preset.batch_size, "n_epochs": preset.epochs, "n_steps": preset.rollout}
@@ -43,20 +43,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--num-envs", type=int, default=64, help="environments (default: 64)")
     parser.add_argument("--rounds", type=int, default=3, help="rollouts and updates of each, in turns (default: 3)")
     args = parser.parse_args(argv)
-    agents = {front: make_front(front, args.num_envs) for front in FRONTS}
-    steps = PRESETS[TASK].rollout * args.num_envs
+    agents = {wrapper: make_wrapped_agent(wrapper, args.num_envs) for wrapper in WRAPPERS}
+    steps = preset_for(TASK).rollout * args.num_envs
     for agent in agents.values():
         agent.learn(steps)  # warm up
-    seconds = dict.fromkeys(FRONTS, 0.0)
-    for _ in range(args.rounds):  # in turns: what disturbs the machine disturbs all of them
-        for front, agent in agents.items():
+    seconds = dict.fromkeys(WRAPPERS, 0.0)
+    for _ in range(args.rounds):  # in turns, so that other load on the machine slows all of them alike
+        for wrapper, agent in agents.items():
             start = time.perf_counter()
             agent.learn(steps)
-            seconds[front] += time.perf_counter() - start
-    table = Table("front", "steps/s", "over pixels", title=f"PPO on {TASK}, {args.num_envs} environments")
-    for front, time_taken in seconds.items():
+            seconds[wrapper] += time.perf_counter() - start
+    table = Table("wrapper", "steps/s", "over pixels", title=f"PPO on {TASK}, {args.num_envs} environments")
+    for wrapper, time_taken in seconds.items():
         speed = args.rounds * steps / time_taken
-        table.add_row(front, f"{speed:,.0f}", f"{seconds['pixels'] / time_taken:.1f} times")
+        table.add_row(wrapper, f"{speed:,.0f}", f"{seconds['pixels'] / time_taken:.1f} times")
     Console().print(table)
 
 

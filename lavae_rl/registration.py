@@ -1,6 +1,6 @@
 """The ids of our environments. Entry points are strings: importing the package loads none of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -12,33 +12,35 @@ class TaskSpec(NamedTuple):
 
     Attributes:
         entry: module and class of the environment.
+        tested: numbers of objects that its agents are tested with.
         model: bundled LAVAE that reads its frames.
         steps: in an episode.
         options: of the environment.
     """
 
     entry: str
+    tested: Sequence[int]
     model: str = "multi-dsprites"
     steps: int = 100
     options: Mapping[str, Any] = {}
 
 
 TASKS = {
-    "ObjectGoal": TaskSpec("object_goal:ObjectGoal"),
-    "OddOneOut": TaskSpec("odd_one_out:OddOneOut"),
-    "OddOneOutProperty": TaskSpec("odd_one_out:OddOneOut", options={"variant": "property"}),
-    "Push": TaskSpec("push:Push"),
-    "Collect": TaskSpec("collect:Collect"),
-    "Largest": TaskSpec("largest:Largest"),
-    "MatchDigit": TaskSpec("match_digit:MatchDigit", "multi-mnist-10k", 50),
-    "DigitOrder": TaskSpec("digit_order:DigitOrder", "multi-mnist-10k", 50),
+    "ObjectGoal": TaskSpec("object_goal:ObjectGoal", range(1, 8)),
+    "OddOneOut": TaskSpec("odd_one_out:OddOneOut", range(3, 8)),
+    "OddOneOutProperty": TaskSpec("odd_one_out:OddOneOut", range(4, 8), options={"variant": "property"}),
+    "Push": TaskSpec("push:Push", range(1, 5)),
+    "Collect": TaskSpec("collect:Collect", range(2, 8)),
+    "Largest": TaskSpec("largest:Largest", range(2, 8)),
+    "MatchDigit": TaskSpec("match_digit:MatchDigit", range(2, 8), "multi-mnist-10k", 50),
+    "DigitOrder": TaskSpec("digit_order:DigitOrder", range(2, 7), "multi-mnist-10k", 50),
 }
 """By name."""
 
 
 def register_envs() -> None:
     """Registers ``LAVAE/<task>-v0`` and, with object tokens as observations, ``LAVAE/<task>Tokens-v0``."""
-    for name, (entry, model, limit, options) in TASKS.items():
+    for name, (entry, _, model, limit, options) in TASKS.items():
         if f"LAVAE/{name}-v0" in gym.registry:
             continue
         entry_point = f"lavae_rl.envs.{entry}"

@@ -1,13 +1,10 @@
-"""Agents of Stable-Baselines3 for our tasks: made from a preset, saved with what they were trained on, loaded again.
+"""Agents of Stable-Baselines3 for our tasks: made from a preset, saved in a run folder, loaded again.
 
-A run folder holds ``config.json`` (task, observation, preset, seed, commit, versions, success rates), ``agent.zip`` and
-the logs of the training.
+A run folder holds ``config.json`` (see ``AgentRun``), ``agent.zip`` and the logs of the training.
 """
 
-import json
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 from zipfile import BadZipFile
@@ -19,9 +16,13 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
-from lavae_rl.model.checkpoint import BUNDLED, CONFIG_FILE, read_facts
-from lavae_rl.perception.sb3 import SetFeaturesExtractor
+from lavae_rl.model.checkpoint import BUNDLED
+from lavae_rl.policies.set_extractor import SetFeaturesExtractor
+from lavae_rl.rl.observations import Observation, observation_kind
 from lavae_rl.rl.presets import Preset
+from lavae_rl.rl.run import AgentRun, read_run, write_run
+from lavae_rl.runs.atomic import replacing
+from lavae_rl.runs.config import CONFIG_FILE
 
 AGENT_FILE = "agent.zip"
 BUNDLED_AGENTS = BUNDLED / "agents"
@@ -29,13 +30,13 @@ _BUNDLED = "bundled:"
 
 
 class Algorithm(NamedTuple):
-    """One of Stable-Baselines3.
+    """One algorithm of Stable-Baselines3.
 
     Attributes:
         kind: its class.
-        actions: kinds of actions it has: moves are Discrete, places to point at Box.
-        settings: beside those of the preset. Those of "a2c" and "dqn" are chosen by rule of thumb, not by trials.
-        log_interval: iterations, of "dqn" and "sac" episodes, between rows of the logs.
+        actions: spaces of the actions that it can take: Discrete where agents move, Box where they point.
+        settings: arguments beside those of the preset. Those of "a2c" and "dqn" are rules of thumb, not tuned.
+        log_interval: iterations, for "dqn" and "sac" episodes, between rows of the logs.
     """
 
     kind: type[BaseAlgorithm]
@@ -46,13 +47,7 @@ class Algorithm(NamedTuple):
 
 # A gradient step for each step of one of 64 environments would be slow.
 _DQN = {"buffer_size": 100_000, "learning_starts": 1_000, "train_freq": 1, "gradient_steps": 8, "batch_size": 256}
-_SAC = {
-    "buffer_size": 200_000,
-    "learning_starts": 2_000,
-    "train_freq": 1,
-    "gradient_steps": 1,
-    "ent_coef": "auto_0.1",
-}
+_SAC = {"buffer_size": 200_000, "learning_starts": 2_000, "train_freq": 1, "gradient_steps": 1, "ent_coef": "auto_0.1"}
 
 ALGORITHMS: Mapping[str, Algorithm] = {
     "ppo": Algorithm(PPO, (spaces.Discrete, spaces.Box), {}, 1),
@@ -60,40 +55,38 @@ ALGORITHMS: Mapping[str, Algorithm] = {
     "dqn": Algorithm(DQN, (spaces.Discrete,), _DQN, 100),
     "sac": Algorithm(SAC, (spaces.Box,), _SAC, 100),
 }
-POLICIES: Mapping[str, str] = {"pixels": "CnnPolicy", "vae": "MlpPolicy"}
-"""Stable-Baselines3's own policies, by observation; tokens take "MultiInputPolicy"."""
 
 
-@dataclass(frozen=True)
-class SavedAgent:
-    """An agent and the facts in its run folder."""
+class SavedAgent(NamedTuple):
+    """An agent and its run."""
 
     agent: BaseAlgorithm
-    facts: Mapping[str, Any]
+    run: AgentRun
 
 
 def make_agent(observation: str, preset: Preset, venv: VecEnv, seed: int, device: str = "cpu") -> BaseAlgorithm:
     """An agent before its training.
 
     Args:
-        observation: "pixels" takes Stable-Baselines3's own CNN, "vae" its MLP, tokens a ``SetFeaturesExtractor``.
+        observation: name of ``OBSERVATIONS``; it decides which networks the policy has.
         preset: settings, the algorithm among them: "ppo", "a2c", "dqn" (moves only) or "sac" (pointing only).
-        venv: what it is to learn on.
-        seed: of weights and of actions.
+        venv: environments to learn on.
+        seed: of weights and actions.
         device: where the policy computes.
 
     Raises:
-        ValueError: unknown algorithm, or one without such actions.
+        ValueError: unknown observation, or an algorithm that is unknown or cannot take such actions.
     """
     fitting = [name for name, known in ALGORITHMS.items() if isinstance(venv.action_space, known.actions)]
     if preset.algorithm not in fitting:
         actions = venv.action_space
         raise ValueError(f"expected algorithm of {', '.join(fitting)} for actions {actions}, got {preset.algorithm!r}")
+    kind = observation_kind(observation)
     return ALGORITHMS[preset.algorithm].kind(
-        POLICIES.get(observation, "MultiInputPolicy"),
+        kind.policy,
         venv,
         learning_rate=LinearSchedule(preset.learning_rate, 0.0, 1.0),
-        policy_kwargs=policy_kwargs(observation, preset),
+        policy_kwargs=policy_kwargs(kind, preset),
         seed=seed,
         device=device,
         **algorithm_settings(preset, venv.num_envs),
@@ -101,7 +94,7 @@ def make_agent(observation: str, preset: Preset, venv: VecEnv, seed: int, device
 
 
 def algorithm_settings(preset: Preset, num_envs: int) -> dict[str, Any]:
-    """Arguments of the algorithm on so many environments, but for the learning rate and the networks."""
+    """Arguments of the algorithm for this number of environments, without learning rate and networks."""
     settings = {"gamma": preset.gamma, **ALGORITHMS[preset.algorithm].settings}
     if preset.algorithm in ("ppo", "a2c"):
         settings |= {"ent_coef": preset.entropy, "gae_lambda": preset.gae_lambda}
@@ -114,35 +107,33 @@ def algorithm_settings(preset: Preset, num_envs: int) -> dict[str, Any]:
     return settings
 
 
-def policy_kwargs(observation: str, preset: Preset) -> dict[str, Any]:
+def policy_kwargs(kind: Observation, preset: Preset) -> dict[str, Any]:
     """The networks of a policy, where they are not Stable-Baselines3's own."""
     kwargs: dict[str, Any] = {}
-    if observation not in POLICIES:
+    if kind.reads_tokens:
         kwargs["features_extractor_class"] = SetFeaturesExtractor
         kwargs["features_extractor_kwargs"] = {"arch": preset.arch, "width": preset.width}
         kwargs["net_arch"] = [64]
     if preset.algorithm == "sac":
-        # What a place is worth is a function of it and the features, and bends more than the place to point at. With
-        # no future to overestimate, a second critic would be as much work for nothing.
+        # The value of a place is a more nonlinear function than the best place. Without future rewards nothing is
+        # overestimated, so a second critic would double the work for nothing.
         kwargs |= {"net_arch": {"pi": [64], "qf": [128, 128]}, "n_critics": 1}
     return kwargs
 
 
-def save_agent(folder: Path, agent: BaseAlgorithm, facts: Mapping[str, Any]) -> None:
-    """Writes ``agent.zip`` and ``config.json``; a crash in the middle leaves the previous ones whole."""
+def save_agent(folder: Path, agent: BaseAlgorithm, run: AgentRun) -> None:
+    """Write ``agent.zip`` and ``config.json``; a crash leaves the previous files whole."""
     folder.mkdir(parents=True, exist_ok=True)
-    agent.save(folder / "agent.tmp.zip")
-    (folder / "agent.tmp.zip").replace(folder / AGENT_FILE)
-    temporary = folder / (CONFIG_FILE + ".tmp")
-    temporary.write_text(json.dumps(facts, indent=2) + "\n")
-    temporary.replace(folder / CONFIG_FILE)
+    with replacing(folder / AGENT_FILE) as temporary:
+        agent.save(temporary)
+    write_run(folder, run)
 
 
 def find_run(name: str | Path) -> Path:
-    """The folder of a run: a folder itself, or of a text "bundled:TASK" the one that comes with the package.
+    """The folder of a run: the folder itself, or for a text "bundled:TASK" the one that comes with the package.
 
     Raises:
-        FileNotFoundError: no agent there.
+        FileNotFoundError: there is no agent.
     """
     folder = Path(name)
     if isinstance(name, str) and name.startswith(_BUNDLED):
@@ -156,28 +147,32 @@ def find_run(name: str | Path) -> Path:
 
 
 def load_agent(folder: Path, venv: VecEnv | None = None, device: str = "cpu") -> SavedAgent:
-    """An agent and its facts. Unpickles what the zip holds: only for folders from people you trust.
+    """Load an agent and its run. The zip is unpickled: only for folders from people you trust.
 
     Args:
         folder: of the run.
-        venv: what it goes on learning on; None to act only.
+        venv: environments to go on learning on; None to act only.
         device: where the policy computes.
 
     Raises:
-        OSError: the file cannot be read.
-        ValueError: it is damaged, or the agent does not fit our networks or ``venv``.
+        OSError: a file cannot be read.
+        ValueError: a file is damaged, or the agent does not fit our networks or ``venv``.
     """
-    facts = read_facts(folder)
-    if (algorithm := ALGORITHMS.get(facts.get("preset", {}).get("algorithm", ""))) is None:
-        raise ValueError(
-            f"expected {folder / CONFIG_FILE} of train_agent.py with the algorithm in its preset, got one without: "
-            "train the agent again if an earlier version wrote it"
-        )
+    run = read_run(folder)
+    if (algorithm := ALGORITHMS.get(run.preset.algorithm)) is None:
+        known = ", ".join(ALGORITHMS)
+        raise ValueError(f"expected {folder / CONFIG_FILE} with algorithm of {known}, got {run.preset.algorithm!r}")
+    # The networks are those of the preset: agents of 0.1.0 pickled a class path that is deprecated. Before its setup,
+    # an algorithm only adds its optimiser to them.
+    kind = observation_kind(run.observation)
+    networks = policy_kwargs(kind, run.preset)
+    unset = algorithm.kind(kind.policy, None, policy_kwargs=networks, _init_setup_model=False, device=device)
     try:
         with warnings.catch_warnings():
-            # Stable-Baselines3 takes what fits of weights that do not, and only warns.
+            # If weights do not fit, Stable-Baselines3 loads those that do, and only warns.
             warnings.filterwarnings("error", "You are probably loading a A2C/PPO model")
-            agent = algorithm.kind.load(folder / AGENT_FILE, env=venv, device=device)
+            custom = {"policy_kwargs": unset.policy_kwargs}
+            agent = algorithm.kind.load(folder / AGENT_FILE, env=venv, device=device, custom_objects=custom)
     except (RuntimeError, ValueError, UserWarning, BadZipFile) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(
@@ -185,6 +180,6 @@ def load_agent(folder: Path, venv: VecEnv | None = None, device: str = "cpu") ->
             f"another version of the networks; train it again ({reason})"
         ) from error
     if isinstance(agent, OffPolicyAlgorithm):
-        # What it remembered is not saved, and has to be filled again.
+        # The replay buffer is not saved and has to be filled again.
         agent.learning_starts = agent.num_timesteps + algorithm.settings["learning_starts"]
-    return SavedAgent(agent, facts)
+    return SavedAgent(agent, run)

@@ -1,31 +1,34 @@
-"""How the agents of each task are trained: one setting per task, the same for every kind of observation."""
+"""Settings that agents are trained with: one preset per task, the same for every kind of observation."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
+
+import gymnasium as gym
+from gymnasium import spaces
 
 
 @dataclass(frozen=True)
 class Preset:
-    """Settings of an algorithm and of the task while training. Testing always counts plain success.
+    """Settings of an algorithm and of the task while training. Tests always count plain success.
 
-    Another algorithm takes from it what it shares with the preset's own; nobody tuned that.
+    An algorithm other than the preset's own reads the settings that they share; these were not tuned for it.
 
-    Raises ValueError where it counts less than one of something.
+    Raises ValueError for numbers below 1.
     """
 
     algorithm: str = "ppo"
-    """Of ``lavae_rl.rl.agents.ALGORITHMS``: "ppo" where agents move, "sac" where they point."""
+    """Name of ``lavae_rl.rl.agents.ALGORITHMS``: "ppo" where agents move, "sac" where they point."""
     steps: int = 1_000_000
     """Environment steps."""
-    num_objects: int | Sequence[int] = 4
+    num_objects: int | tuple[int, int] = 4
     """Objects in training, or an inclusive range."""
     reward: str = "shaped"
     """"sparse" or "shaped"."""
     episode_steps: int | None = None
-    """Steps after which an episode of the training is cut short; None is the task's own number."""
+    """Steps after which an episode in training is cut short; None is the task's own limit."""
     num_envs: int = 64
-    """Environments side by side."""
+    """Environments in one batch."""
     rollout: int = 64
     """PPO: steps of each environment between updates."""
     batch_size: int = 1_024
@@ -33,17 +36,17 @@ class Preset:
     epochs: int = 8
     """PPO: passes over a rollout."""
     learning_rate: float = 1e-3
-    """Of Adam, falling linearly to 0."""
+    """Learning rate of Adam, which falls linearly to 0."""
     gamma: float = 0.95
-    """Discount."""
+    """Discount factor."""
     gae_lambda: float = 0.3
-    """PPO and A2C: of generalised advantage estimation; low, since shaped rewards say at once how good a move was."""
+    """PPO and A2C: lambda of generalised advantage estimation; low, since shaped rewards rate each move at once."""
     entropy: float = 0.01
     """PPO and A2C: weight of the entropy bonus."""
     arch: str = "relation"
-    """Of ``SetFeaturesExtractor``."""
+    """Architecture of the ``SetFeaturesExtractor``."""
     width: int = 48
-    """Units per layer."""
+    """Units per layer of the ``SetFeaturesExtractor``."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "episode_steps", "num_envs", "rollout", "batch_size", "epochs", "width"):
@@ -53,7 +56,7 @@ class Preset:
 
     @property
     def most_objects(self) -> int:
-        """Objects in training at most."""
+        """Largest number of objects in training."""
         return self.num_objects if isinstance(self.num_objects, int) else self.num_objects[-1]
 
     def env_options(self) -> dict[str, Any]:
@@ -62,17 +65,27 @@ class Preset:
         return options if self.episode_steps is None else options | {"max_episode_steps": self.episode_steps}
 
 
-_POINTING: Mapping[str, Any] = {"algorithm": "sac", "batch_size": 512, "learning_rate": 3e-3, "gamma": 0.0}
-"""Shaped rewards say at once how good a place was, so that nothing after it counts."""
+MOVING = Preset()
+"""The default of tasks in which agents move."""
+
+POINTING = Preset("sac", 300_000, episode_steps=3, batch_size=512, learning_rate=3e-3, gamma=0.0)
+"""The default of tasks in which agents point: shaped rewards rate each place at once, so no later reward counts."""
 
 PRESETS = {
-    "ObjectGoal": Preset(steps=1_200_000),
-    "OddOneOut": Preset(steps=1_200_000),
-    "OddOneOutProperty": Preset(steps=1_500_000, num_objects=5),
-    "Push": Preset(num_objects=2),
-    "Collect": Preset(num_objects=6),
-    "Largest": Preset(),
-    "MatchDigit": Preset(**_POINTING, steps=300_000, episode_steps=3),
-    "DigitOrder": Preset(**_POINTING, steps=600_000, episode_steps=3, num_objects=(1, 3)),
+    "ObjectGoal": replace(MOVING, steps=1_200_000),
+    "OddOneOut": replace(MOVING, steps=1_200_000),
+    "OddOneOutProperty": replace(MOVING, steps=1_500_000, num_objects=5),
+    "Push": replace(MOVING, num_objects=2),
+    "Collect": replace(MOVING, num_objects=6),
+    "DigitOrder": replace(POINTING, steps=600_000, num_objects=(1, 3)),
 }
-"""By task, as in ``lavae_rl.registration.TASKS``."""
+"""Presets of tasks that differ from the default for their kind of action; see ``preset_for``."""
+
+
+@cache
+def preset_for(task: str) -> Preset:
+    """The preset of a task; without an entry in ``PRESETS``, the default for its kind of action."""
+    if task in PRESETS:
+        return PRESETS[task]
+    space = gym.make(f"LAVAE/{task}-v0").action_space
+    return MOVING if isinstance(space, spaces.Discrete) else POINTING

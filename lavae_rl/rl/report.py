@@ -1,8 +1,8 @@
-"""What the agents of a benchmark achieved: a table, and plots against steps and against the number of objects.
+"""The results of a benchmark of agents: a table, and plots against steps and against the number of objects.
 
-Reads run folders: ``config.json`` of ``agents/train_agent.py``, and ``tests.json``, a list of what
-``agents/evaluate_agent.py --json`` writes. Two CSV files keep what was read, so that agents that were trained elsewhere
-stay in the table.
+The results are read from run folders: from ``config.json``, and from ``tests.json``, a list of what
+``agents/evaluate_agent.py --json`` writes. Two CSV files keep them, so agents that were trained elsewhere stay in the
+table.
 """
 
 import json
@@ -15,11 +15,11 @@ from typing import Any, TypeVar
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lavae_rl.model.checkpoint import read_facts
 from lavae_rl.policies.set_extractor import ARCHITECTURES
-from lavae_rl.rl.agents import POLICIES
-from lavae_rl.rl.presets import PRESETS
-from lavae_rl.rl.vec_envs import OBSERVATIONS
+from lavae_rl.registration import TASKS
+from lavae_rl.rl.observations import OBSERVATIONS
+from lavae_rl.rl.presets import preset_for
+from lavae_rl.rl.run import AgentRun, read_run
 from lavae_rl.runs.tables import Row, read_rows, report_folder, write_rows
 
 TESTS_FILE = "tests.json"
@@ -32,44 +32,43 @@ CURVE_COLUMNS = (*_AGENT, "step", "success_rate")
 KINDS: Mapping[str, type] = dict.fromkeys(("task", "observation", "arch", "mode", "algorithm", "commit"), str) | (
     dict.fromkeys(("seed", "steps", "step", "num_objects", "episodes", "steps_per_second"), int)
 )
-"""Types of the columns that are no fractions."""
+"""Types of the columns that do not hold fractions."""
 
 Key = TypeVar("Key")
 Item = TypeVar("Item")
 _PANEL, _COLUMNS = (3.2, 2.6), 4
 _NO_ARCH = "none"
 """Set network of agents that read no tokens."""
-_ARCHS = (_NO_ARCH, *ARCHITECTURES)
+_OBSERVATIONS, _ARCHS, _TASKS = list(OBSERVATIONS), [_NO_ARCH, *ARCHITECTURES], list(TASKS)
 _STYLES = ("-", "-", "--", "-.", ":")
 
 
 def write_report(folders: Sequence[Path], out: Path) -> None:
-    """Writes agents.csv, agents-steps.csv, agents.md, agents-steps.png and agents-objects.png.
+    """Write agents.csv, agents-steps.csv, agents.md, agents-steps.png and agents-objects.png.
 
-    Agents that the CSV files in ``out`` have already stay in them, unless they are among these too.
+    Agents that are already in the CSV files in ``out`` stay there, unless they are among these too.
 
     Args:
         folders: of runs that have been tested.
-        out: where to write.
+        out: folder to write to.
     """
-    runs = [read_facts(folder) | {"tests": json.loads((folder / TESTS_FILE).read_text())} for folder in folders]
+    runs = [(read_run(folder), json.loads((folder / TESTS_FILE).read_text())) for folder in folders]
     with report_folder(out):
-        tests = updated(out / "agents.csv", TEST_COLUMNS, [row for run in runs for row in tests_of(run)])
-        curves = updated(out / "agents-steps.csv", CURVE_COLUMNS, [row for run in runs for row in curve_of(run)])
+        tests = updated(out / "agents.csv", TEST_COLUMNS, [row for run in runs for row in tests_of(*run)])
+        curves = updated(out / "agents-steps.csv", CURVE_COLUMNS, [row for run, _ in runs for row in curve_of(run)])
         (out / "agents.md").write_text(markdown(tests))
         plot_steps(curves, out / "agents-steps.png")
         plot_objects(tests, out / "agents-objects.png")
 
 
 def updated(file: Path, columns: Sequence[str], rows: Sequence[Row]) -> list[Row]:
-    """Replaces what a CSV has of the agents of these rows; returns all that it has now, task by task."""
+    """Replace the rows of these agents in a CSV, and return all of its rows, task by task."""
     new = {agent(row) for row in rows}
     kept = [row for row in read_rows(file, KINDS) if agent(row) not in new]
-    tasks = list(PRESETS)
 
     def place(row: Row) -> tuple[int, int, int, int]:
-        kind = OBSERVATIONS.index(row["observation"]), _ARCHS.index(row["arch"])
-        return tasks.index(row["task"]), *kind, row["seed"]
+        kind = _OBSERVATIONS.index(row["observation"]), _ARCHS.index(row["arch"])
+        return _TASKS.index(row["task"]), *kind, row["seed"]
 
     everything = sorted([*kept, *rows], key=place)
     write_rows(file, columns, everything)
@@ -77,43 +76,43 @@ def updated(file: Path, columns: Sequence[str], rows: Sequence[Row]) -> list[Row
 
 
 def agent(row: Row) -> tuple[Any, ...]:
-    """What tells an agent from others."""
+    """The columns that identify an agent."""
     return tuple(row[key] for key in _AGENT)
 
 
 def label(row: Row) -> str:
-    """How the table calls agents that differ by their seeds alone: by architecture too, if not the usual one."""
-    usual = row["arch"] in (PRESETS[row["task"]].arch, _NO_ARCH)
+    """The name of agents that differ by their seeds alone, with the architecture unless it is the preset's."""
+    usual = row["arch"] in (preset_for(row["task"]).arch, _NO_ARCH)
     return str(row["observation"]) if usual else f"{row['observation']}, {row['arch']}"
 
 
-def identity(run: Row) -> dict[str, Any]:
+def identity(run: AgentRun) -> dict[str, Any]:
     """The first columns of all rows of one run."""
-    arch = _NO_ARCH if run["observation"] in POLICIES else run["preset"]["arch"]
-    return {key: run[key] for key in ("task", "observation", "seed")} | {"arch": arch}
+    arch = run.preset.arch if OBSERVATIONS[run.observation].reads_tokens else _NO_ARCH
+    return {"task": run.task, "observation": run.observation, "seed": run.seed, "arch": arch}
 
 
-def tests_of(run: Row) -> list[Row]:
+def tests_of(run: AgentRun, tests: Sequence[Mapping[str, Any]]) -> list[Row]:
     """A row per test of one run."""
-    steps, seconds = run["evaluations"][-1]["step"], run["seconds"]
-    same = identity(run) | {"algorithm": run["preset"]["algorithm"], "commit": run["commit"], "steps": steps}
+    steps, seconds = run.evaluations[-1].step, run.seconds
+    same = identity(run) | {"algorithm": run.preset.algorithm, "commit": run.provenance.commit, "steps": steps}
     same |= {"minutes": round(seconds / 60, 1), "steps_per_second": round(steps / seconds)}
     return [
         same
         | {"mode": test["mode"], "ci95_low": round(row["ci95"][0], 4), "ci95_high": round(row["ci95"][1], 4)}
         | {key: row[key] for key in ("num_objects", "success_rate", "chance", "episodes")}
-        for test in run["tests"]
+        for test in tests
         for row in test["results"]
     ]
 
 
-def curve_of(run: Row) -> list[Row]:
+def curve_of(run: AgentRun) -> list[Row]:
     """A row per evaluation in the training of one run."""
-    return [identity(run) | {key: row[key] for key in ("step", "success_rate")} for row in run["evaluations"]]
+    return [identity(run) | {"step": row.step, "success_rate": row.success_rate} for row in run.evaluations]
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """A table per task and mode: mean success of the seeds, and the worst and the best, for each number of objects."""
+    """A table per task and mode: the mean, the worst and the best success of the seeds, by number of objects."""
     parts = []
     for (task, mode), here in grouped(rows, lambda row: (row["task"], row["mode"])).items():
         numbers = sorted({row["num_objects"] for row in here})
@@ -138,7 +137,7 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def spread(values: Sequence[float], digits: int) -> str:
-    """The mean, and of several values the least and the greatest."""
+    """The mean of values, with the least and the greatest if there are several."""
     if not values:
         return ""
     text = f"{mean(values):.{digits}f}"
@@ -161,7 +160,7 @@ def plot_steps(curves: Sequence[Row], file: Path) -> None:
 
 
 def plot_objects(tests: Sequence[Row], file: Path) -> None:
-    """Success against the number of objects, in looks of the training, with the success of chance."""
+    """Success against the number of objects, in combinations of the training, with the random baseline."""
     tests = [row for row in tests if row["mode"] == "train"]
     with _panels(list(grouped(tests, lambda row: row["task"])), "objects", file) as panels:
         for task, same in grouped(tests, lambda row: row["task"]).items():
@@ -172,8 +171,8 @@ def plot_objects(tests: Sequence[Row], file: Path) -> None:
 
 def _lines(axes: Axes, rows: Sequence[Row], x: Callable[[Row], float]) -> None:
     for name, same in grouped(rows, label).items():
-        first = same[0]  # the same look in every panel
-        color, style = f"C{OBSERVATIONS.index(first['observation'])}", _STYLES[_ARCHS.index(first["arch"])]
+        first = same[0]  # color and style are the same in every panel
+        color, style = f"C{_OBSERVATIONS.index(first['observation'])}", _STYLES[_ARCHS.index(first["arch"])]
         points = sorted((value, [row["success_rate"] for row in point]) for value, point in grouped(same, x).items())
         at, rates = zip(*points, strict=True)
         axes.plot(at, [mean(point) for point in rates], style, color=color, marker=".", label=name)
@@ -182,7 +181,7 @@ def _lines(axes: Axes, rows: Sequence[Row], x: Callable[[Row], float]) -> None:
 
 @contextmanager
 def _panels(titles: Sequence[str], x_label: str, file: Path) -> Iterator[dict[str, Axes]]:
-    """A picture with a panel per task, all of success rates, written at the end; without tasks, none."""
+    """A figure with a panel of success rates per task, written at the end unless there are no tasks."""
     columns, rows = max(min(len(titles), _COLUMNS), 1), max(-(-len(titles) // _COLUMNS), 1)
     figure = Figure(figsize=(columns * _PANEL[0], rows * _PANEL[1]), layout="constrained")
     panels = {title: figure.add_subplot(rows, columns, i + 1) for i, title in enumerate(titles)}

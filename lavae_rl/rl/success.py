@@ -1,4 +1,4 @@
-"""How often an agent succeeds, and how sure that is."""
+"""Success rates of agents, with their confidence intervals."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class SuccessRate:
 
     @property
     def ci95(self) -> tuple[float, float]:
-        """Wilson's interval of 95 % confidence."""
+        """Wilson's 95 % confidence interval."""
         n, p, z = self.episodes, self.rate, 1.96
         centre = (p + z * z / (2 * n)) / (1 + z * z / n)
         half = z / (1 + z * z / n) * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
@@ -31,20 +31,22 @@ class SuccessRate:
 
 
 Predict = Callable[..., tuple[np.ndarray, Any]]
-"""``predict`` of an agent of Stable-Baselines3: actions for a batch of observations, and a state that is not used."""
+"""``predict`` of a Stable-Baselines3 agent: actions for a batch of observations, and a state that is not used."""
 
 
 def success_rate(predict: Predict, venv: VecEnv, episodes: int, deterministic: bool = True) -> SuccessRate:
-    """Runs a policy, as many episodes in every environment as was fixed before: short ones must not count more.
+    """Measure the success of a policy.
+
+    Each environment runs a number of episodes that is fixed before, since otherwise short ones would count more.
 
     Args:
         predict: ``agent.predict``.
-        venv: says ``is_success`` in the info of an episode's last step; it is reset first.
-        episodes: how many, shared among the environments.
-        deterministic: take the likeliest actions, as Stable-Baselines3 does by default; otherwise sampled ones.
+        venv: environments with ``is_success`` in the info of the last step of an episode; they are reset first.
+        episodes: their number, shared among the environments.
+        deterministic: take the likeliest actions; otherwise sample them.
 
     Raises:
-        ValueError: no episodes.
+        ValueError: less than one episode.
     """
     if episodes < 1:
         raise ValueError(f"expected at least one episode, got {episodes}")

@@ -9,7 +9,8 @@ from typing import Any
 
 from lavae_rl.registration import TASKS
 from lavae_rl.rl.agents import algorithm_settings, policy_kwargs
-from lavae_rl.rl.presets import PRESETS, Preset
+from lavae_rl.rl.observations import OBSERVATIONS
+from lavae_rl.rl.presets import Preset, preset_for
 
 
 def _settings(preset: Preset, model: str) -> dict[str, Any]:
@@ -18,12 +19,12 @@ def _settings(preset: Preset, model: str) -> dict[str, Any]:
         "n_envs": preset.num_envs,
         "env_kwargs": preset.env_options(),
         "vec_env_wrapper": [{"lavae_rl.perception.sb3.VecLAVAEObservation": {"model": model}}],
-        "policy": "MultiInputPolicy",
-        "policy_kwargs": policy_kwargs("lavae", preset),
+        "policy": OBSERVATIONS["lavae"].policy,
+        "policy_kwargs": policy_kwargs(OBSERVATIONS["lavae"], preset),
         "learning_rate": f"lin_{preset.learning_rate}",
         **algorithm_settings(preset, preset.num_envs),
     }
 
 
-hyperparams = {f"LAVAE/{task}-v0": _settings(preset, TASKS[task].model) for task, preset in PRESETS.items()}
-"""By environment id, as rl-baselines3-zoo wants it."""
+hyperparams = {f"LAVAE/{task}-v0": _settings(preset_for(task), spec.model) for task, spec in TASKS.items()}
+"""By environment id, as rl-baselines3-zoo reads them."""

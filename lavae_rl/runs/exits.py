@@ -1,5 +1,6 @@
-"""How our programs end: exit statuses, and one line instead of a traceback."""
+"""How our programs begin and end: their parser, their console, exit statuses, one line instead of a traceback."""
 
+import argparse
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,19 +11,29 @@ from rich.markup import escape
 EXIT_FAILED, EXIT_STOPPED = 1, 130
 
 
+def program_parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser without abbreviated flags that prints the docstring of a program as it stands."""
+    return argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+
+
 @contextmanager
 def clean_exit(
-    console: Console, stopped: str = "stopped", errors: tuple[type[Exception], ...] = (ValueError, OSError)
-) -> Iterator[None]:
-    """Ends the program with EXIT_STOPPED on Ctrl-C, with EXIT_FAILED on an error that tells what to do.
+    console: Console | None = None,
+    stopped: str = "stopped",
+    errors: tuple[type[Exception], ...] = (ValueError, OSError),
+) -> Iterator[Console]:
+    """Run a program: exit with EXIT_STOPPED on Ctrl-C, with EXIT_FAILED on an error that says what to do.
 
     Args:
-        console: for messages.
-        stopped: what to say after Ctrl-C.
-        errors: whose message is enough; others are mistakes of ours, and keep their traceback.
+        console: for messages; by default one that neither wraps nor highlights. The block receives it.
+        stopped: message after Ctrl-C.
+        errors: exceptions whose message is enough; all others are our mistakes and keep their traceback.
     """
+    console = console or Console(highlight=False, soft_wrap=True)
     try:
-        yield
+        yield console
     except KeyboardInterrupt:
         console.print(stopped)
         sys.exit(EXIT_STOPPED)

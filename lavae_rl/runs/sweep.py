@@ -1,4 +1,4 @@
-"""Many runs of our programs for one table: each in its folder, kept when complete, resumed when interrupted."""
+"""Many runs of our programs for one table: each has its folder, is kept when complete and resumed otherwise."""
 
 import os
 import signal
@@ -14,15 +14,15 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.markup import escape
 
+from lavae_rl.runs.config import CONFIG_FILE, read_json
 from lavae_rl.runs.exits import EXIT_STOPPED
-from lavae_rl.model.checkpoint import CONFIG_FILE, read_facts
 
 _PROGRAMS: set["subprocess.Popen[bytes]"] = set()
-"""At work: who stops a sweep stops them too."""
+"""The programs at work: whoever stops a sweep stops them too."""
 
 
 class RunError(Exception):
-    """A run that failed, or whose folder holds another one; the message says what to do."""
+    """A run that failed, or whose folder holds another run; the message says what to do."""
 
 
 @runtime_checkable
@@ -45,14 +45,14 @@ def sweep(
     work: Callable[[AnyCell, Path], None],
     console: Console,
 ) -> list[bool]:
-    """Completes runs, each in its folder in ``out``, unless another process is at it.
+    """Complete runs, each in its folder in ``out``, except those that another process works on.
 
-    Ctrl-C and SIGTERM stop the programs at work, too, and exit with EXIT_STOPPED.
+    Ctrl-C and SIGTERM also stop the programs at work, and exit with EXIT_STOPPED.
 
     Args:
         cells: the runs.
         out: folder of their folders.
-        jobs: how many are worked on at a time.
+        jobs: number of runs at a time.
         is_complete: whether nothing is left to do in a folder. May raise RunError.
         work: completes a run in a folder. May raise RunError, which is shown; the others go on.
         console: for messages.
@@ -87,7 +87,7 @@ def _complete(
     work: Callable[[AnyCell, Path], None],
     console: Console,
 ) -> bool:
-    """Completes one run, says so or why not, and returns which."""
+    """Complete one run, print whether that worked or why not, and return it."""
     try:
         with FileLock(f"{folder}.lock", timeout=0):
             if not is_complete(cell, folder):
@@ -102,20 +102,20 @@ def _complete(
 
 
 def check_steps(folder: Path, settings: str, steps: int) -> None:
-    """Makes sure that a run that is there already has as many steps as the one asked for.
+    """Refuse a run folder whose run has another number of steps than the run asked for.
 
     Args:
         folder: of the run.
         settings: the entry of its config.json that holds its "steps".
-        steps: expected ones.
+        steps: their expected number.
 
     Raises:
-        RunError: it has others, or is none.
+        RunError: the run has another number, or its config.json is not one of a training.
     """
     if not (folder / CONFIG_FILE).exists():
         return
     try:
-        found = f"{read_facts(folder)[settings]['steps']:,} steps"
+        found = f"{read_json(folder)[settings]['steps']:,} steps"
     except (KeyError, TypeError, ValueError) as error:
         found = f"no config.json of a training ({error})"
     if found != f"{steps:,} steps":
@@ -124,7 +124,7 @@ def check_steps(folder: Path, settings: str, steps: int) -> None:
 
 @contextmanager
 def running(program: Path, options: Sequence[str], folder: Path, jobs: int) -> Iterator["subprocess.Popen[bytes]"]:
-    """A program at work on a run, until it ends. What it prints goes to ``log_file``.
+    """Run a program on a run until it ends. Its output goes to ``log_file``.
 
     Args:
         program: path of the program.
@@ -158,5 +158,5 @@ def running(program: Path, options: Sequence[str], folder: Path, jobs: int) -> I
 
 
 def log_file(folder: Path) -> Path:
-    """Beside the run folder, which has to be empty for a new run."""
+    """The log of a run: beside its folder, which has to be empty for a new run."""
     return folder.with_name(folder.name + ".log")

@@ -1,4 +1,4 @@
-"""Tables of results as CSV files, which several sessions and machines add to."""
+"""Tables of results as CSV files, to which several processes and machines add rows."""
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,26 +8,25 @@ from typing import Any
 
 from filelock import FileLock
 
+from lavae_rl.runs.atomic import replacing
+
 Row = Mapping[str, Any]
 
 
 @contextmanager
 def report_folder(folder: Path) -> Iterator[None]:
-    """A folder of tables, made if it is missing, for one process at a time: what it reads there is what it adds to."""
+    """Lock a folder of tables, creating it if needed, so that one process at a time reads, merges and writes them."""
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
         yield
 
 
 def read_rows(file: Path, kinds: Mapping[str, type]) -> list[dict[str, Any]]:
-    """Rows of a CSV that ``write_rows`` wrote; none where there is no file.
+    """Read the rows of a CSV of ``write_rows``, without their empty cells; none where there is no file.
 
     Args:
         file: the CSV.
-        kinds: types of the columns that are no floats.
-
-    Returns:
-        Rows without the cells that are empty.
+        kinds: types of the columns that do not hold floats.
     """
     if not file.exists():
         return []
@@ -37,10 +36,8 @@ def read_rows(file: Path, kinds: Mapping[str, type]) -> list[dict[str, Any]]:
 
 
 def write_rows(file: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
-    """Writes a CSV. What is in it may be nowhere else: a crash leaves the previous one whole."""
-    temporary = file.with_suffix(".tmp")
-    with temporary.open("w", newline="") as stream:
+    """Write a CSV. Its rows may exist nowhere else, so a crash leaves the previous file whole."""
+    with replacing(file) as temporary, temporary.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, columns)
         writer.writeheader()
         writer.writerows(rows)
-    temporary.replace(file)
