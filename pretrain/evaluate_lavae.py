@@ -8,29 +8,25 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lavae_rl.data.sources import POOLS, load_dataset
-from lavae_rl.evaluation.agreement import evaluate
+from lavae_rl.data.sources import DATASETS, open_source
+from lavae_rl.evaluation.evaluate import evaluate
 from lavae_rl.evaluation.figures import reconstruction_figure
-from lavae_rl.model.baseline import ConvVAE
-from lavae_rl.model.checkpoint import find, read_facts, read_world
-from lavae_rl.model.lavae import LAVAE
+from lavae_rl.model.checkpoint import find, load_model
 from lavae_rl.pictures import save_png
+from lavae_rl.pretraining.run import read_data
 from lavae_rl.runs.devices import DEVICES, choose_device
-from lavae_rl.runs.exits import clean_exit
+from lavae_rl.runs.exits import clean_exit, program_parser
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = program_parser(__doc__)
     parser.add_argument("model", help="bundled name, or folder with config.json and model.safetensors")
     parser.add_argument(
-        "--dataset", choices=list(POOLS), help="data set whose test splits to use (default: that of the training)"
+        "--dataset", choices=list(DATASETS), help="data set whose test splits to use (default: that of the training)"
     )
     parser.add_argument(
         "--num-scenes", type=int, default=10_000, help="scenes of each test split (default: all 10,000)"
@@ -49,8 +45,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the program. Exit status: 0 done, 1 failed, 2 unusable arguments, 130 stopped."""
     args = parse_args(argv)
-    console = Console(highlight=False, soft_wrap=True)
-    with clean_exit(console):
+    with clean_exit() as console:
         dataset, metrics = run(args)
     table = Table(title=f"{escape(args.model)} on {dataset}", show_header=False, title_justify="left")
     for name, value in metrics.items():
@@ -66,18 +61,15 @@ def run(args: argparse.Namespace) -> tuple[str, dict[str, float | None]]:
     for file in (args.json, args.picture):
         if file is not None and not file.parent.is_dir():
             raise FileNotFoundError(f"the folder of {file} does not exist; make it first")
-    folder = find(args.model)
-    kind = ConvVAE if read_facts(folder).get("model_name") == "baseline" else LAVAE
-    model = kind.from_pretrained(folder, choose_device(args.device))
+    model = load_model(args.model, choose_device(args.device))
     scenes = min(args.num_scenes, args.bound_scenes)
-    world = read_world(folder, args.dataset, args.mnist_dir)
-    metrics = evaluate(model, world, args.num_scenes, args.num_samples, scenes)
+    data = read_data(find(args.model), args.dataset, args.mnist_dir)
+    metrics = evaluate(model, data, args.num_scenes, args.num_samples, scenes)
     if args.picture is not None:
-        crowded = load_dataset(split="test-7", **world)
-        save_png(args.picture, reconstruction_figure(model, crowded[:6]))
+        save_png(args.picture, reconstruction_figure(model, open_source(data, "test-7")[:6]))
     if args.json is not None:
         args.json.write_text(json.dumps(metrics, indent=2) + "\n")
-    return world["name"], metrics
+    return data.dataset, metrics
 
 
 if __name__ == "__main__":

@@ -18,9 +18,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from lavae_rl.data.files import load_npz, save_npz
-from lavae_rl.data.sources import POOLS, SPLITS, SceneDataset, load_dataset
+from lavae_rl.data.sources import DATASETS, SPLITS, SceneDataset, SceneSpec, open_source
 from lavae_rl.pictures import mark_centres, save_png
-from lavae_rl.runs.exits import clean_exit
+from lavae_rl.runs.exits import clean_exit, program_parser
 from lavae_rl.shapes import Picture
 
 _PREVIEW_COLUMNS = 4
@@ -28,18 +28,16 @@ _PREVIEW_COLUMNS = 4
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line: either a data set to export or a file to check."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = program_parser(__doc__)
     task = parser.add_mutually_exclusive_group(required=True)
-    task.add_argument("--dataset", choices=list(POOLS), help="data set to export")
+    task.add_argument("--dataset", choices=list(DATASETS), help="data set to export")
     task.add_argument("--check", type=Path, metavar="FILE.npz", help="load this file and print what is in it")
     parser.add_argument("--split", choices=list(SPLITS), help="split to export")
     parser.add_argument(
         "--num-scenes", type=int, help="export the first so many scenes only (default: the whole split)"
     )
     parser.add_argument("--seed", type=int, help="seed of the data set, a whole number from 0 (default: 0)")
-    parser.add_argument("--mnist-dir", type=Path, help="folder of MNIST's IDX files, to draw digits from all 60,000")
+    parser.add_argument("--mnist-dir", help="folder of MNIST's IDX files, to draw digits from all 60,000")
     parser.add_argument("--out", type=Path, metavar="FILE.npz", help="file to write")
     parser.add_argument(
         "--preview", type=Path, metavar="FILE.png", help="also draw the first 16 scenes, centres marked"
@@ -65,8 +63,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the program. Exit status: 0 done, 1 failed, 2 unusable arguments, 130 stopped."""
     args = parse_args(argv)
-    console = Console(highlight=False, soft_wrap=True)
-    with clean_exit(console):
+    with clean_exit() as console:
         if args.check is None:
             export(args, console)
         else:
@@ -78,7 +75,7 @@ def export(args: argparse.Namespace, console: Console) -> None:
     refuse_output(args.out, ".npz")
     if args.preview is not None:
         refuse_output(args.preview, ".png")
-    whole = load_dataset(args.dataset, args.split, args.seed or 0, args.mnist_dir)
+    whole = open_source(SceneSpec(args.dataset, args.mnist_dir, seed=args.seed or 0), args.split)
     num_scenes = len(whole) if args.num_scenes is None else args.num_scenes
     if not 1 <= num_scenes <= len(whole):
         raise ValueError(f"expected --num-scenes of 1 to {len(whole)} for {args.split}, got {num_scenes}")

@@ -10,18 +10,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lavae_rl.data.sources import POOLS, SceneDataset, load_dataset
+from lavae_rl.data.sources import DATASETS, SceneDataset, open_source
 from lavae_rl.evaluation import gallery
 from lavae_rl.evaluation.interventions import MoveErrors, measure_moves
 from lavae_rl.model.baseline import ConvVAE
-from lavae_rl.model.checkpoint import find, read_world
+from lavae_rl.model.checkpoint import find
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.pictures import save_png
-from lavae_rl.runs.exits import clean_exit
+from lavae_rl.pretraining.run import read_data
+from lavae_rl.runs.exits import clean_exit, program_parser
 from lavae_rl.shapes import Picture
 
 MOVES_FILE = "interventions.json"
@@ -30,12 +30,10 @@ MOST_OBJECTS = 8
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = program_parser(__doc__)
     parser.add_argument("model", help="bundled name, or folder with config.json and model.safetensors")
     parser.add_argument(
-        "--dataset", choices=list(POOLS), help="data set whose test scenes to use (default: that of the training)"
+        "--dataset", choices=list(DATASETS), help="data set whose test scenes to use (default: that of the training)"
     )
     parser.add_argument("--baseline", help="folder of train_lavae.py --model baseline: draws its samples too")
     parser.add_argument("--out", type=Path, required=True, help="folder for the PNGs; made if it is missing")
@@ -48,8 +46,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the program. Exit status: 0 done, 1 failed, 2 unusable arguments, 130 stopped."""
     args = parse_args(argv)
-    console = Console(highlight=False, soft_wrap=True)
-    with clean_exit(console, errors=(ValueError, TypeError, OSError)):
+    with clean_exit(errors=(ValueError, TypeError, OSError)) as console:
         errors = run(args)
     table = Table(title="One object moved, drawn and encoded again", show_header=False, title_justify="left")
     for name, value in dataclasses.asdict(errors).items():
@@ -63,8 +60,8 @@ def run(args: argparse.Namespace) -> MoveErrors:
         raise ValueError(f"expected --num-scenes of at least 1, got {args.num_scenes}")
     model = LAVAE.from_pretrained(args.model)
     baseline = None if args.baseline is None else ConvVAE.from_pretrained(args.baseline)
-    world = read_world(find(args.model), args.dataset, args.mnist_dir)
-    few, seven = (load_dataset(split=split, **world) for split in ("test", "test-7"))
+    data = read_data(find(args.model), args.dataset, args.mnist_dir)
+    few, seven = (open_source(data, split) for split in ("test", "test-7"))
     args.out.mkdir(parents=True, exist_ok=True)
     for name, picture in pictures(model, baseline, few, seven, args.seed):
         save_png(args.out / f"{name}.png", picture)

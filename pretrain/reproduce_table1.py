@@ -20,14 +20,14 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
 
-from rich.console import Console
 from rich.markup import escape
 
-from lavae_rl.data.sources import POOLS
-from lavae_rl.evaluation.agreement import METRICS
-from lavae_rl.model.checkpoint import CONFIG_FILE, read_facts
-from lavae_rl.pretraining.recipes import RECIPES
-from lavae_rl.runs.exits import EXIT_FAILED, clean_exit
+from lavae_rl.data.sources import DATASETS
+from lavae_rl.evaluation.evaluate import METRICS
+from lavae_rl.pretraining.recipes import PRESETS
+from lavae_rl.pretraining.run import read_run
+from lavae_rl.runs.config import CONFIG_FILE
+from lavae_rl.runs.exits import EXIT_FAILED, clean_exit, program_parser
 from lavae_rl.runs.folder import METRICS_FILE
 from lavae_rl.runs.sweep import check_steps, running, sweep
 from lavae_rl.runs.tables import read_rows, report_folder, write_rows
@@ -49,7 +49,7 @@ TABLES = {
             "baseline": ("baseline", "fast"),
             "baseline-long": ("baseline", "long"),
         },
-        tuple(POOLS),
+        tuple(DATASETS),
     ),
     "ablation": Table(
         {
@@ -97,12 +97,10 @@ class Cell(NamedTuple):
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = program_parser(__doc__)
     parser.add_argument("--table", choices=list(TABLES), default="table1", help="(default: table1)")
     parser.add_argument("--rows", nargs="+", help="some rows of the table (default: all)")
-    parser.add_argument("--datasets", nargs="+", choices=list(POOLS), help="(default: the table's)")
+    parser.add_argument("--datasets", nargs="+", choices=list(DATASETS), help="(default: the table's)")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="(default: 0 1 2)")
     parser.add_argument("--steps", type=int, help="length of each run (default: the recipe's)")
     parser.add_argument(
@@ -124,8 +122,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the program. Exit status: 0 complete, 1 a run failed or is elsewhere, 2 unusable arguments, 130 stopped."""
-    args, console = parse_args(argv), Console(highlight=False, soft_wrap=True)
-    with clean_exit(console):
+    args = parse_args(argv)
+    with clean_exit() as console:
         if args.jobs < 1:
             raise ValueError(f"expected --jobs of at least 1, got {args.jobs}")
         if args.steps is not None and args.report not in (None, args.out):
@@ -149,7 +147,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def is_complete(cell: Cell, folder: Path, args: argparse.Namespace) -> bool:
     """Whether a model is trained and measured."""
     model, recipe = TABLES[args.table].rows[cell.row]
-    check_steps(folder, "recipe", RECIPES[model][recipe].steps if args.steps is None else args.steps)
+    check_steps(folder, "recipe", PRESETS[model][recipe].recipe.steps if args.steps is None else args.steps)
     return "minutes" in result(cell, folder)
 
 
@@ -179,20 +177,20 @@ def peak_mib(folder: Path) -> int | None:
 def result(cell: Cell, folder: Path) -> dict[str, Any]:
     """One line of the CSV; a run that is not complete has no metrics and counts as such."""
     line: dict[str, Any] = dict(cell._asdict())
-    config = read_facts(folder) if (folder / CONFIG_FILE).exists() else {}
-    if "metrics" not in config:
+    run = read_run(folder) if (folder / CONFIG_FILE).exists() else None
+    if run is None or run.metrics is None:
         return line
     with (folder / METRICS_FILE).open(newline="") as stream:
         logged = list(csv.DictReader(stream))
     reached = [float(row["seconds"]) for row in logged if float(row.get("validation_count_accuracy", "nan")) >= 0.99]
     return line | {
-        **{key: config["metrics"][key] for key in MEASURED if key in config["metrics"]},
-        "minutes": config["training_seconds"] / 60,
+        **{key: run.metrics[key] for key in MEASURED if key in run.metrics},
+        "minutes": (run.training_seconds or 0) / 60,
         "minutes_to_99": min(reached) / 60 if reached else None,
-        "skipped_steps": config["skipped_steps"],
+        "skipped_steps": run.skipped_steps,
         "peak_mib": peak_mib(folder),
-        "mixed_precision": config["mixed_precision"],
-        "commit": config["commit"],
+        "mixed_precision": run.mixed_precision,
+        "commit": run.provenance.commit,
     }
 
 
@@ -205,7 +203,7 @@ def merged(
         cell = Cell(line["row"], line["dataset"], line["seed"])
         if "minutes" in line or cell not in runs:
             runs[cell] = line
-    places = {name: place for place, name in enumerate([*rows, *POOLS])}
+    places = {name: place for place, name in enumerate([*rows, *DATASETS])}
     last = len(places)  # rows of other versions of this program
     order = sorted(runs, key=lambda cell: (places.get(cell.row, last), places.get(cell.dataset, last), cell.seed))
     return [runs[cell] for cell in order]

@@ -13,7 +13,6 @@ folder for all:
 """
 
 import argparse
-import dataclasses
 import math
 import os
 import signal
@@ -29,18 +28,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lavae_rl.data.sources import POOLS, SceneDataset, load_dataset
-from lavae_rl.model.config import LAVAEConfig
+from lavae_rl.data.sources import DATASETS, FrameSource, open_source, prepared
+from lavae_rl.evaluation.evaluate import evaluate
+from lavae_rl.model.checkpoint import MODEL_TYPES
 from lavae_rl.pretraining.loop import TrainingDivergedError, train
-from lavae_rl.pretraining.paper import PaperTraining
-from lavae_rl.pretraining.recipes import LATENTS, RECIPES, BaselineRecipe, PaperRecipe
+from lavae_rl.pretraining.recipes import PRESETS
+from lavae_rl.pretraining.run import PretrainingRun, new_run, read_run
 from lavae_rl.pretraining.state import Progress, Training, make_accelerator
-from lavae_rl.pretraining.vae import VAETraining
-from lavae_rl.pretraining.wake_sleep import WakeSleepTraining
 from lavae_rl.runs.devices import DEVICES, choose_device
-from lavae_rl.runs.exits import EXIT_STOPPED, clean_exit
+from lavae_rl.runs.exits import EXIT_STOPPED, clean_exit, program_parser
 from lavae_rl.runs.folder import RunFolder
-from lavae_rl.runs.provenance import provenance
+from lavae_rl.runs.provenance import Provenance
+from lavae_rl.runs.settings import check_agreement
 
 BOUND_SAMPLES = 100
 """Importance samples of the log-likelihood bound (paper)."""
@@ -51,12 +50,10 @@ RESUMABLE = "what is in the run folder can be continued with --resume"
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line; what is not given stays None, so that --resume can tell."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
-    parser.add_argument("--dataset", choices=list(POOLS), help="data set to train on (default: multi-dsprites)")
-    parser.add_argument("--model", choices=list(RECIPES), help="what to train (default: lavae)")
-    names = sorted({name for recipes in RECIPES.values() for name in recipes})
+    parser = program_parser(__doc__)
+    parser.add_argument("--dataset", choices=list(DATASETS), help="data set to train on (default: multi-dsprites)")
+    parser.add_argument("--model", choices=list(PRESETS), help="what to train (default: lavae)")
+    names = sorted({name for presets in PRESETS.values() for name in presets})
     parser.add_argument("--recipe", choices=names, help="training settings (default: fast)")
     parser.add_argument("--steps", type=int, help="length of the run in optimiser steps (default: the recipe's)")
     parser.add_argument(
@@ -83,8 +80,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the program. Exit status: 0 complete, 1 failed, 2 unusable arguments, 130 stopped and resumable."""
     args = parse_args(argv)
-    console = Console(highlight=False, soft_wrap=True)
-    with clean_exit(console, f"stopped; {RESUMABLE}", (ValueError, OSError, TrainingDivergedError)):
+    errors = (ValueError, OSError, TrainingDivergedError)
+    with clean_exit(stopped=f"stopped; {RESUMABLE}", errors=errors) as console:
         complete = run(args, console)
     if not complete:
         sys.exit(EXIT_STOPPED)
@@ -98,32 +95,29 @@ def run(args: argparse.Namespace, console: Console) -> bool:
         given["mnist_dir"] = str(Path(args.mnist_dir).resolve())  # to be found from elsewhere
     out = args.out or default_folder(given)
     with RunFolder(out, args.resume) as folder:
-        facts = resumed_facts(folder, given) if args.resume else fresh_facts(given)
-        if "metrics" in facts:
-            console.print(f"the run in {escape(str(out))} is complete", summary(facts, out))
+        run = resumed_run(out, given) if args.resume else fresh_run(given)
+        if run.metrics is not None:
+            console.print(f"the run in {escape(str(out))} is complete", summary(run, out))
             return True
-        accelerator = choose_accelerator(args.device, facts["mixed_precision"])
-        check_processes(facts, accelerator.num_processes)
-        facts["device"] = torch.cuda.get_device_name() if accelerator.device.type == "cuda" else "cpu"
+        accelerator = choose_accelerator(args.device, run.mixed_precision)
+        check_processes(run, accelerator.num_processes)
+        run.device = torch.cuda.get_device_name() if accelerator.device.type == "cuda" else "cpu"
         console.quiet = not accelerator.is_main_process
-        training = make_training(facts, accelerator)
-        if facts["compile"]:
+        training = Training(run.make_method(accelerator), run.recipe, run.seed, accelerator)
+        if run.compile:
             training.compile()
         if args.resume and (state := folder.load_checkpoint(training.device)) is not None:
             training.load(state)
             console.print(f"resuming {escape(str(out))} at step {training.progress.step}")
-        dataset, validation = (
-            load_dataset(facts["dataset"], split, mnist_dir=facts["mnist_dir"], **training.recipe.world)
-            for split in DATA_SPLITS
-        )
+        sources = [prepared(open_source(run.data, split), run.preprocessing) for split in DATA_SPLITS]
         accelerator.wait_for_everyone()  # none may look for an empty folder after the first has written to it
         if accelerator.is_main_process:
             folder.claim()
             folder.forget_after(training.progress.step)
-            folder.save_model(training.average, facts)
-        complete = watch(training, dataset, validation, folder, facts, console)
+            training.average.save_pretrained(out, run.content())
+        complete = watch(training, sources, folder, run, console)
         if complete and accelerator.is_main_process:
-            measure(training, folder, facts, console)
+            measure(training, out, run, console)
         accelerator.wait_for_everyone()  # or a launcher that sees one process end ends the one that still writes
         accelerator.end_training()  # a process that leaves a group that still stands can abort
         if not complete:
@@ -131,89 +125,53 @@ def run(args: argparse.Namespace, console: Console) -> bool:
     return complete
 
 
-def measure(training: Training[Any, Any], folder: RunFolder, facts: dict[str, Any], console: Console) -> None:
+def measure(training: Training, out: Path, run: PretrainingRun, console: Console) -> None:
     """Measures the finished model on the test splits, and writes down what came out."""
     console.print("measuring on the test splits ...")
-    metrics = training.evaluate(facts["dataset"], BOUND_SAMPLES, facts["mnist_dir"])
-    progress = training.progress
-    facts |= {"training_seconds": progress.seconds, "skipped_steps": progress.skipped, "metrics": metrics}
-    folder.save_model(training.average, facts)
-    console.print(summary(facts, folder.path))
+    recipe, progress = training.recipe, training.progress
+    run.metrics = evaluate(training.average, run.data, recipe.test_scenes, BOUND_SAMPLES, recipe.bound_scenes)
+    run.training_seconds, run.skipped_steps = progress.seconds, progress.skipped
+    training.average.save_pretrained(out, run.content())
+    console.print(summary(run, out))
 
 
 def default_folder(given: dict[str, Any]) -> Path:
-    """Where a run goes that was not told."""
+    """The folder of a run without ``--out``."""
     kind = "" if (given["model"] or "lavae") == "lavae" else f"{given['model']}-"
     name = f"{given['dataset'] or 'multi-dsprites'}-{kind}{given['recipe'] or 'fast'}-seed{given['seed'] or 0}"
     return Path("runs") / name
 
 
-def fresh_facts(given: dict[str, Any]) -> dict[str, Any]:
-    """What config.json says of a new run: settings, from the command line and its defaults, and provenance."""
-    seed = given["seed"] or 0
-    if not 0 <= seed < 2**63:
-        raise ValueError(f"expected --seed of 0 to 2^63 - 1, got {seed}")
-    model = given["model"] or "lavae"
-    name = given["recipe"] or "fast"
-    if name not in RECIPES[model]:
-        raise ValueError(f"expected --recipe of {', '.join(RECIPES[model])} for --model {model}, got {name}")
-    recipe = RECIPES[model][name]
-    if given["steps"] is not None:
-        recipe = dataclasses.replace(recipe, steps=given["steps"])
-    settings = {
-        "dataset": given["dataset"] or "multi-dsprites",
-        "model_name": model,
-        "recipe_name": name,
-        "recipe": dataclasses.asdict(recipe),
-        "seed": seed,
-        "mnist_dir": given["mnist_dir"],
-        "mixed_precision": given["mixed_precision"] or os.environ.get("ACCELERATE_MIXED_PRECISION", "no"),
-        "compile": bool(given["compile"]),
-    }
-    return settings | provenance()
+def fresh_run(given: dict[str, Any]) -> PretrainingRun:
+    """A new run, of the settings given and of defaults."""
+    return new_run(
+        given["model"] or "lavae",
+        given["recipe"] or "fast",
+        given["dataset"] or "multi-dsprites",
+        given["mnist_dir"],
+        given["steps"],
+        seed=given["seed"] or 0,
+        mixed_precision=given["mixed_precision"] or os.environ.get("ACCELERATE_MIXED_PRECISION", "no"),
+        compile=bool(given["compile"]),
+    )
 
 
-def resumed_facts(folder: RunFolder, given: dict[str, Any]) -> dict[str, Any]:
-    """What config.json says of the run in the folder; flags given again must agree with it."""
-    facts = {key: value for key, value in folder.read_config().items() if key != "model"}
-    facts.setdefault("compile", False)  # there was no choice
-    try:
-        keys = ("dataset", "seed", "mnist_dir", "mixed_precision", "compile", "commit", "machine", "versions")
-        stored = {key: facts[key] for key in keys}
-        stored |= {"model": facts["model_name"], "recipe": facts["recipe_name"], "steps": facts["recipe"]["steps"]}
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{folder.path} is not a run of this program: its config.json lacks or has {error}") from error
-    for flag, value in given.items():
-        if value is not None and value != stored[flag]:
-            raise ValueError(
-                f"the run in {folder.path} has {flag} {stored[flag]!r}, got {value!r}; "
-                "resume without that flag, or start another run in another --out"
-            )
-    facts.setdefault("resumed", []).append(provenance())
-    return facts
+def resumed_run(out: Path, given: dict[str, Any]) -> PretrainingRun:
+    """The run in a folder; flags given again must agree with it."""
+    run = read_run(out)
+    stored = {name: getattr(run, name) for name in ("seed", "mixed_precision", "compile")}
+    stored |= {"dataset": run.data.dataset, "mnist_dir": run.data.mnist_dir, "steps": run.recipe.steps}
+    stored |= {"recipe": run.recipe_name, "model": "baseline" if run.method == "vae" else "lavae"}
+    check_agreement(out, stored, given)
+    run.resumed.append(Provenance.here())
+    return run
 
 
-def check_processes(facts: dict[str, Any], processes: int) -> None:
+def check_processes(run: PretrainingRun, processes: int) -> None:
     """Notes how many processes train; a run that is resumed needs as many, since each has a batch of its own."""
-    if facts.setdefault("processes", processes) != processes:
-        raise ValueError(f"the run was started by {facts['processes']} processes, got {processes}; launch as many")
-
-
-def make_training(facts: dict[str, Any], accelerator: Accelerator) -> Training[Any, Any]:
-    """A training at its first step."""
-    name, seed = facts["dataset"], facts["seed"]
-    channels = 3 if POOLS[name] is None else 1
-    try:
-        kind = type(RECIPES[facts["model_name"]][facts["recipe_name"]])
-        recipe = kind(**facts["recipe"])
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"this run was made by another version of this program: {error}") from error
-    if isinstance(recipe, BaselineRecipe):
-        return VAETraining(channels, recipe, seed, accelerator)
-    config = LAVAEConfig(channels, recipe.sprite_size, LATENTS[name], recipe.max_objects, recipe.networks)
-    if isinstance(recipe, PaperRecipe):
-        return PaperTraining(config, recipe, seed, accelerator)
-    return WakeSleepTraining(config, recipe, seed, accelerator)
+    if run.processes not in (None, processes):
+        raise ValueError(f"the run was started by {run.processes} processes, got {processes}; launch as many")
+    run.processes = processes
 
 
 def choose_accelerator(device: str, mixed_precision: str) -> Accelerator:
@@ -230,17 +188,13 @@ def choose_accelerator(device: str, mixed_precision: str) -> Accelerator:
 
 
 def watch(
-    training: Training[Any, Any],
-    dataset: SceneDataset,
-    validation: SceneDataset,
-    folder: RunFolder,
-    facts: dict[str, Any],
-    console: Console,
+    training: Training, sources: Sequence[FrameSource], folder: RunFolder, run: PretrainingRun, console: Console
 ) -> bool:
     """Trains under a progress bar. SIGINT and SIGTERM stop it after the current step, checkpoint written."""
-    steps = training.recipe.steps
-    console.print(f"{facts['dataset']}: {len(dataset):,} scenes, {steps:,} steps on {training.device}")
-    if isinstance(training, WakeSleepTraining) and training.recipe.joint_from_step <= training.recipe.dreams_from_step:
+    source, validation = sources
+    steps = run.recipe.steps
+    console.print(f"{run.data.dataset}: {len(source):,} scenes, {steps:,} steps on {training.device}")
+    if run.method == "wake-sleep" and run.recipe.joint_from_step <= run.recipe.dreams_from_step:
         console.print("[yellow]note:[/] in so few steps the location network learns nothing, and will find nothing")
     stopped: list[int] = []
     signals = (signal.SIGINT, signal.SIGTERM)
@@ -257,7 +211,7 @@ def watch(
                 console.print(describe_evaluation(progress, measured))
 
             stop = lambda: bool(stopped)  # noqa: E731
-            return train(training, dataset, validation, folder, facts, on_step, on_evaluation, stop)
+            return train(training, source, validation, folder, run.content(), on_step, on_evaluation, stop)
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
@@ -280,23 +234,24 @@ def describe_evaluation(progress: Progress, measured: dict[str, float]) -> str:
     return f"step {progress.step:6,d}  {progress.seconds:5.0f} s  {found}ELBO {measured['elbo']:.1f} nats"
 
 
-def summary(facts: dict[str, Any], out: Path) -> Table:
+def summary(run: PretrainingRun, out: Path) -> Table:
     """The table at the end of a run."""
-    metrics, found = facts["metrics"], {}
+    metrics: dict[str, Any] = run.metrics or {}
+    found = {}
     if "count_accuracy_0_3" in metrics:
-        error, most = metrics["location_error_px"], facts["recipe"].get("max_objects", 3)
+        error = metrics["location_error_px"]
         found = {
-            f"count right, 0 to {most} objects": f"{metrics['count_accuracy_0_3']:.2%}",
+            f"count right, 0 to {run.data.max_objects} objects": f"{metrics['count_accuracy_0_3']:.2%}",
             "count right, 7 objects": f"{metrics['count_accuracy_7']:.2%}",
             "location error": "none found" if error is None else f"{error:.2f} px",
             "missed / false objects": f"{metrics['miss_rate']:.3%} / {metrics['false_rate']:.3%}",
         }
-    kind = "ConvVAE" if facts["model_name"] == "baseline" else "LAVAE"
+    kind = MODEL_TYPES[run.model_type].rpartition(":")[2]
     table = Table(title="Test splits", show_header=False, title_justify="left")
     rows = found | {
         "ELBO / bound": f"{metrics['elbo']:.1f} / {metrics['log_likelihood_bound']:.1f} nats per frame",
         "best possible bound": f"{-metrics['entropy_floor']:.1f} nats per frame",
-        "training": f"{facts['training_seconds']:.0f} s, {facts['skipped_steps']} steps skipped",
+        "training": f"{run.training_seconds:.0f} s, {run.skipped_steps} steps skipped",
         "run folder": str(out),
         "weights": f"model.safetensors: {kind}.from_pretrained({str(out)!r})",
         "curves": "metrics.csv, or tensorboard --logdir",

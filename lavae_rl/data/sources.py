@@ -7,7 +7,7 @@ split give the same bytes on every machine.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -57,6 +57,7 @@ SPLITS: Mapping[str, Split] = {
     "test-7": Split(10_000, (7, 7)),
 }
 """The splits (paper, section 3). Settings are chosen on ``validation`` alone, which the paper does not have."""
+
 
 @dataclass(frozen=True)
 class SceneDataset:
@@ -153,7 +154,13 @@ class SceneSpec:
         Raises:
             ValueError: a folder of MNIST files without use (dSprites), damaged files, or a patch size out of range.
         """
-        return DATASETS[self.dataset](self.patch_size, self.mnist_dir)
+        return _bank(self.dataset, self.patch_size, self.mnist_dir)
+
+
+@lru_cache(maxsize=4)
+def _bank(dataset: str, patch_size: int, mnist_dir: str | None) -> SpriteBank:
+    # A bank weighs 5 MB and takes a while: all sources of a process share it, and none writes to it.
+    return DATASETS[dataset](patch_size, mnist_dir)
 
 
 SourceSpec = SceneSpec

@@ -177,12 +177,14 @@ class Preset(NamedTuple):
     """A recipe, and what it was made for.
 
     Attributes:
-        recipe: optimisation.
+        method: key of ``lavae_rl.pretraining.run.METHODS``.
+        recipe: settings of the method.
         model: fields of the model's configuration; channels and N_max are those of the data.
         data: fields of ``SceneSpec``.
         digits: fields of the recipe that are others for digits.
     """
 
+    method: str
     recipe: LAVAERecipe | PaperRecipe | BaselineRecipe
     model: Mapping[str, Any] = {}
     data: Mapping[str, Any] = {}
@@ -243,23 +245,25 @@ BASELINE_LONG = replace(BASELINE, steps=10_000, evaluate_every=1_000)
 BASELINE_SMOKE = BaselineRecipe(steps=20, **_SMOKE_SIZES)
 
 
-def _small(recipe: PaperRecipe | LAVAERecipe) -> Preset:
-    return Preset(recipe, _SMALL_MODEL, _SMALL_SCENES)
-
-
 PRESETS: Mapping[str, Mapping[str, Preset]] = {
     "lavae": {
-        "fast": Preset(FAST),
-        "long": Preset(LONG),
-        "joint": Preset(JOINT),
-        "paper": Preset(PAPER, {"networks": "paper"}, digits={"location_learning_rate": 1e-4}),
-        "paper-small": _small(PAPER_SMALL),
-        "paper-small-no-map": _small(replace(PAPER_SMALL, map_weight=0.0)),
-        "paper-small-no-forcing": _small(replace(PAPER_SMALL, forced_at_first=0.0, forced_at_last=0.0)),
-        "paper-small-dreams": _small(DREAMS_SMALL),
-        "smoke": Preset(SMOKE),
-        "paper-smoke": _small(PAPER_SMOKE),
+        "fast": Preset("wake-sleep", FAST),
+        "long": Preset("wake-sleep", LONG),
+        "joint": Preset("wake-sleep", JOINT),
+        "paper": Preset("paper", PAPER, {"networks": "paper"}, digits={"location_learning_rate": 1e-4}),
+        "paper-small": Preset("paper", PAPER_SMALL, _SMALL_MODEL, _SMALL_SCENES),
+        "paper-small-no-map": Preset("paper", replace(PAPER_SMALL, map_weight=0.0), _SMALL_MODEL, _SMALL_SCENES),
+        "paper-small-no-forcing": Preset(
+            "paper", replace(PAPER_SMALL, forced_at_first=0.0, forced_at_last=0.0), _SMALL_MODEL, _SMALL_SCENES
+        ),
+        "paper-small-dreams": Preset("wake-sleep", DREAMS_SMALL, _SMALL_MODEL, _SMALL_SCENES),
+        "smoke": Preset("wake-sleep", SMOKE),
+        "paper-smoke": Preset("paper", PAPER_SMOKE, _SMALL_MODEL, _SMALL_SCENES),
     },
-    "baseline": {"fast": Preset(BASELINE), "long": Preset(BASELINE_LONG), "smoke": Preset(BASELINE_SMOKE)},
+    "baseline": {
+        "fast": Preset("vae", BASELINE),
+        "long": Preset("vae", BASELINE_LONG),
+        "smoke": Preset("vae", BASELINE_SMOKE),
+    },
 }
 """Presets by model and name: what ``--model`` and ``--recipe`` take."""

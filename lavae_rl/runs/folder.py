@@ -21,9 +21,8 @@ from filelock import FileLock, Timeout
 from torch.utils.tensorboard import SummaryWriter
 
 from lavae_rl.pictures import save_png
-from lavae_rl.model.baseline import ConvVAE
-from lavae_rl.model.lavae import LAVAE
-from lavae_rl.model.checkpoint import CONFIG_FILE, read_facts
+from lavae_rl.runs.atomic import replacing
+from lavae_rl.runs.config import CONFIG_FILE
 from lavae_rl.shapes import Picture
 
 CHECKPOINT_FILE, METRICS_FILE, FIGURES_FOLDER = "checkpoint.pt", "metrics.csv", "figures"
@@ -82,18 +81,6 @@ class RunFolder:
         """Keeps other processes from training in the folder until it is closed; see ``claimed``."""
         self._held.enter_context(claimed(self.path))
 
-    def read_config(self) -> dict[str, Any]:
-        """What ``config.json`` holds.
-
-        Raises:
-            ValueError: it is not JSON.
-        """
-        return read_facts(self.path)
-
-    def save_model(self, model: LAVAE | ConvVAE, facts: Mapping[str, Any]) -> None:
-        """Writes ``config.json`` and ``model.safetensors``; the first time, this makes the folder."""
-        model.save_pretrained(self.path, facts)
-
     def save_figure(self, name: str, picture: Picture) -> None:
         """Writes ``figures/NAME.png``."""
         folder = self.path / FIGURES_FOLDER
@@ -102,12 +89,10 @@ class RunFolder:
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Writes the checkpoint; a crash in the middle leaves the previous one whole."""
-        temporary = self.path / (CHECKPOINT_FILE + ".tmp")
-        with temporary.open("wb") as stream:
+        with replacing(self.path / CHECKPOINT_FILE) as temporary, temporary.open("wb") as stream:
             torch.save(dict(state), stream)
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.replace(self.path / CHECKPOINT_FILE)
 
     def load_checkpoint(self, device: torch.device) -> dict[str, Any] | None:
         """The latest checkpoint, None if the run was stopped before its first. Never unpickles code.
@@ -146,7 +131,5 @@ class RunFolder:
         with path.open(newline="") as stream:
             header, *rows = list(csv.reader(stream)) or [[]]
         kept = [row for row in rows if len(row) == len(header) and int(row[0]) <= step]
-        temporary = path.with_suffix(".tmp")
-        with temporary.open("w", newline="") as stream:
+        with replacing(path) as temporary, temporary.open("w", newline="") as stream:
             csv.writer(stream).writerows([header, *kept] if header else [])
-        temporary.replace(path)

@@ -1,0 +1,183 @@
+"""The run of a pretraining, as ``config.json`` in its run folder describes it."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from accelerate import Accelerator
+
+from lavae_rl.data.preprocessing import Preprocessing
+from lavae_rl.data.sources import SceneSpec
+from lavae_rl.model.baseline import BaselineConfig, ConvVAE
+from lavae_rl.model.config import LAVAEConfig
+from lavae_rl.model.lavae import LAVAE
+from lavae_rl.pretraining.paper import PaperMethod
+from lavae_rl.pretraining.recipes import DIGIT_LATENTS, DIGITS, PRESETS, BaselineRecipe, LAVAERecipe, PaperRecipe
+from lavae_rl.pretraining.state import Method
+from lavae_rl.pretraining.vae import PlainVAE
+from lavae_rl.pretraining.wake_sleep import WakeSleep
+from lavae_rl.runs.config import CONFIG_FILE, parse, read_json
+from lavae_rl.runs.provenance import Provenance
+
+
+class MethodKind(NamedTuple):
+    """What a method trains, with which settings.
+
+    Attributes:
+        method: makes a ``Method`` of model configuration, recipe, seed and accelerator.
+        recipe: class of its settings.
+        model_type: type of the model.
+        config: class of the model's configuration.
+    """
+
+    method: Any
+    recipe: type
+    model_type: str
+    config: type
+
+
+METHODS: Mapping[str, MethodKind] = {
+    "wake-sleep": MethodKind(WakeSleep, LAVAERecipe, LAVAE.model_type, LAVAEConfig),
+    "paper": MethodKind(PaperMethod, PaperRecipe, LAVAE.model_type, LAVAEConfig),
+    "vae": MethodKind(PlainVAE, BaselineRecipe, ConvVAE.model_type, BaselineConfig),
+}
+"""By the name that config.json states."""
+
+
+@dataclass
+class PretrainingRun:
+    """What is trained, on what, how, by which program, and how well it did."""
+
+    method: str
+    """Key of ``METHODS``."""
+    model_type: str
+    """Type of the model."""
+    model: Any
+    """Configuration of the model."""
+    data: SceneSpec
+    """Frames of the training."""
+    recipe_name: str
+    """Name of the preset."""
+    recipe: Any
+    """Settings of the method."""
+    seed: int
+    """Seed of weights, batches and noise, below 2^63; all seeds share the data."""
+    provenance: Provenance
+    """Of the process that started the run."""
+    mixed_precision: str = "no"
+    """"no" or "bf16"."""
+    compile: bool = False
+    """Whether networks are compiled."""
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    """How frames become what the model reads; it goes with the weights."""
+    processes: int | None = None
+    """Number of processes that train, each with a batch of its own."""
+    device: str | None = None
+    """Name of the GPU, or "cpu"."""
+    resumed: list[Provenance] = field(default_factory=list)
+    """Of the processes that resumed the run."""
+    training_seconds: float | None = None
+    """Duration of the training, once it is complete."""
+    skipped_steps: int | None = None
+    """Steps that were not finite."""
+    metrics: dict[str, float | None] | None = None
+    """On the test splits, once the run is complete; see ``evaluation.evaluate``."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"expected --seed of 0 to 2^63 - 1, got {self.seed}")
+
+    def content(self) -> dict[str, Any]:
+        """What config.json holds of the run."""
+        return dataclasses.asdict(self)
+
+    def make_method(self, accelerator: Accelerator) -> Method:
+        """The method at its first step."""
+        method: Method = METHODS[self.method].method(self.model, self.recipe, self.seed, accelerator)
+        return method
+
+
+def new_run(
+    model: str, name: str, dataset: str, mnist_dir: str | None = None, steps: int | None = None, **settings: Any
+) -> PretrainingRun:
+    """A run of a preset on one of the paper's data sets.
+
+    Args:
+        model: "lavae" or "baseline".
+        name: of the preset.
+        dataset: name of the data set.
+        mnist_dir: folder of MNIST's files, or None.
+        steps: length of the run, or None for the preset's.
+        settings: further fields of ``PretrainingRun``.
+
+    Raises:
+        ValueError: no such preset, or settings that it cannot take.
+    """
+    if name not in PRESETS[model]:
+        raise ValueError(f"expected --recipe of {', '.join(PRESETS[model])} for --model {model}, got {name}")
+    preset, digits = PRESETS[model][name], dataset in DIGITS
+    kind, data = METHODS[preset.method], SceneSpec(dataset, mnist_dir, **preset.data)
+    changed = dict(preset.digits if digits else {}) | ({} if steps is None else {"steps": steps})
+    config = {"channels": data.bank().channels, **preset.model}
+    if kind.config is LAVAEConfig:
+        config |= {"max_objects": data.max_objects} | ({"latents": DIGIT_LATENTS} if digits else {})
+    return PretrainingRun(
+        method=preset.method,
+        model_type=kind.model_type,
+        model=kind.config(**config),
+        data=data,
+        recipe_name=name,
+        recipe=dataclasses.replace(preset.recipe, **changed),
+        provenance=Provenance.here(),
+        **settings,
+    )
+
+
+def read_run(folder: Path) -> PretrainingRun:
+    """Reads config.json of a run folder.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: damaged, of another version, or not of a pretraining.
+    """
+    content, path = read_json(folder), folder / CONFIG_FILE
+    if content.pop("format") == 1:
+        raise ValueError(
+            f"{path} was written by lavae-rl 0.1.0: its weights can be used, but the run cannot be continued; "
+            "start another one in another --out"
+        )
+    kind = METHODS.get(content.get("method", ""))
+    if kind is None or not {"model", "recipe"} <= content.keys():
+        raise ValueError(f"expected {path} to hold a pretraining by {' or '.join(METHODS)}, got {sorted(content)}")
+    content |= {
+        "model": parse(kind.config, content["model"], path),
+        "recipe": parse(kind.recipe, content["recipe"], path),
+    }
+    return parse(PretrainingRun, content, path)
+
+
+def read_data(folder: Path, dataset: str | None = None, mnist_dir: str | None = None) -> SceneSpec:
+    """The scenes that a model was trained on, of the paper's sizes if its folder does not say.
+
+    Args:
+        folder: of the model.
+        dataset: name of another data set than it was trained on.
+        mnist_dir: folder of MNIST's files, if it is elsewhere now.
+
+    Raises:
+        ValueError: config.json does not say which data set, and neither does ``dataset``.
+    """
+    content = read_json(folder)
+    stored = content.get("data") or {}
+    if content["format"] == 1:  # sizes were settings of the recipe
+        sizes = ("canvas_size", "patch_size", "max_objects")
+        stored = {name: content[name] for name in ("dataset", "mnist_dir") if name in content}
+        stored |= {name: value for name, value in (content.get("recipe") or {}).items() if name in sizes}
+    if dataset is None and "dataset" not in stored:
+        raise ValueError(f"expected --dataset, since {folder / CONFIG_FILE} does not say what the model was trained on")
+    spec = parse(SceneSpec, stored, folder / CONFIG_FILE)
+    if dataset is not None and dataset != spec.dataset:
+        spec = dataclasses.replace(spec, dataset=dataset, mnist_dir=None)
+    return spec if mnist_dir is None else dataclasses.replace(spec, mnist_dir=mnist_dir)
