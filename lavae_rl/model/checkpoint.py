@@ -5,7 +5,7 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -19,6 +19,8 @@ WEIGHTS_FILE = "model.safetensors"
 MODEL_TYPES = {"lavae": "lavae_rl.model.lavae:LAVAE", "conv-vae": "lavae_rl.model.baseline:ConvVAE"}
 """Module and class of each type of model that config.json may state."""
 BUNDLED = Path(__file__).parents[1] / "checkpoints"
+
+Model = TypeVar("Model", bound="PretrainedModel")
 
 
 def find(name: str | Path) -> Path:
@@ -98,7 +100,7 @@ class PretrainedModel(nn.Module):
         write_json(folder, {**(facts or {}), "model_type": self.model_type, "model": asdict(self.config)})
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, device: str | torch.device = "cpu") -> Self:
+    def from_pretrained(cls: type[Model], name: str | Path, device: str | torch.device = "cpu") -> Model:
         """Loads a bundled model, a folder, or a repository of the Hugging Face Hub. Strict; never unpickles.
 
         Args:
