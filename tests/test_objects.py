@@ -30,7 +30,7 @@ def test_objects_go_to_numpy_and_back():
         assert torch.equal(getattr(back, name), getattr(objects, name)), name
 
 
-def test_too_few_slots_keep_the_surest_and_count_the_rest():
+def test_too_few_slots_keep_the_most_confident_and_count_the_rest():
     objects = _objects(max_objects=1)
     assert objects.location.tolist() == [[[1, 2]], [[0, 0]], [[5, 6]]]
     torch.testing.assert_close(objects.presence, torch.tensor([[0.9], [0.0], [0.7]]))
