@@ -136,7 +136,8 @@ def load_model(name: str | Path, device: str | torch.device = "cpu") -> Any:
 
 def model_type(content: Mapping[str, Any]) -> str:
     """The type that a config.json states; in format 1, the type whose configuration it is."""
-    stated = "lavae" if "sprite_size" in content.get("model", {}) else "conv-vae"
+    values = content.get("model")
+    stated = "lavae" if isinstance(values, dict) and "sprite_size" in values else "conv-vae"
     return str(content.get("model_type", stated))
 
 
