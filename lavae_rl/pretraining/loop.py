@@ -72,7 +72,7 @@ def train(
         measured = unmeasured
         if due:
             method.calibrate(training.average, source, last=progress.step == recipe.steps)
-            measured = method.validate(training.average, validation)
+            measured = method.validate(training.average, validation, recipe, training.seed)
             picture = reconstruction_figure(training.average, validation[:_SHOWN])
             folder.save_figure(f"reconstructions-{progress.step:06d}", picture)
             on_evaluation(progress, measured)
