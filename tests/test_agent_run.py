@@ -1,5 +1,6 @@
 """The config.json of agents: what it holds, what is refused, and agents that version 0.1.0 saved."""
 
+import importlib
 import json
 import sys
 import warnings
@@ -37,6 +38,7 @@ def old_run(run, tmp_path, monkeypatch):
     agent = make_agent("oracle", PRESET, venv, seed=0).learn(32)
     with monkeypatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
+        importlib.import_module(OLD_MODULE)  # or the class would be pickled by value
         patch.setattr(SetFeaturesExtractor, "__module__", OLD_MODULE)  # pickle writes this path, and looks it up there
         save_agent(folder, agent, run)
     sys.modules.pop(OLD_MODULE)  # or the next import of it would not warn
