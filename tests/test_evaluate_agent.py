@@ -65,7 +65,7 @@ def test_video_is_a_gif_of_the_agent(run, tmp_path):
         (["--video", "agent.mp4"], "ends in .gif"),
         (["--json", "nowhere/success.json"], "make it first"),
         (["--json", "."], "got the folder"),
-        (["--model", "multi-dsprites"], "--model for an agent on lavae or vae, got one on oracle"),
+        (["--model", "multi-dsprites"], "--model with observation lavae or vae, got it with oracle"),
         (["--episodes", "0"], "at least one episode"),
         (["--seed", "-1"], "--seed of 0 to"),
         (["--num-objects", "2", "8"], "8 objects need"),

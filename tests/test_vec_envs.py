@@ -106,5 +106,5 @@ def test_single_environment_observes_the_same_as_a_vector(observation):
     ):
         np.testing.assert_array_equal(one, first[0])
     assert np.asarray(single.render()).dtype == np.uint8
-    with pytest.raises(ValueError, match="lavae or oracle or pixels, got 'vae'"):
+    with pytest.raises(ValueError, match="a film with observation lavae or oracle or pixels, got it with vae"):
         make_task_env("ObjectGoal", "vae")
