@@ -22,20 +22,18 @@ def to_xy(location: Num[np.ndarray, "*axes 2"], canvas_size: tuple[int, int]) ->
     array([0., 1.])
     """
     extent = np.array(canvas_size[::-1]) - 1
-    xy: Float[np.ndarray, "*axes 2"] = location[..., ::-1] / extent * 2 - 1
-    return xy
+    return location[..., ::-1] / extent * 2 - 1
 
 
 def to_location(xy: Float[np.ndarray, "*axes 2"], canvas_size: tuple[int, int]) -> Float[np.ndarray, "*axes 2"]:
     """Convert (x, y) in [-1, 1] to (row, column) in pixels, not rounded.
 
     Args:
-        xy: from (-1, -1) to (1, 1).
-        canvas_size: (height, width) in pixels, of at least 1 each.
+        xy: from (-1, -1) to (1, 1); points outside lie outside the canvas.
+        canvas_size: (height, width) in pixels.
 
     >>> to_location(np.array([0.0, 1.0]), (11, 21))
     array([10., 10.])
     """
     extent = np.array(canvas_size) - 1
-    location: Float[np.ndarray, "*axes 2"] = (xy[..., ::-1] + 1) / 2 * extent
-    return location
+    return (xy[..., ::-1] + 1) / 2 * extent
