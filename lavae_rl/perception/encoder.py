@@ -37,8 +37,7 @@ class EncoderConfig:
     tracking: str | TrackingConfig | Mapping[str, Any] | None = None
     """None, "hungarian", or a ``TrackingConfig`` (or its fields, as a dictionary that JSON can hold)."""
     preprocessing: Preprocessing | Mapping[str, Any] | None = None
-    """How frames become what the model reads (or its fields, as a dictionary that JSON can hold), instead of the
-    preprocessing stored with the weights, as a whole; None is the stored one."""
+    """How frames become what the model reads (or its fields, as above); None is what is stored with the weights."""
     frame_key: str | None = None
     """Key of the frame in dictionary observations; the other keys are kept."""
     device: str = "cpu"
@@ -58,27 +57,14 @@ class EncoderConfig:
 
 
 def stored_preprocessing(folder: Path) -> Preprocessing:
-    """The preprocessing stored with the weights of a model; the default, which does nothing, if there is none.
-
-    Raises:
-        ValueError: config.json is damaged, or its preprocessing has unknown fields or values that make no sense.
-    """
-    fields = checkpoint.read_facts(folder).get("preprocessing") or {}
-    try:
-        return Preprocessing(**fields)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{folder / checkpoint.CONFIG_FILE} holds no valid preprocessing: {error}") from error
+    """The preprocessing stored with the weights of a model; the default, which does nothing, if there is none."""
+    return Preprocessing(**(checkpoint.read_facts(folder).get("preprocessing") or {}))
 
 
 class FrameEncoder:
     """Encoder of the frames of ``num_envs`` environments to object tokens.
 
     It pickles without weights, which are loaded when they are first used.
-
-    Args:
-        config: the options of the wrapper.
-        frame_space: space of a single frame.
-        num_envs: number of environments, each with a tracker of its own.
 
     Raises:
         FileNotFoundError: no such model.
@@ -157,3 +143,20 @@ class FrameEncoder:
         if self._trackers is not None:
             objects, velocity = track(objects, self._trackers, owners)
         return objects, self.layout.tokens(objects, velocity)
+
+    def encode(self, frames: np.ndarray, started: np.ndarray, finals: np.ndarray) -> tuple[Observations, Observations]:
+        """Compute the observations of all environments, in one pass with those that ended an episode.
+
+        Args:
+            frames: of all environments.
+            started: the environments in which a new episode begins with them.
+            finals: the last frame of the old episode of each of ``started``, or none.
+
+        Returns:
+            Observations of ``frames`` and of ``finals``.
+        """
+        objects, ended = self.find(np.concatenate([finals, frames])), len(finals)
+        _, last = self.observe(objects[:ended], started[:ended])
+        self.reset(started)
+        _, new = self.observe(objects[ended:], np.arange(len(frames)))
+        return new, last

@@ -17,31 +17,24 @@ from lavae_rl.model import checkpoint
 from lavae_rl.perception.adapter import GymVectorToSB3
 from lavae_rl.perception.encoder import EncoderConfig, FrameEncoder, stored_preprocessing
 from lavae_rl.perception.tokens import APPEARANCE_RANGE
-from lavae_rl.perception.wrappers import Encoder, ObservationPort
+from lavae_rl.perception.wrappers import Encode, ObservationPort
 from lavae_rl.policies.set_extractor import SetFeaturesExtractor
 
 __all__ = ["GymVectorToSB3", "LAVAEFeaturesExtractor", "SetFeaturesExtractor", "VecLAVAEObservation"]
 
 
 class VecEncodedObservation(VecEnvWrapper):
-    """Replace the frames of a VecEnv by what an encoder computes, final observations in the same pass.
+    """Replace the frames of a VecEnv, at a port, by what ``encode`` computes, in ``space``."""
 
-    Args:
-        venv: has uint8 frames as observations, channels last (put it below any VecTransposeImage).
-        port: where the frames are.
-        encoder: reads them.
-        space: of what the encoder computes for a single environment.
-    """
-
-    def __init__(self, venv: VecEnv, port: ObservationPort, encoder: Encoder, space: "spaces.Space[Any]") -> None:
-        self._port, self._encoder = port, encoder
+    def __init__(self, venv: VecEnv, port: ObservationPort, encode: Encode, space: "spaces.Space[Any]") -> None:
+        self._port, self._encode = port, encode
         super().__init__(venv, observation_space=port.space(space))
 
     def reset(self) -> Any:
         """Reset all environments."""
         observations = self.venv.reset()
         self.reset_infos = self.venv.reset_infos
-        tokens, _ = self._port.encode(self._encoder, observations, np.arange(self.num_envs))
+        tokens, _ = self._port.encode(self._encode, observations, np.arange(self.num_envs))
         return self._port.observation(observations, tokens)
 
     def step_wait(self) -> VecEnvStepReturn:
@@ -50,7 +43,7 @@ class VecEncodedObservation(VecEnvWrapper):
         infos = list(infos)  # SubprocVecEnv returns a tuple
         started = np.flatnonzero(dones)
         finals = [infos[i]["terminal_observation"] for i in started]
-        tokens, last = self._port.encode(self._encoder, observations, started, finals)
+        tokens, last = self._port.encode(self._encode, observations, started, finals)
         for i, final in zip(started, last, strict=True):
             infos[i] = {**infos[i], "terminal_observation": final}
         return self._port.observation(observations, tokens), rewards, dones, infos
@@ -74,7 +67,7 @@ class VecLAVAEObservation(VecEncodedObservation):
         config = EncoderConfig(model=model, max_objects=max_objects, **options)
         port = ObservationPort(venv.observation_space, config.frame_key)
         self.frame_encoder = FrameEncoder(config, port.frame_space, venv.num_envs)
-        super().__init__(venv, port, self.frame_encoder, self.frame_encoder.layout.space())
+        super().__init__(venv, port, self.frame_encoder.encode, self.frame_encoder.layout.space())
 
 
 class LAVAEFeaturesExtractor(BaseFeaturesExtractor):

@@ -27,13 +27,13 @@ class Feature:
         name: what it is called.
         width: how many numbers of a token it takes.
         range: (low, high), to which its values are clipped.
-        read: computes its values, (batch, slots, width), from objects and their velocity.
+        read: computes its values, (batch, slots, width), from ``Objects`` and their ``Velocity``.
     """
 
     name: str
     width: int
     range: tuple[float, float]
-    read: Callable[[Objects, Velocity | None], Float[np.ndarray, "batch slots width"]]
+    read: Callable[[Objects, Any], Any]
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,11 @@ class TokenLayout:
         """The features of a token, in their order; a new feature is one entry here."""
         clip = (-APPEARANCE_RANGE, APPEARANCE_RANGE)
         entries = (
-            (True, Feature("xy", 2, (-1, 1), lambda objects, _: to_xy(objects.location, objects.canvas_size))),
+            (True, Feature("xy", 2, (-1.0, 1.0), lambda objects, _: to_xy(objects.location, objects.canvas_size))),
             (True, Feature("appearance", self.latents, clip, lambda objects, _: objects.appearance)),
-            (self.presence, Feature("presence", 1, (0, 1), lambda objects, _: objects.presence[..., None])),
+            (self.presence, Feature("presence", 1, (0.0, 1.0), lambda objects, _: objects.presence[..., None])),
             # Change of (x, y) per frame since the object was last seen.
-            (self.velocity, Feature("velocity", 2, (-2, 2), lambda _, velocity: _required(velocity))),
+            (self.velocity, Feature("velocity", 2, (-2.0, 2.0), lambda _, velocity: velocity)),
         )
         return [feature for chosen, feature in entries if chosen]
 
@@ -98,6 +98,8 @@ class TokenLayout:
         Raises:
             ValueError: no velocity for a layout with velocity.
         """
+        if self.velocity and velocity is None:
+            raise ValueError("expected velocities for a layout with velocity, got None")
         parts = [feature.read(objects, velocity).clip(*feature.range) for feature in self.features]
         mask = objects.mask
         tokens = np.where(mask[..., None], np.concatenate(parts, axis=2), 0).astype(np.float32)
@@ -105,9 +107,3 @@ class TokenLayout:
             return {"tokens": tokens, "mask": mask.astype(np.int8)}
         flat = np.concatenate([mask[..., None].astype(np.float32), tokens], axis=2)
         return flat.reshape(len(tokens), self.max_objects * (1 + self.width))
-
-
-def _required(velocity: Velocity | None) -> Velocity:
-    if velocity is None:
-        raise ValueError("expected velocities for a layout with velocity, got None")
-    return velocity

@@ -4,31 +4,11 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
-from lavae_rl.data.preprocessing import Preprocessing
 from lavae_rl.model import checkpoint
 from lavae_rl.model.baseline import STRIDE, ConvVAE
 from lavae_rl.perception.encoder import stored_preprocessing
 from lavae_rl.perception.sb3 import VecEncodedObservation
 from lavae_rl.perception.wrappers import ObservationPort
-from lavae_rl.shapes import Frames
-
-
-class VAEEncoder:
-    """Encoder of frames to the flattened latent means of a ``ConvVAE``."""
-
-    def __init__(self, vae: ConvVAE, prepare: Preprocessing) -> None:
-        self._vae, self._prepare = vae, prepare
-
-    def find(self, frames: np.ndarray) -> Frames:
-        """Prepare a batch of frames, in which a VAE finds no objects."""
-        return self._prepare(frames)
-
-    def reset(self, envs: np.ndarray) -> None:
-        """Do nothing: the vector of a frame does not depend on earlier frames."""
-
-    def observe(self, frames: Frames, owners: np.ndarray) -> tuple[Frames, np.ndarray]:
-        """Return the frames, and their vectors (batch, numbers), float32."""
-        return frames, self._vae.encode(frames).flatten(1).cpu().numpy()
 
 
 class VecVAEObservation(VecEncodedObservation):
@@ -55,4 +35,11 @@ class VecVAEObservation(VecEncodedObservation):
             raise ValueError(f"expected frames of {vae.config.channels} channels, as {model} has, got {channels}")
         numbers = vae.config.latents * (height // STRIDE) * (width // STRIDE)
         space = spaces.Box(-np.inf, np.inf, (numbers,), np.float32)
-        super().__init__(venv, ObservationPort(frames, None), VAEEncoder(vae, prepare), space)
+
+        def vectors(frames: np.ndarray) -> np.ndarray:
+            return vae.encode(prepare(frames)).flatten(1).cpu().numpy()
+
+        def encode(frames: np.ndarray, started: np.ndarray, finals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return vectors(frames), vectors(finals) if len(finals) else finals
+
+        super().__init__(venv, ObservationPort(frames, None), encode, space)

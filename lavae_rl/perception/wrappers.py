@@ -1,7 +1,7 @@
 """Gymnasium's wrappers: frames become object tokens."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -15,18 +15,8 @@ from lavae_rl.perception.encoder import EncoderConfig, FrameEncoder
 from lavae_rl.perception.overlay import draw_objects
 from lavae_rl.perception.tokens import Observations
 
-
-class Encoder(Protocol):
-    """The part of ``FrameEncoder`` with which other encoders of frames work in the same wrappers."""
-
-    def find(self, frames: np.ndarray) -> Any:
-        """Read a batch of frames; the result can be sliced by frame."""
-
-    def reset(self, envs: np.ndarray) -> None:
-        """Begin a new episode in the given environments."""
-
-    def observe(self, found: Any, owners: np.ndarray) -> tuple[Any, Observations]:
-        """Compute the observations of frames, each the next one of its owner."""
+Encode = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[Observations, Observations]]
+"""Computes observations of frames and of final frames; see ``FrameEncoder.encode``."""
 
 
 class ObservationPort:
@@ -70,27 +60,16 @@ class ObservationPort:
         return {**{key: observation[key] for key in self._others}, **added}
 
     def encode(
-        self, encoder: Encoder, observations: Any, started: np.ndarray, finals: Sequence[Any] = ()
+        self, encode: Encode, observations: Any, started: np.ndarray, finals: Sequence[Any] = ()
     ) -> tuple[Observations, list[Any]]:
-        """Encode a batch of observations, and final observations in the same pass.
-
-        Args:
-            encoder: reads the frames.
-            observations: of all environments.
-            started: the environments in which a new episode begins with them.
-            finals: the last observation of the old episode of each of ``started``; or none.
+        """Encode the frames of all environments, and the final observations of those that ``started`` anew.
 
         Returns:
             Tokens of all environments, and the final observations with tokens in place of the frame.
         """
-        frames, ended = self.frames(observations), len(finals)
-        everyone = np.arange(len(frames))
-        if ended:
-            frames = np.concatenate([np.stack([self.frames(final) for final in finals]), frames])
-        found = encoder.find(frames)
-        last = encoder.observe(found[:ended], started)[1] if ended else []
-        encoder.reset(started)
-        _, tokens = encoder.observe(found[ended:], everyone)
+        frames = self.frames(observations)
+        final_frames = np.stack([self.frames(final) for final in finals]) if finals else frames[:0]
+        tokens, last = encode(frames, started, final_frames)
         return tokens, [self.observation(final, take(last, i)) for i, final in enumerate(finals)]
 
 
@@ -99,17 +78,6 @@ def take(tokens: Any, index: int | slice) -> Any:
     if isinstance(tokens, Mapping):
         return {key: np.array(value[index]) for key, value in tokens.items()}
     return np.array(tokens[index])
-
-
-def replace(tokens: Any, index: np.ndarray, new: Any) -> Any:
-    """Copy a batch of observations, with those at ``index`` replaced."""
-    result = take(tokens, slice(None))
-    if isinstance(result, Mapping):
-        for key, value in new.items():
-            result[key][index] = value
-    else:
-        result[index] = new
-    return result
 
 
 class LAVAEObservation(gym.ObservationWrapper, RecordConstructorArgs):
@@ -203,7 +171,8 @@ class VectorLAVAEObservation(VectorWrapper):
         self.frame_encoder.reset(started)
         objects = self.frame_encoder.find(self._port.frames(observations)[started])
         _, tokens = self.frame_encoder.observe(objects, started)
-        self._latest = replace(self._latest, started, tokens)
+        for key in tokens if isinstance(tokens, Mapping) else [...]:
+            self._latest[key][started] = tokens[key]
         return self._port.observation(observations, take(self._latest, slice(None))), infos
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
@@ -214,7 +183,7 @@ class VectorLAVAEObservation(VectorWrapper):
         started = np.flatnonzero(done if same_step else self._resetting)
         self._resetting = done & (self._mode == AutoresetMode.NEXT_STEP)
         finals = [infos["final_obs"][i] for i in started] if same_step else []
-        tokens, last = self._port.encode(self.frame_encoder, observations, started, finals)
+        tokens, last = self._port.encode(self.frame_encoder.encode, observations, started, finals)
         if finals:
             infos["final_obs"] = infos["final_obs"].copy()
             for i, final in zip(started, last, strict=True):
