@@ -108,7 +108,7 @@ def test_an_extractor_applies_the_preprocessing_stored_with_the_weights(prepared
 def test_a_vae_applies_the_preprocessing_stored_with_its_weights(tmp_path, factories):
     torch.manual_seed(0)
     vae = ConvVAE(BaselineConfig(latents=2))
-    fields = {"resize": [32, 32], "threshold": 127}
+    fields: dict[str, Any] = {"resize": [32, 32], "threshold": 127}
     vae.save_pretrained(tmp_path, {"preprocessing": fields})
     plain, wrapped = DummyVecEnv(factories), VecVAEObservation(DummyVecEnv(factories), str(tmp_path))
     plain.seed(5)

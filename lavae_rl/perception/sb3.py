@@ -24,7 +24,7 @@ __all__ = ["GymVectorToSB3", "LAVAEFeaturesExtractor", "SetFeaturesExtractor", "
 
 
 class VecEncodedObservation(VecEnvWrapper):
-    """Replace the frames of a VecEnv, at a port, by what ``encode`` computes, in ``space``."""
+    """Replace the frames of a VecEnv by what ``encode`` computes, whose space for one environment is ``space``."""
 
     def __init__(self, venv: VecEnv, port: ObservationPort, encode: Encode, space: "spaces.Space[Any]") -> None:
         self._port, self._encode = port, encode

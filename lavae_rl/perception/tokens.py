@@ -40,7 +40,7 @@ class Feature:
 class TokenLayout:
     """The features that make up a token, and the arrays that hold the tokens of a batch.
 
-    Unused slots are 0. Objects stand in the order of presence, the most confident first, or with tracking, each in its
+    ``features`` lists them with their ranges. Unused slots are 0. Objects stand in the order of presence, the most confident first, or with tracking, each in its
     own slot. Raises ValueError on ``max_objects`` below 1.
     """
 
@@ -67,7 +67,7 @@ class TokenLayout:
             (True, Feature("xy", 2, (-1.0, 1.0), lambda objects, _: to_xy(objects.location, objects.canvas_size))),
             (True, Feature("appearance", self.latents, clip, lambda objects, _: objects.appearance)),
             (self.presence, Feature("presence", 1, (0.0, 1.0), lambda objects, _: objects.presence[..., None])),
-            # Change of (x, y) per frame since the object was last seen.
+            # Change of (x, y) per frame since the object was last detected.
             (self.velocity, Feature("velocity", 2, (-2.0, 2.0), lambda _, velocity: velocity)),
         )
         return [feature for chosen, feature in entries if chosen]
