@@ -10,11 +10,11 @@ from gymnasium import spaces
 
 from lavae_rl.data.preprocessing import Preprocessing
 from lavae_rl.model import checkpoint
-from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.objects import Objects
 from lavae_rl.perception.tokens import Observations, TokenLayout
 from lavae_rl.perception.tracking import SlotTracker, TrackingConfig, track
+from lavae_rl.runs.config import CONFIG_FILE, parse, read_json
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class EncoderConfig:
 
 def stored_preprocessing(folder: Path) -> Preprocessing:
     """The preprocessing stored with the weights of a model; the default, which does nothing, if there is none."""
-    return Preprocessing(**(checkpoint.read_facts(folder).get("preprocessing") or {}))
+    return parse(Preprocessing, read_json(folder).get("preprocessing") or {}, folder / CONFIG_FILE)
 
 
 class FrameEncoder:
@@ -76,7 +76,7 @@ class FrameEncoder:
         self.config = config
         self._folder = checkpoint.find(config.model)
         self.prepare = cast("Preprocessing", config.preprocessing or stored_preprocessing(self._folder))
-        model = checkpoint.read_config(self._folder, LAVAEConfig)
+        model = checkpoint.read_config(self._folder, LAVAE)
         self.layout = TokenLayout(config.max_objects, model.latents, config.presence, config.velocity, config.flatten)
         self._check(frame_space, model.channels, model.sprite_size)
         tracking = cast("TrackingConfig | None", config.tracking)
