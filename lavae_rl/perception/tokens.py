@@ -40,8 +40,8 @@ class Feature:
 class TokenLayout:
     """The features that make up a token, and the arrays that hold the tokens of a batch.
 
-    ``features`` lists them with their ranges. Unused slots are 0. Objects stand in the order of presence, the most confident first, or with tracking, each in its
-    own slot. Raises ValueError on ``max_objects`` below 1.
+    ``features`` lists them with their ranges. Unused slots are 0. Objects stand in the order of presence, the most
+    confident first, or with tracking, each in its own slot. Raises ValueError on ``max_objects`` below 1.
     """
 
     max_objects: int
