@@ -29,7 +29,7 @@ def errors(locations: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def measure(name: str, model: LAVAE, mode: str, steps: int, seed: int) -> tuple[float, float, float, float]:
-    """Count accuracy and, in frames with a correct count, centres within 1 px, mean and largest error in px."""
+    """Count accuracy; in frames with a correct count, share of centres within 1 px, mean and largest error in px."""
     env = gym.make_vec(f"LAVAE/{name}-v0", 64, mode=mode, autoreset_mode=AutoresetMode.SAME_STEP)
     base: Any = env.unwrapped
     frames, _ = env.reset(seed=seed)

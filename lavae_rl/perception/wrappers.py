@@ -106,9 +106,8 @@ class LAVAEObservation(gym.ObservationWrapper, RecordConstructorArgs):
         render_objects: bool = False,
         **options: Any,
     ) -> None:
-        RecordConstructorArgs.__init__(
-            self, model=model, max_objects=max_objects, render_objects=render_objects, **options
-        )
+        recorded = {"model": model, "max_objects": max_objects, "render_objects": render_objects, **options}
+        RecordConstructorArgs.__init__(self, **recorded)
         gym.ObservationWrapper.__init__(self, env)
         config = EncoderConfig(model=model, max_objects=max_objects, **options)
         self._port = ObservationPort(env.observation_space, config.frame_key)
