@@ -106,9 +106,10 @@ def rollout(env: Any, steps: int = 120) -> str:
 
 def rollouts(task: str) -> dict[str, str]:
     """A task in both modes, single and as a batch, in all ways to be seen."""
-    env_id, found = f"LAVAE/{task}-v0", {}
+    env_id = f"LAVAE/{task}-v0"
+    found: dict[str, str] = {}
     for mode, reward, observation in (("train", "sparse", "pixels"), ("test", "shaped", "both")):
-        options = {"mode": mode, "reward": reward, "observation": observation}
+        options: dict[str, Any] = {"mode": mode, "reward": reward, "observation": observation}
         found[f"single {mode}"] = rollout(gym.make(env_id, **options))
         for autoreset in AutoresetMode if mode == "train" else (AutoresetMode.SAME_STEP,):
             if autoreset == AutoresetMode.DISABLED:
