@@ -41,8 +41,8 @@ class LAVAE(LAVAECore, PretrainedModel):
 
         Args:
             frames: uint8 (batch, height, width, channels), values 0 and 255, NumPy or torch.
-            max_objects: number of slots, at least 1; if a frame has more, the most
-                confident ones are kept, and a warning is issued once. None gives as many slots as the fullest frame has objects.
+            max_objects: number of slots, at least 1; if a frame has more objects, the most confident ones are kept,
+                and a warning is issued once. None gives as many slots as the fullest frame has objects.
 
         Returns:
             Objects of the same kind (NumPy or torch).
