@@ -2,9 +2,9 @@
 
     python benchmarks/imitation.py --archs relation attention deepsets flat
 
-Every batch has new scenes, with the agent at any place from which a path leads to the target; a move along any shortest
-path is optimal. Prints the share of optimal moves in new scenes, and the success of walks that always take the likeliest
-move.
+Every batch has new scenes, with the agent at any place from which a path leads to the target. A move along any shortest
+path is optimal. The program prints the share of optimal moves in new scenes, and the success of walks that always take
+the likeliest move.
 """
 
 import argparse
