@@ -1,5 +1,6 @@
 import shutil
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from stable_baselines3 import PPO
@@ -46,9 +47,9 @@ def test_bundled_agent_can_be_copied_and_resumed(task, tmp_path):
 def test_stable_baselines3_loads_a_bundled_agent_by_itself():
     path = find_run("bundled:OddOneOut") / "agent.zip"
     venv = make_run_vec_env(read_run(path.parent), 3, seed=0)
-    frames = venv.reset()
+    tokens: Any = venv.reset()
     ours, theirs = load_agent(path.parent).agent, PPO.load(path, device="cpu")
-    assert (ours.predict(frames, deterministic=True)[0] == theirs.predict(frames, deterministic=True)[0]).all()
+    assert (ours.predict(tokens, deterministic=True)[0] == theirs.predict(tokens, deterministic=True)[0]).all()
 
 
 def test_agent_meets_other_weights_only_with_an_explicit_model(tmp_path, capsys):

@@ -18,8 +18,8 @@ def add_run(folder, task, observation, seed, rates, tested=None, arch="relation"
     provenance = Provenance("python agents/train_agent.py", "abc", {}, {})
     evaluations = [Evaluation(1_000 * (i + 1), rate, 60.0) for i, rate in enumerate(rates)]
     preset = replace(preset_for(task), arch=arch)
-    settings = {"model": None, "eval_every": 1_000, "eval_episodes": 200, "preset": preset, "provenance": provenance}
-    write_run(run, AgentRun(task, observation, seed, **settings, evaluations=evaluations, seconds=120.0))
+    described = AgentRun(task, observation, seed, None, 1_000, 200, preset, provenance, None, evaluations, 120.0)
+    write_run(run, described)
     if tested is not None:
         results = [
             {"num_objects": n, "success_rate": rate, "ci95": [rate / 2, 1.0], "chance": 1 / n, "episodes": 50}

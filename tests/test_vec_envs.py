@@ -3,10 +3,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from stable_baselines3.common.vec_env import VecFrameStack
 
 from lavae_rl.model.baseline import BaselineConfig, ConvVAE
 from lavae_rl.perception.vae_vector import VecVAEObservation
-from lavae_rl.rl.observations import OBSERVATIONS
+from lavae_rl.rl.agents import make_agent
+from lavae_rl.rl.observations import OBSERVATIONS, Observation
+from lavae_rl.rl.presets import Preset
+from lavae_rl.rl.settings import new_run
 from lavae_rl.rl.vec_envs import make_task_env, make_task_vec_env
 
 
@@ -108,3 +112,18 @@ def test_single_environment_observes_the_same_as_a_vector(observation):
     assert np.asarray(single.render()).dtype == np.uint8
     with pytest.raises(ValueError, match="a film with observation lavae or oracle or pixels, got it with vae"):
         make_task_env("ObjectGoal", "vae")
+
+
+def test_new_kind_of_observation_is_one_entry_of_the_table(monkeypatch):
+    stacked = Observation("pixels", "CnnPolicy", wrap=lambda venv, *_: VecFrameStack(venv, 2), bundled=True, watch=None)
+    monkeypatch.setitem(OBSERVATIONS, "stacked", stacked)
+    run = new_run({"task": "ObjectGoal", "observation": "stacked", "num_objects": 8})
+    assert run.model_fingerprint == new_run({}).model_fingerprint  # that of the bundled model
+    venv = make_task_vec_env("ObjectGoal", "stacked", 2)
+    assert venv.observation_space.shape == (64, 64, 6)
+    agent = make_agent("stacked", Preset(rollout=8, batch_size=16, epochs=1), venv, seed=0)
+    assert agent.learn(16).num_timesteps == 16
+    with pytest.raises(ValueError, match="--arch with observation lavae or oracle, got it with stacked"):
+        new_run({"observation": "stacked", "arch": "flat"})
+    with pytest.raises(ValueError, match="a film with observation lavae or oracle or pixels, got it with stacked"):
+        make_task_env("ObjectGoal", "stacked")

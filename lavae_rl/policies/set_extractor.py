@@ -16,7 +16,8 @@ from lavae_rl.policies.set_networks import (
     RelationNetwork,
 )
 
-ARCHITECTURES = ("relation", "attention", "deepsets", "flat")
+_NETWORKS = {"relation": RelationNetwork, "attention": AttentionNetwork, "deepsets": DeepSetsNetwork}
+ARCHITECTURES = (*_NETWORKS, "flat")
 
 
 class SetFeaturesExtractor(BaseFeaturesExtractor):
@@ -118,13 +119,8 @@ def _make_network(arch: str, slots: int, token_width: int, width: int, features:
         raise ValueError(f'expected for "relation" tokens of x, y and an appearance, got {token_width} numbers')
     if arch == "attention" and width % ATTENTION_HEADS:
         raise ValueError(f'expected for "attention" a width that is a multiple of {ATTENTION_HEADS}, got {width}')
-    match arch:
-        case "relation":
-            return RelationNetwork(token_width, width, features)
-        case "attention":
-            return AttentionNetwork(token_width, width, features)
-        case "deepsets":
-            return DeepSetsNetwork(token_width, width, features)
-        case "flat":
-            return FlatNetwork(slots, token_width, width, features)
-    raise ValueError(f"expected arch as one of {', '.join(ARCHITECTURES)}, got {arch!r}")
+    if arch == "flat":
+        return FlatNetwork(slots, token_width, width, features)
+    if arch not in _NETWORKS:
+        raise ValueError(f"expected arch as one of {', '.join(ARCHITECTURES)}, got {arch!r}")
+    return _NETWORKS[arch](token_width, width, features)

@@ -78,8 +78,7 @@ class RelationNetwork(nn.Module):
         nodes = self.second(nodes, fourier, mask)
         selected = _select(self.scores(nodes), mask) @ nodes
         read = self.read(torch.cat([selected.flatten(2), _mean_and_max(nodes, mask[None])], dim=2))
-        features: Features = self.project(read.transpose(0, 1).flatten(1))
-        return features
+        return self.project(read.transpose(0, 1).flatten(1))
 
 
 class _Pairs(nn.Module):
@@ -105,8 +104,7 @@ class _Pairs(nn.Module):
         # In place, since these arrays are large: neither relu_ nor "+" needs its input for its gradient.
         pairs = F.relu_(self.own(looks)[:, :, None] + self.partner(looks)[:, None])
         pairs = F.relu_(self.pair(pairs))
-        compared: Tensor = self.node(torch.cat([looks, _mean_and_max(pairs, others)], dim=2))
-        return compared
+        return self.node(torch.cat([looks, _mean_and_max(pairs, others)], dim=2))
 
 
 class _Selected(nn.Module):
@@ -157,8 +155,7 @@ class AttentionNetwork(nn.Module):
         objects = self.embed(tokens)
         everything = torch.cat([self.query.expand(len(objects), 1, -1), objects], dim=1)
         ignored = F.pad(~mask, (1, 0), value=False)  # never the query: attention to nothing is NaN
-        features: Features = self.project(self.layers(everything, src_key_padding_mask=ignored)[:, 0])
-        return features
+        return self.project(self.layers(everything, src_key_padding_mask=ignored)[:, 0])
 
 
 class DeepSetsNetwork(nn.Module):
@@ -177,8 +174,7 @@ class DeepSetsNetwork(nn.Module):
 
     def forward(self, tokens: Tokens, mask: Mask) -> Features:
         """Features of each set of the batch."""
-        features: Features = self.rho(_mean_and_max(self.phi(_without_padding(tokens, mask)), mask))
-        return features
+        return self.rho(_mean_and_max(self.phi(_without_padding(tokens, mask)), mask))
 
 
 class FlatNetwork(nn.Module):
@@ -198,8 +194,7 @@ class FlatNetwork(nn.Module):
     def forward(self, tokens: Tokens, mask: Mask) -> Features:
         """Features of each set of the batch."""
         flat = torch.cat([_without_padding(tokens, mask).flatten(1), mask.to(tokens.dtype)], dim=1)
-        features: Features = self.layers(flat)
-        return features
+        return self.layers(flat)
 
 
 def _mlp(*widths: int) -> nn.Sequential:
