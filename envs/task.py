@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from gymnasium import spaces
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from lavae_rl.data.scenes import grown_boxes
 from lavae_rl.data.sprites import SpriteBank
@@ -99,7 +99,7 @@ class Task(ABC):
 
 
 def with_roles(
-    sprites: Sprites, targets: Bool[np.ndarray, " slots"], first: int | None = None
+    sprites: Int[np.ndarray, " objects"], targets: Bool[np.ndarray, " objects"], first: int | None = None
 ) -> tuple[Sprites, Sprites]:
     """Sprites and roles of a scene: objects, targets or not, after the agent or cue ``first`` if there is one."""
     roles = np.where(targets, TARGET, DISTRACTOR)
