@@ -60,7 +60,7 @@ class Game:
 
     Args:
         name: of the task, a key of ``TASKS``.
-        num_objects: number of objects, or a range of numbers; None is the task's own.
+        num_objects: lowest and highest number of objects; None is the task's own.
         mode: "train" or "test".
         tokens: draw the objects that LAVAE finds.
         small: pictures of half the size, but not with tokens, whose numbers would be illegible.
@@ -69,7 +69,7 @@ class Game:
     def __init__(
         self,
         name: str,
-        num_objects: int | tuple[int, int] | None = None,
+        num_objects: tuple[int, int] | None = None,
         mode: str = "train",
         tokens: bool = False,
         small: bool = False,
@@ -123,9 +123,7 @@ class Game:
             for color, thickness in ((_BLACK, 4), (_ORANGE, 2)):
                 cv2.drawMarker(picture, (x, y), color, cv2.MARKER_CROSS, 5 * self._block, thickness)
         color = _GREY if not self.over else _GREEN if self.success else _RED
-        framed = np.full((picture.shape[0] + 2 * BORDER, picture.shape[1] + 2 * BORDER, 3), color, np.uint8)
-        framed[BORDER:-BORDER, BORDER:-BORDER] = picture
-        return framed
+        return cv2.copyMakeBorder(picture, *[BORDER] * 4, cv2.BORDER_CONSTANT, value=color)
 
     def action(self, given: Input) -> Any:
         """The action that a key or a click means; None where it means nothing in this task."""
@@ -268,8 +266,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
 
 def make_game(args: argparse.Namespace, name: str, small: bool = False) -> Game:
     """Make the game that the arguments describe."""
-    numbers = args.num_objects
-    num_objects = None if numbers is None else numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
+    num_objects = args.num_objects and (args.num_objects[0], args.num_objects[-1])
     return Game(name, num_objects, args.mode, args.tokens, small)
 
 

@@ -91,10 +91,10 @@ class _Room:
             if self._inside(ahead) and not self._touches(self.slots[1], ahead, DISTRACTOR):
                 yield move, (after, ahead)
 
-    def remaining(self, state: State) -> float:
+    def remaining(self, state: State) -> int:
         """A lower bound of the moves to the end, 0 there only."""
         if self._goal is None:
-            return float(not self._touches(0, state[0], TARGET))
+            return int(not self._touches(0, state[0], TARGET))
         return max(0, max(state[1]) - self._low[0] - self._goal)
 
     def _touches(self, slot: int, place: Location, role: int) -> bool:
@@ -113,11 +113,11 @@ def _add(place: Location, move: int) -> Location:
 
 
 def _search(
-    start: State, neighbours: Callable[[State], Iterator[tuple[int, State]]], remaining: Callable[[State], float]
+    start: State, neighbours: Callable[[State], Iterator[tuple[int, State]]], remaining: Callable[[State], int]
 ) -> Iterator[tuple[State, int]]:
-    """A*: the states on a path to one with nothing remaining, last first, and the move made in each; none if no path."""
+    """A*: the states on a path to one with nothing remaining, last first, with their moves; none without a path."""
     came: dict[State, tuple[State, int]] = {}
-    queue: list[tuple[float, int, int, State]] = [(remaining(start), 0, 0, start)]
+    queue: list[tuple[int, int, int, State]] = [(remaining(start), 0, 0, start)]
     while queue:
         _, _, length, state = heappop(queue)
         if remaining(state) == 0:

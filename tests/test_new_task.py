@@ -37,11 +37,13 @@ def _triangle(tmp_path, monkeypatch):
     """The file, in a folder that counts as one of ``lavae_rl.envs``, and its line, alone in the table."""
     (tmp_path / "triangle_of_a_test.py").write_text(FILE)
     monkeypatch.setattr(envs, "__path__", [*envs.__path__, str(tmp_path)])
-    for name in list(TASKS):
-        monkeypatch.delitem(TASKS, name)
-    monkeypatch.setitem(TASKS, "Triangle", TaskSpec("triangle_of_a_test:Triangle", range(1, 8)))
+    kept = dict(TASKS)
+    TASKS.clear()
+    TASKS["Triangle"] = TaskSpec("triangle_of_a_test:Triangle", range(1, 8))
     register_envs()
     yield
+    TASKS.clear()
+    TASKS.update(kept)
     for kind in ("", "Tokens"):
         gym.registry.pop(f"LAVAE/Triangle{kind}-v0")
 

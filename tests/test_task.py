@@ -192,7 +192,7 @@ def test_a_scene_with_an_unreachable_target_is_laid_out_again(monkeypatch, room)
         task.place(rng, sprites, np.array([0, *[DISTRACTOR] * 3, TARGET]), (64, 64))
 
 
-@pytest.mark.parametrize("task", MOVING)
+@pytest.mark.parametrize("task", ["Collect", "Push"])
 def test_twelve_objects_are_placed_or_refused_within_seconds(task):
     env = _make(task, num_objects=12)
     start = time.process_time()
