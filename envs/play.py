@@ -123,7 +123,8 @@ class Game:
             for color, thickness in ((_BLACK, 4), (_ORANGE, 2)):
                 cv2.drawMarker(picture, (x, y), color, cv2.MARKER_CROSS, 5 * self._block, thickness)
         color = _GREY if not self.over else _GREEN if self.success else _RED
-        return cv2.copyMakeBorder(picture, *[BORDER] * 4, cv2.BORDER_CONSTANT, value=color)
+        framed: Picture = cv2.copyMakeBorder(picture, BORDER, BORDER, BORDER, BORDER, cv2.BORDER_CONSTANT, value=color)
+        return framed
 
     def action(self, given: Input) -> Any:
         """The action that a key or a click means; None where it means nothing in this task."""

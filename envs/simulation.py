@@ -108,24 +108,28 @@ def _pixels(simulation: Simulation) -> Renderer:
 
 
 def _oracle(simulation: Simulation) -> Renderer:
+    tokens = _tokens(simulation)
+    return tokens.space, tokens
+
+
+def _both(simulation: Simulation) -> Renderer:
+    (frame, render), tokens = _pixels(simulation), _tokens(simulation)
+    return spaces.Dict({"frame": frame, **tokens.space}), partial(_frames_and_tokens, render, tokens)
+
+
+def _tokens(simulation: Simulation) -> OracleTokens:
     slots = simulation.world.role.shape[1]
     if slots > simulation.max_objects:
         raise ValueError(
             f"{simulation.range[1]} objects need max_objects of at least {slots}, got {simulation.max_objects}"
         )
-    tokens = OracleTokens(simulation.task.bank, simulation.max_objects)
-    return tokens.space, tokens
-
-
-def _both(simulation: Simulation) -> Renderer:
-    (frame, frames), (tokens, oracle) = _pixels(simulation), _oracle(simulation)
-    return spaces.Dict({"frame": frame, **tokens}), partial(_frames_and_tokens, frames, oracle)
+    return OracleTokens(simulation.task.bank, simulation.max_objects)
 
 
 def _frames_and_tokens(
-    frames: Callable[[Scenes], Any], oracle: Callable[[Scenes], Any], scenes: Scenes
+    render: Callable[[Scenes], Frames], tokens: OracleTokens, scenes: Scenes
 ) -> dict[str, np.ndarray]:
-    return {"frame": frames(scenes), **oracle(scenes)}
+    return {"frame": render(scenes), **tokens(scenes)}
 
 
 RENDERERS: Mapping[str, Callable[[Simulation], Renderer]] = {"pixels": _pixels, "oracle": _oracle, "both": _both}

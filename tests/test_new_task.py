@@ -52,7 +52,7 @@ def test_single_and_vector_environments_agree_and_the_scripted_policy_succeeds()
     one: Any = gym.make("LAVAE/Triangle-v0", observation="both")
     many: Any = gym.make_vec("LAVAE/Triangle-v0", 3, observation="both", autoreset_mode="SameStep")
     assert type(one.unwrapped).__name__ == "TriangleEnv"
-    assert type(one.unwrapped).__doc__.startswith("Go to the only triangle.\n\n## Action space")
+    assert one.unwrapped.__doc__.startswith("Go to the only triangle.\n\n## Action space")
     assert isinstance(many, SpriteVectorEnv)
     seen, batch = one.reset(seed=4)[0], many.reset(seed=4)[0]
     policy, policies = ScriptedPolicy(one.unwrapped.simulation), ScriptedPolicy(many.simulation)
