@@ -55,7 +55,7 @@ class Teacher:
     def _move_agents(self) -> tuple[dict[str, np.ndarray], np.ndarray]:
         world, task, right = self._simulation.world, self._simulation.task, np.zeros((SCENES, 4), bool)
         for env in range(SCENES):
-            lattice, moves = task.ways(world, env)
+            lattice, moves = task.distance_field(world, env)
             place = tuple(self._rng.choice(np.argwhere(moves > 0)).tolist())
             world.scenes.location[env, 0] = lattice.location(place)
             beside = np.pad(moves, 1, constant_values=-1)
