@@ -8,7 +8,7 @@ RUN ?= runs/$(DATASET)-fast-seed0
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 
-.PHONY: help setup pretrain test check format wheel clean
+.PHONY: help setup pretrain test coverage check format wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ pretrain: $(INSTALLED) ## train a LAVAE on multi-dsprites (DATASET=...), or go o
 
 test: $(INSTALLED) ## run the tests and the examples in the docstrings
 	$(BIN)/pytest
+
+coverage: $(INSTALLED) ## run the tests, print the lines and branches that none of them reached, fail under the limit
+	$(BIN)/pytest --cov
 
 check: $(INSTALLED) ## look for faults of format, style, types and spelling
 	$(BIN)/ruff format --check

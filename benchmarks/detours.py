@@ -37,7 +37,7 @@ def run(saved: SavedAgent, num_objects: int, episodes: int) -> list[tuple[int, b
     observations: Any = venv.reset()
     task, world = simulation.task, simulation.world
     if not isinstance(task, AgentTask) or task.goal is not None or (world.total != 1).any():
-        raise ValueError(f"expected an agent that goes to one object, got one of {saved.facts['task']}")
+        raise ValueError(f"expected an agent that goes to one object, got one of {saved.run.task}")
     extra = [task.extra_path_length(world, env) for env in range(ENVS)]
     left, rows = np.full(ENVS, -(-episodes // ENVS)), []
     while left.any():

@@ -43,7 +43,8 @@ def __dir__() -> list[str]:
 
 _CHECKOUT = Path(__file__).parents[1]
 if (_CHECKOUT / "envs").is_dir() and (_CHECKOUT / "pyproject.toml").is_file():
-    # In a checkout the leaves stand beside this package, whose sub-packages they are, however it was installed.
+    # A checkout keeps the sub-packages envs, agents and pretrain beside this one. Python imports this folder from the
+    # checkout's root, even when a plain installation exists elsewhere; then the leaves must come from the checkout too.
     __path__.append(str(_CHECKOUT))
 
 sys.meta_path.append(MovedFinder())

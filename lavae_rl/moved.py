@@ -1,7 +1,7 @@
-"""Import paths of version 0.1.0: each old module hands out the names of its successors, with a DeprecationWarning."""
+"""Import paths of version 0.1.0: a name that is taken from its old module comes with a DeprecationWarning."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -10,7 +10,7 @@ from typing import Any
 
 _RENAMED = {
     "training": ("dreams", "loop", "paper", "proposals", "recipes", "sharpness", "vae", "wake_sleep"),
-    "learning": ("agents", "presets", "report", "vec_envs", "zoo"),
+    "learning": ("agents", "presets", "report", "zoo"),
 }
 
 MOVED: Mapping[str, Sequence[str]] = {
@@ -22,11 +22,13 @@ MOVED: Mapping[str, Sequence[str]] = {
     "sweep": ("runs.sweep",),
     "tables": ("runs.tables",),
     "evaluation.animation": ("pictures",),
-    "evaluation.floor": ("evaluation.entropy",),
-    "evaluation.metrics": ("evaluation.agreement", "evaluation.bounds", "evaluation.evaluate"),
+    "evaluation.figures": ("pictures",),
+    "evaluation.floor": ("evaluation.entropy", "evaluation.bounds"),
+    "evaluation.metrics": ("evaluation.agreement", "evaluation.evaluate"),
     "model.canvas": ("model.image.windows", "model.image.likelihood"),
     "model.frames": ("model.image.likelihood",),
     "model.fast_networks": ("model.networks.fast",),
+    "model.networks": ("model.networks.families",),
     "model.paper_networks": ("model.networks.paper",),
     "model.residual": ("model.networks.layers",),
     "model.pretrained": ("model.checkpoint",),
@@ -41,36 +43,51 @@ MOVED: Mapping[str, Sequence[str]] = {
     "learning": ("rl",),
     "learning.evaluation": ("rl.success",),
     "learning.run_settings": ("rl.settings",),
+    "learning.vec_envs": ("rl.vec_envs", "rl.observations"),
     **{f"learning.{name}": (f"rl.{name}",) for name in _RENAMED["learning"]},
 }
-"""Successors of each module, all inside ``lavae_rl``."""
+"""Successors of each module, by their names inside ``lavae_rl``."""
+
+
+def moved_names(module: str) -> Callable[[str], Any]:
+    """Make the ``__getattr__`` of a module in ``MOVED``.
+
+    Args:
+        module: its full name.
+
+    Returns:
+        A function that finds a name in the module's successors and warns of the new place.
+        It raises AttributeError for a name that none of them has.
+    """
+
+    def __getattr__(name: str) -> Any:  # noqa: N807
+        # Python itself asks for names like __path__, which would make a package of a module.
+        for home in MOVED[module.removeprefix("lavae_rl.")] if not name.startswith("__") else ():
+            successor = import_module(f"lavae_rl.{home}")
+            if hasattr(successor, name):
+                note = f"{module}.{name} is deprecated: use {successor.__name__}.{name}"
+                warnings.warn(note, DeprecationWarning, stacklevel=2)
+                return getattr(successor, name)
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+
+    return __getattr__
 
 
 class MovedFinder(MetaPathFinder, Loader):
-    """Finds the modules of ``MOVED``; the last on ``sys.meta_path``, so that it costs existing modules nothing."""
+    """Finder of the modules in ``MOVED``; the last on ``sys.meta_path``, so that it costs existing modules nothing."""
 
     def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+        self, fullname: str, path: Iterable[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """A spec for an old name, None for any other."""
+        """Return a spec for the old name of a module and None for any other name."""
         name = fullname.removeprefix("lavae_rl.")
         if fullname == name or name not in MOVED:
             return None
         return ModuleSpec(fullname, self, is_package=name in _RENAMED)
 
     def create_module(self, spec: ModuleSpec) -> None:
-        """Leaves the making of the module to Python."""
+        """Leave the making of the module to Python."""
 
     def exec_module(self, module: ModuleType) -> None:
-        """Warns, and has the module look names up in its successors."""
-        homes = [f"lavae_rl.{home}" for home in MOVED[module.__name__.removeprefix("lavae_rl.")]]
-        note = f"{module.__name__} is deprecated: import from {' or '.join(homes)} instead"
-        warnings.warn(note, DeprecationWarning, stacklevel=2)
-
-        def __getattr__(name: str) -> Any:  # noqa: N807
-            for home in map(import_module, homes):
-                if hasattr(home, name):
-                    return getattr(home, name)
-            raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
-
-        module.__getattr__ = __getattr__  # type: ignore[method-assign]
+        """Let the module find its names in its successors."""
+        module.__getattr__ = moved_names(module.__name__)  # type: ignore[method-assign]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lavae_rl.model.objects import Detections
-from lavae_rl.pretraining.dreams import SpriteMemory, centre_loss, cut_out, dream, location_loss, recentre, thicken
+from lavae_rl.pretraining.dreams import SpriteMemory, centre_loss, cut_out, dilate, dream, location_loss, recentre
 
 SIZE = 21
 
@@ -94,18 +94,18 @@ def test_recentring_depends_on_the_sprite_alone(side, row, column):
     assert torch.equal(recentre(sprite)[0, 0], expected)
 
 
-def test_thickening_adds_a_pixel_below_or_to_the_right_of_some():
+def test_dilation_adds_a_pixel_below_or_to_the_right_of_half_of_the_sprites():
     sprite = torch.zeros(400, 1, SIZE, SIZE, dtype=torch.bool)
     sprite[..., 8:12, 8:12] = True
-    thick = thicken(sprite, _generator())
-    assert (thick & sprite).sum() == sprite.sum()
-    areas = torch.bincount(thick.sum((1, 2, 3)))
+    dilated = dilate(sprite, _generator())
+    assert (dilated & sprite).sum() == sprite.sum()
+    areas = torch.bincount(dilated.sum((1, 2, 3)))
     # untouched, one way, both ways
     assert areas.nonzero().flatten().tolist() == [16, 20, 25]
     assert areas[[16, 20, 25]].tolist() == pytest.approx([100, 200, 100], abs=40)
 
 
-def test_nothing_to_cut_out():
+def test_scenes_without_objects_give_no_cut_outs():
     none = torch.zeros(0, dtype=torch.int64)
     found = Detections(none, torch.zeros(0, 2, dtype=torch.int64), torch.zeros(1, dtype=torch.int64))
     assert cut_out(torch.zeros(1, 1, 64, 64), found, torch.zeros(0, 1, SIZE, SIZE)).shape == (0, 1, SIZE, SIZE)

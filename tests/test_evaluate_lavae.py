@@ -1,8 +1,8 @@
-import importlib
 import json
 import math
 from typing import Any
 
+import cv2
 import pytest
 import torch
 
@@ -11,8 +11,7 @@ from lavae_rl.evaluation.entropy import scene_entropy
 from lavae_rl.model.baseline import BaselineConfig, ConvVAE
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.lavae import LAVAE
-
-program = importlib.import_module("lavae_rl.pretrain.evaluate_lavae")
+from lavae_rl.pretrain import evaluate_lavae as program
 
 KEYS = [
     "count_accuracy_0_3",
@@ -61,7 +60,9 @@ def test_a_baseline_is_measured_by_its_bounds(tmp_path):
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert list(metrics) == KEYS[-4:]
     assert metrics["elbo"] < metrics["log_likelihood_bound"] < -metrics["entropy_floor"]
-    assert (tmp_path / "look.png").stat().st_size > 0
+    picture = cv2.imread(str(tmp_path / "look.png"))
+    assert picture is not None
+    assert picture.shape == (2 * 196, 8 * 196, 3)
 
 
 @pytest.mark.parametrize(

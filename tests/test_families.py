@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from lavae_rl.model.networks.families import FAMILIES
+from lavae_rl.model.objects import Detections
 
 SIZE, LATENTS = 21, 5
 
@@ -46,9 +47,9 @@ def test_appearance_depends_only_on_the_window_at_the_location(family):
     image = torch.rand(1, 3, 64, 64)
     other = image.clone()
     other[:, :, :15] = 0
-    index, location = torch.tensor([0, 0]), torch.tensor([[40, 30], [10, 10]])
-    mean, log_variance = network(image, index, location)
-    other_mean, _ = network(other, index, location)
+    found = Detections(torch.tensor([0, 0]), torch.tensor([[40, 30], [10, 10]]), torch.tensor([2]))
+    mean, log_variance = network(image, found)
+    other_mean, _ = network(other, found)
     assert mean.shape == log_variance.shape == (2, LATENTS)
     torch.testing.assert_close(mean[0], other_mean[0])
     assert not torch.allclose(mean[1], other_mean[1])
@@ -65,7 +66,8 @@ def test_sprites_are_pixel_means_that_start_dark(family, channels):
 
 def test_no_objects_give_no_appearances_and_no_sprites(family):
     none = torch.zeros(0, dtype=torch.int64)
-    mean, _ = family.appearance(1, SIZE, LATENTS).eval()(torch.rand(1, 1, 64, 64), none, none.view(0, 1).expand(0, 2))
+    nothing = Detections(none, none.view(0, 1).expand(0, 2), torch.tensor([0]))
+    mean, _ = family.appearance(1, SIZE, LATENTS).eval()(torch.rand(1, 1, 64, 64), nothing)
     assert family.decoder(1, SIZE, LATENTS).eval()(mean).shape == (0, 1, SIZE, SIZE)
 
 
@@ -78,15 +80,15 @@ def test_the_papers_networks_have_half_a_million_parameters_in_three_near_equal_
         paper.decoder(channels, size, latents),
     )
     counts = [sum(parameter.numel() for parameter in network.parameters()) for network in networks]
-    print("location, appearance, decoder:", counts)
     assert 450_000 < sum(counts) < 550_000
     assert max(counts) < 1.15 * min(counts)
 
 
 def test_under_autocast_networks_give_float32(family):
-    images, index, location = torch.ones(2, 1, 24, 24), torch.tensor([0, 1]), torch.tensor([[12, 12], [3, 20]])
+    images = torch.ones(2, 1, 24, 24)
+    found = Detections(torch.tensor([0, 1]), torch.tensor([[12, 12], [3, 20]]), torch.tensor([1, 1]))
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
-        mean, log_variance = family.appearance(1, SIZE, LATENTS)(images, index, location)
+        mean, log_variance = family.appearance(1, SIZE, LATENTS)(images, found)
         sprites = family.decoder(1, SIZE, LATENTS)(mean)
         outputs = [family.location(1)(images), mean, log_variance, sprites]
     assert {output.dtype for output in outputs} == {torch.float32}

@@ -1,14 +1,10 @@
-from importlib import import_module
-
 import cv2
 import numpy as np
 import pytest
 
 from lavae_rl.data.files import load_npz
 from lavae_rl.data.sources import load_dataset
-
-# Its folder becomes a part of lavae_rl by installation alone, which mypy does not see.
-main = import_module("lavae_rl.pretrain.make_dataset").main
+from lavae_rl.pretrain.make_dataset import main
 
 
 def _export(path, *more, dataset="multi-dsprites", split="validation"):

@@ -1,4 +1,3 @@
-import importlib
 import json
 
 import cv2
@@ -10,8 +9,8 @@ from lavae_rl.evaluation import gallery
 from lavae_rl.model.baseline import BaselineConfig, ConvVAE
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.lavae import LAVAE
+from lavae_rl.pretrain import make_figures as program
 
-program = importlib.import_module("lavae_rl.pretrain.make_figures")
 TILE = 64 * 3 + 4
 """Side of an enlarged frame with its edge."""
 

@@ -8,16 +8,18 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lavae_rl.model.canvas import bernoulli_log_likelihood, compose
 from lavae_rl.model.config import LAVAEConfig
+from lavae_rl.model.gaussian import Gaussian
+from lavae_rl.model.image.composition import add_sprites
+from lavae_rl.model.image.likelihood import Bernoulli
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.objective import (
     elbo_terms,
     importance_weighted_bound,
-    kl_to_standard_normal,
     log_prior_locations,
     score_function_loss,
 )
+from lavae_rl.model.objects import Detections
 from lavae_rl.model.relaxed import relaxed_elbo_terms
 
 HEIGHT, WIDTH, NUM_MAX = 4, 5, 2
@@ -47,12 +49,15 @@ class FixedLogits(nn.Module):
 class FixedAppearance(nn.Module):
     """Wider than the prior, so that importance weights stay bounded."""
 
-    def forward(self, images, image_index, location):
-        shape = (len(location), 2)
-        return torch.full(shape, 0.3), torch.full(shape, 0.4)
+    def forward(self, images, found):
+        return self.of(len(found.location))
 
     def read(self, images, weights):
-        return self(images, None, weights.flatten(0, 1))
+        return self.of(weights.shape[0] * weights.shape[1])
+
+    @staticmethod
+    def of(objects):
+        return Gaussian(torch.full((objects, 2), 0.3), torch.full((objects, 2), 0.4))
 
 
 @pytest.fixture
@@ -74,11 +79,15 @@ def image():
     return (torch.rand(1, 1, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(5)) > 0.5).float()
 
 
+def _theta(places):
+    """Pixel means of one scene with the sprite at each of the places, which are numbered row by row."""
+    location = torch.tensor([divmod(place, WIDTH) for place in places], dtype=torch.int64).reshape(-1, 2)
+    found = Detections(torch.zeros(len(places), dtype=torch.int64), location, torch.tensor([len(places)]))
+    return add_sprites(SPRITE.expand(len(places), -1, -1, -1), found, torch.zeros(1, 1, HEIGHT, WIDTH))
+
+
 def _log_joint_given_two(image, places):
-    location = torch.tensor([divmod(place, WIDTH) for place in places])
-    sprites = SPRITE.expand(len(places), -1, -1, -1)
-    mean = compose(sprites, torch.zeros(len(places), dtype=torch.int64), location, 1, (HEIGHT, WIDTH))
-    return bernoulli_log_likelihood(image, mean).sum().item()
+    return Bernoulli(1).log_prob(image, _theta(places)).sum().item()
 
 
 def _log_evidence_of_two(image):
@@ -138,9 +147,7 @@ def test_ancestral_samples_have_the_enumerated_marginals(enumerable):
     for count, share in enumerate([0.2, 0.3, 0.5]):
         scenes = list(itertools.permutations(places, count))
         for scene in scenes:
-            location = torch.tensor([divmod(place, WIDTH) for place in scene], dtype=torch.int64).reshape(-1, 2)
-            index = torch.zeros(count, dtype=torch.int64)
-            mean = compose(SPRITE.expand(count, -1, -1, -1), index, location, 1, (HEIGHT, WIDTH))
+            mean = _theta(scene)
             exact += share / len(scenes) * mean[0, 0].clamp(max=1)
             dark += share / len(scenes) * (1 - mean.clamp(max=1)).prod().item()
     drawn = enumerable.sample(40_000, canvas_size=(HEIGHT, WIDTH), generator=torch.Generator().manual_seed(0))
@@ -152,7 +159,7 @@ def test_ancestral_samples_have_the_enumerated_marginals(enumerable):
     assert (lit.sum((1, 2)) == 0).float().mean().item() == pytest.approx(dark, abs=5 * deviation)
 
 
-def test_the_terms_add_up(enumerable, image):
+def test_the_elbo_is_the_likelihood_less_the_three_kl_terms(enumerable, image):
     terms = elbo_terms(enumerable, image, torch.Generator().manual_seed(0))
     total = terms.log_likelihood - terms.kl_count - terms.kl_location - terms.kl_appearance
     torch.testing.assert_close(terms.elbo, total)
@@ -163,23 +170,7 @@ def test_locations_without_replacement_have_a_uniform_prior():
     torch.testing.assert_close(log_prior, -torch.tensor([1.0, 10.0, 10 * 9 * 8]).log())
 
 
-def test_the_appearance_kl_vanishes_at_the_prior():
-    assert kl_to_standard_normal(torch.zeros(1, 3), torch.zeros(1, 3)).item() == 0
-    assert kl_to_standard_normal(torch.ones(1, 3), torch.zeros(1, 3)).item() == pytest.approx(1.5)
-
-
-def test_the_appearance_kl_is_the_integral():
-    mean, log_variance = torch.tensor([[0.3, -1.2]]), torch.tensor([[0.4, -2.0]])
-    x, step = torch.linspace(-12, 12, 100_001, dtype=torch.float64), 24 / 100_000
-    exact = 0.0
-    for m, v in zip(mean[0], log_variance[0].exp(), strict=True):
-        log_q = -0.5 * ((x - m) ** 2 / v + v.log() + math.log(2 * math.pi))
-        log_p = -0.5 * (x**2 + math.log(2 * math.pi))
-        exact += (log_q.exp() * (log_q - log_p)).sum().item() * step
-    assert kl_to_standard_normal(mean, log_variance).item() == pytest.approx(exact, rel=1e-5)
-
-
-def test_a_frame_with_more_objects_than_the_prior_allows_is_bounded_by_its_surest(enumerable, image):
+def test_a_frame_with_more_objects_than_the_prior_allows_is_bounded_by_its_most_confident(enumerable, image):
     enumerable.location_network.logits[0, 3, 0] = 0.5  # a third peak
     bound = importance_weighted_bound(enumerable, image, 500, torch.Generator().manual_seed(0))
     assert torch.isfinite(bound).all()
@@ -187,7 +178,7 @@ def test_a_frame_with_more_objects_than_the_prior_allows_is_bounded_by_its_sures
 
 
 @pytest.mark.parametrize("num_samples", [0, -3])
-def test_a_bound_needs_samples(enumerable, image, num_samples):
+def test_a_bound_of_no_samples_is_refused(enumerable, image, num_samples):
     with pytest.raises(ValueError, match="at least 1 importance sample"):
         importance_weighted_bound(enumerable, image, num_samples)
 
@@ -218,7 +209,7 @@ def test_the_score_function_gradient_is_that_of_the_enumerated_elbo(enumerable, 
     assert torch.stack(means).mean().item() == pytest.approx(exact.item() - kl_appearance, abs=0.2)
 
 
-def test_more_samples_of_fewer_images_spread_less(enumerable, image):
+def test_gradients_of_more_samples_of_fewer_images_spread_less(enumerable, image):
     logits = enumerable.location_network.logits.requires_grad_()
     spreads = []
     for samples in (2, 8):
@@ -230,6 +221,6 @@ def test_more_samples_of_fewer_images_spread_less(enumerable, image):
     assert spreads[1] < spreads[0]
 
 
-def test_a_score_needs_something_to_compare_with(enumerable, image):
+def test_a_score_function_loss_of_one_sample_is_refused(enumerable, image):
     with pytest.raises(ValueError, match=r"at least 2 samples, .* got 1"):
         score_function_loss(enumerable, image, 1, None)

@@ -1,8 +1,10 @@
 import importlib
+import os
 import shutil
 import subprocess
 import sys
 import tomllib
+import venv
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -17,6 +19,18 @@ INSTALLED_AS = {
 }
 SCRIPTS: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
 
+SNIPPET = """
+import gymnasium as gym, lavae_rl
+
+assert gym.make("LAVAE/OddOneOut-v0").reset(seed=0)[0].shape == (64, 64, 3)
+workers = gym.vector.AsyncVectorEnv([lambda: gym.make("lavae_rl:LAVAE/OddOneOut-v0")], context="spawn")
+assert workers.reset(seed=0)[0].shape == (1, 64, 64, 3)
+workers.close()
+
+import lavae_rl.envs, lavae_rl.runs
+print(lavae_rl.__file__, lavae_rl.envs.__file__, *lavae_rl.runs.__path__, sep="\\n")
+"""
+
 
 def project_files() -> list[str]:
     """All files that are, or could be, committed: nothing git ignores."""
@@ -25,33 +39,76 @@ def project_files() -> list[str]:
     return sorted({name for name in names if (ROOT / name).is_file()})
 
 
+def run(*command: str | Path, cwd: Path | None = None) -> str:
+    """Standard output of a program that must succeed and must not find this checkout by PYTHONPATH."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 @pytest.fixture(scope="module")
-def wheel_names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """Names in a wheel built from a copy: a build writes into its tree, and packs what an earlier one left there."""
-    copy, out = tmp_path_factory.mktemp("copy"), tmp_path_factory.mktemp("wheel")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Copy of the project: a build writes into its tree, and packs what an earlier one left there."""
+    copy = tmp_path_factory.mktemp("copy")
     for name in project_files():
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, copy / name)
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(copy)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    (wheel,) = out.iterdir()
-    return set(ZipFile(wheel).namelist())
+    return copy
 
 
-def test_wheel_holds_every_file_of_the_packages(wheel_names: set[str]):
+@pytest.fixture(scope="module")
+def wheel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel that is built from the copy."""
+    out = tmp_path_factory.mktemp("wheel")
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, checkout)
+    return next(out.iterdir())
+
+
+@pytest.fixture(scope="module")
+def plain_install(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the programs of a fresh environment with the wheel and this environment's other packages."""
+    home = tmp_path_factory.mktemp("environment")
+    venv.create(home, symlinks=True)
+    # Of a folder named in a .pth file Python reads no .pth file, so an editable installation in it has no effect.
+    dependencies = [path for path in sys.path if Path(path).name == "site-packages"]
+    (site,) = home.glob("lib/*/site-packages")
+    (site / "dependencies.pth").write_text("\n".join(dependencies))
+    options = ["--no-deps", "--no-index", "--quiet", "--disable-pip-version-check"]
+    run(home / "bin" / "python", "-m", "pip", "install", *options, wheel)
+    return home / "bin"
+
+
+@pytest.mark.slow
+def test_wheel_holds_every_file_of_the_packages_and_nothing_beside_them(wheel: Path):
     expected = set()
     for name in project_files():
         folder, _, rest = name.partition("/")
         if folder in INSTALLED_AS:
             expected.add(f"{INSTALLED_AS[folder]}/{rest}")
     assert {"lavae_rl/py.typed", "lavae_rl/assets/mnist_10k.npz", "lavae_rl/pretrain/train_lavae.py"} <= expected
-    assert {name for name in wheel_names if ".dist-info/" not in name} == expected
+    assert {name for name in ZipFile(wheel).namelist() if ".dist-info/" not in name} == expected
 
 
-def test_wheel_installs_lavae_rl_and_nothing_beside_it(wheel_names: set[str]):
-    tops = {name.split("/")[0] for name in wheel_names}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"lavae_rl"}
+@pytest.mark.slow
+@pytest.mark.parametrize("inside", [True, False], ids=["in the checkout", "elsewhere"])
+def test_plain_install_works_in_the_checkout_and_elsewhere(
+    inside: bool, plain_install: Path, checkout: Path, tmp_path: Path
+):
+    # `python snippet.py` would put the snippet's folder on sys.path; `python -c` and `-m` put the working folder there.
+    folder = checkout if inside else tmp_path
+    (checkout / "runs" / "a-run").mkdir(parents=True, exist_ok=True)  # what training leaves is no part of lavae_rl.runs
+    package, envs, runs = run(plain_install / "python", "-c", SNIPPET, cwd=folder).splitlines()
+    installed = Path(package).parent
+    assert installed.is_relative_to(checkout) == inside
+    assert Path(envs).parent == (checkout if inside else installed) / "envs"
+    assert Path(runs) == installed / "runs"
+    for program in (
+        ["lavae-make-dataset"],
+        ["python", "-m", "lavae_rl.envs.play"],
+        ["python", checkout / "pretrain" / "make_dataset.py"],
+    ):
+        assert "usage:" in run(plain_install / program[0], *program[1:], "--help", cwd=folder)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -31,7 +31,7 @@ def test_peaks_are_ordered_by_logit_and_located_by_row_and_column():
     ],
     ids=["nothing", "below the threshold", "above it", "too near", "apart", "a plateau", "corners"],
 )
-def test_counting_local_maxima(peaks, count):
+def test_objects_are_local_maxima_above_the_threshold(peaks, count):
     assert find_peaks(_logits(10, 10, peaks)).count.tolist() == [count]
 
 

@@ -4,11 +4,12 @@ import math
 import pytest
 import torch
 
-from lavae_rl.model.canvas import compose
 from lavae_rl.model.config import LAVAEConfig
+from lavae_rl.model.image.composition import add_sprites
 from lavae_rl.model.lavae import LAVAE
+from lavae_rl.model.objects import Detections
 from lavae_rl.model.posterior import ordered_log_prob
-from lavae_rl.model.relaxed import compose_relaxed, relax_locations, relaxed_elbo_terms
+from lavae_rl.model.relaxed import add_relaxed_sprites, relax_locations, relaxed_elbo_terms
 
 PROBABILITIES = torch.tensor([0.5, 0.3, 0.15, 0.05])
 
@@ -24,21 +25,25 @@ def _one_hot(location, size):
 
 
 @pytest.mark.parametrize("canvas_size", [(12, 12), (9, 14)])
-def test_composition_with_one_hot_maps_is_pasting(canvas_size):
+def test_relaxed_composition_with_one_hot_maps_pastes_sprites(canvas_size):
     sprites = torch.rand(6, 3, 5, 5, generator=_generator())
     location = torch.tensor([[0, 0], [8, 8], [4, 5], [8, 0], [3, 8], [4, 4]])  # some are cropped at the border
-    image_index = torch.tensor([0, 0, 1, 1, 2, 2])
-    pasted = compose(sprites, image_index, location, 3, canvas_size)
+    found = Detections(torch.tensor([0, 0, 1, 1, 2, 2]), location, torch.tensor([2, 2, 2]))
+    background = torch.rand(3, 3, *canvas_size, generator=_generator(1))
+    pasted = add_sprites(sprites, found, background)
     weights = _one_hot(location, canvas_size).view(3, 2, *canvas_size)
-    torch.testing.assert_close(compose_relaxed(sprites.view(3, 2, 3, 5, 5), weights), pasted, atol=1e-5, rtol=0)
+    relaxed = add_relaxed_sprites(sprites.view(3, 2, 3, 5, 5), weights, background)
+    torch.testing.assert_close(relaxed, pasted, atol=1e-5, rtol=0)
 
 
-def test_composition_is_linear_in_the_map():
+def test_relaxed_composition_is_linear_in_the_map():
     sprite, size = torch.rand(1, 1, 1, 5, 5, generator=_generator()), (10, 10)
     here, there = (_one_hot(torch.tensor([place]), size)[:, None] for place in ([3, 3], [6, 5]))
-    mixed = compose_relaxed(sprite, 0.25 * here + 0.75 * there)
-    expected = 0.25 * compose_relaxed(sprite, here) + 0.75 * compose_relaxed(sprite, there)
-    torch.testing.assert_close(mixed, expected)
+    mixed, at_one, at_other = (
+        add_relaxed_sprites(sprite, weights, torch.zeros(1, 1, *size))
+        for weights in (0.25 * here + 0.75 * there, here, there)
+    )
+    torch.testing.assert_close(mixed, 0.25 * at_one + 0.75 * at_other)
 
 
 def test_draws_without_replacement_have_the_enumerated_probabilities():
@@ -59,12 +64,12 @@ def test_relaxed_locations_are_weights_that_sum_to_one(temperature):
     assert (weights >= 0).all()
 
 
-def test_cold_samples_are_sharper():
+def test_samples_at_low_temperature_are_nearly_one_hot():
     cold, warm = (relax_locations(PROBABILITIES.log().expand(500, -1), 1, t, _generator())[0] for t in (0.02, 0.5))
     assert cold.amax(2).mean() > 0.97 > warm.amax(2).mean()
 
 
-def test_the_kl_of_each_draw_is_exact():
+def test_the_kl_of_each_draw_has_its_enumerated_value():
     draws = 20_000
     _, kl = relax_locations(PROBABILITIES.log().expand(draws, -1), 2, 0.5, _generator())
     entropy = -(PROBABILITIES * PROBABILITIES.log()).sum()
@@ -97,12 +102,13 @@ def test_appearances_are_read_where_the_weights_are(model):
     location = torch.tensor([[0, 0], [3, 7], [11, 11], [5, 2]])
     network = model.appearance_network.eval()
     read = network.read(images, _one_hot(location, (12, 12)).view(2, 2, -1))
-    for found, expected in zip(read, network(images, torch.tensor([0, 0, 1, 1]), location), strict=True):
-        torch.testing.assert_close(found, expected)
-        assert found.std() > 0
+    found = Detections(torch.tensor([0, 0, 1, 1]), location, torch.tensor([2, 2]))
+    for values, expected in zip(read, network(images, found), strict=True):
+        torch.testing.assert_close(values, expected)
+        assert values.std() > 0
 
 
-def test_every_network_gets_a_gradient(model):
+def test_the_relaxed_elbo_has_a_gradient_in_every_network(model):
     images = (torch.rand(4, 1, 12, 12, generator=_generator()) < 0.3).float()
     counts = torch.tensor([2, 1, 0, 2])
     logits = model.location_network(images)
@@ -114,7 +120,7 @@ def test_every_network_gets_a_gradient(model):
         assert any(parameter.grad.abs().max() > 0 for parameter in network.parameters())
 
 
-def test_objects_that_are_not_drawn_leave_no_trace(model):
+def test_objects_that_are_not_drawn_add_to_no_term(model):
     images, none = torch.zeros(3, 1, 12, 12), torch.zeros(3, dtype=torch.int64)
     logits = model.location_network(images)
     terms = relaxed_elbo_terms(model, images, logits, none, none, 0.5, _generator())
@@ -122,7 +128,7 @@ def test_objects_that_are_not_drawn_leave_no_trace(model):
     torch.testing.assert_close(terms.log_likelihood, torch.zeros(3), atol=1e-3, rtol=0)
 
 
-def test_forced_objects_are_drawn_and_the_count_prior_is_asked_about_the_counted(model):
+def test_forced_objects_are_drawn_and_the_count_prior_is_taken_at_the_counted(model):
     images, counted = torch.zeros(3, 1, 12, 12), torch.zeros(3, dtype=torch.int64)
     logits = model.location_network(images)
     terms = relaxed_elbo_terms(model, images, logits, counted, counted + 2, 0.5, _generator())

@@ -1,13 +1,11 @@
 import csv
-import importlib
 import json
 
 import pytest
 from filelock import FileLock
 
+from lavae_rl.pretrain import reproduce_table1 as program
 from lavae_rl.pretraining.recipes import RECIPES
-
-program = importlib.import_module("lavae_rl.pretrain.reproduce_table1")
 
 
 def _run_folder(out, name, metrics, seconds=60.0, accuracy=("0.5", "0.995"), steps=None):

@@ -24,7 +24,7 @@ def _elbo(model, images):
 
 
 @pytest.mark.parametrize("temperature", [2.0, 1.0, 1e-3])
-def test_whatever_the_sharpness_was_it_is_no_worse_afterwards(model, images, temperature):
+def test_fitting_never_lowers_the_elbo_and_moves_no_location(model, images, temperature):
     with torch.no_grad():
         model.log_sharpness.fill_(-math.log(temperature * math.log(64 * 64)))
     before, found = _elbo(model, images), model.detect(images)
@@ -36,7 +36,7 @@ def test_whatever_the_sharpness_was_it_is_no_worse_afterwards(model, images, tem
     assert model.detect(images).location.equal(found.location)
 
 
-def test_it_is_the_best_of_all_samples(model, images):
+def test_the_fitted_sharpness_has_the_best_mean_elbo_of_all_samples(model, images):
     model.log_sharpness.detach().fill_(-math.log(0.5 * math.log(64 * 64)))
     elbos = {}
     for temperature in TEMPERATURES:
@@ -49,7 +49,7 @@ def test_it_is_the_best_of_all_samples(model, images):
     assert model.log_sharpness.item() == pytest.approx(best)
 
 
-def test_locations_are_sure_on_a_canvas_of_another_size(model):
+def test_the_elbo_is_as_high_on_a_canvas_of_another_size(model):
     frames = load_dataset("multi-dsprites", "train")[:40]
     wide = torch.nn.functional.pad(model.images(frames), (0, 32, 0, 32))
     fit_sharpness(model, wide, seed=0)

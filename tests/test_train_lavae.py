@@ -1,4 +1,3 @@
-import importlib
 import json
 import os
 import shutil
@@ -14,10 +13,11 @@ from safetensors.torch import load_file
 
 from lavae_rl.model.baseline import ConvVAE
 from lavae_rl.model.lavae import LAVAE
+from lavae_rl.pretrain import train_lavae as program
 
-program = importlib.import_module("lavae_rl.pretrain.train_lavae")
 ROOT = Path(__file__).parents[1]
 SMOKE = ["--recipe", "smoke", "--device", "cpu"]
+STEPS = 40  # a checkpoint every 10 steps, and time to stop a run after the first
 
 
 def _fails(argv, capsys):
@@ -29,16 +29,16 @@ def _fails(argv, capsys):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A complete smoke run of 60 steps."""
+    """A complete smoke run."""
     out = tmp_path_factory.mktemp("runs") / "whole"
-    program.main([*SMOKE, "--steps", "60", "--out", str(out)])
+    program.main([*SMOKE, "--steps", str(STEPS), "--out", str(out)])
     return out
 
 
 def test_a_run_folder_describes_itself(finished):
     config = json.loads((finished / "config.json").read_text())
     assert config["dataset"] == "multi-dsprites"
-    assert config["recipe"]["steps"] == 60
+    assert config["recipe"]["steps"] == STEPS
     assert config["seed"] == 0
     assert config["device"] == "cpu"
     assert {"command", "commit", "versions", "machine", "training_seconds", "skipped_steps", "metrics"} <= set(config)
@@ -73,6 +73,7 @@ def test_a_recipe_of_another_model_is_refused(tmp_path, capsys):
     assert "expected --recipe of fast, long, smoke for --model baseline, got joint" in message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
 def test_an_interrupted_run_resumes_to_bit_identical_weights(number, finished, tmp_path):
     out = tmp_path / "run"
@@ -80,7 +81,7 @@ def test_an_interrupted_run_resumes_to_bit_identical_weights(number, finished, t
     environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     command = [sys.executable, "pretrain/train_lavae.py", "--out", str(out)]
     process = subprocess.Popen(
-        [*command, *SMOKE, "--steps", "60"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+        [*command, *SMOKE, "--steps", str(STEPS)], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
     )
     while not (out / "checkpoint.pt").exists() and process.poll() is None:
         time.sleep(0.005)
@@ -160,7 +161,7 @@ def test_a_folder_with_another_run_is_left_alone(finished, capsys):
     ("argv", "message"),
     [
         (["--seed", "3"], "has seed 0, got 3"),
-        (["--steps", "9"], "has steps 60, got 9"),
+        (["--steps", "9"], f"has steps {STEPS}, got 9"),
         (["--recipe", "fast"], "has recipe 'smoke', got 'fast'"),
         (["--compile"], "has compile False, got True"),
     ],

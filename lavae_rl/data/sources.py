@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -25,6 +25,7 @@ CANVAS_SIZE = 64
 Index = slice | Int[np.ndarray, " selected"] | Bool[np.ndarray, " batch"]
 
 
+@runtime_checkable
 class FrameSource(Protocol):
     """A sequence of frames; the same index gives the same frames, on every machine and after a restart."""
 

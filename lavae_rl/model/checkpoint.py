@@ -5,7 +5,7 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -19,6 +19,8 @@ WEIGHTS_FILE = "model.safetensors"
 MODEL_TYPES = {"lavae": "lavae_rl.model.lavae:LAVAE", "conv-vae": "lavae_rl.model.baseline:ConvVAE"}
 """Module and class of each type of model that config.json may state."""
 BUNDLED = Path(__file__).parents[1] / "checkpoints"
+
+Model = TypeVar("Model", bound="PretrainedModel")
 
 
 def find(name: str | Path) -> Path:
@@ -98,7 +100,7 @@ class PretrainedModel(nn.Module):
         write_json(folder, {**(facts or {}), "model_type": self.model_type, "model": asdict(self.config)})
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, device: str | torch.device = "cpu") -> Self:
+    def from_pretrained(cls: type[Model], name: str | Path, device: str | torch.device = "cpu") -> Model:
         """Loads a bundled model, a folder, or a repository of the Hugging Face Hub. Strict; never unpickles.
 
         Args:
@@ -134,7 +136,8 @@ def load_model(name: str | Path, device: str | torch.device = "cpu") -> Any:
 
 def model_type(content: Mapping[str, Any]) -> str:
     """The type that a config.json states; in format 1, the type whose configuration it is."""
-    stated = "lavae" if "sprite_size" in content.get("model", {}) else "conv-vae"
+    values = content.get("model")
+    stated = "lavae" if isinstance(values, dict) and "sprite_size" in values else "conv-vae"
     return str(content.get("model_type", stated))
 
 

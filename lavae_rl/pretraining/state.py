@@ -4,7 +4,7 @@ import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ class ParameterGroup(NamedTuple):
     rate: Callable[[int], float]
 
 
+@runtime_checkable
 class Method(Protocol):
     """How a model is trained: what ``Training`` needs besides the recipe.
 
