@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from lavae_rl.data.scenes import sample_scenes
+from lavae_rl.data.sources import SceneDataset, load_bank
 from lavae_rl.model.checkpoint import BUNDLED, CONFIG_FILE
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.lavae import LAVAE
@@ -28,6 +30,13 @@ def ctrl_c():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(scope="session")
+def scenes():
+    """64 scenes of multi-dsprites, whose truth is known."""
+    bank = load_bank("multi-dsprites")
+    return SceneDataset(sample_scenes(np.random.default_rng(0), bank, 64, (0, 3)), bank)
 
 
 @pytest.fixture

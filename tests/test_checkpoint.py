@@ -203,7 +203,7 @@ def test_damaged_models_are_refused(damage, error, message, saved):
 
 def test_an_unknown_name_lists_the_bundled_models():
     for load in (LAVAE.from_pretrained, load_model):
-        with pytest.raises(FileNotFoundError, match="bundled models .*'multi-dsprites'.*, got 'multi-cats'"):
+        with pytest.raises(FileNotFoundError, match=r"bundled models .*'multi-dsprites'.*, got 'multi-cats'"):
             load("multi-cats")
 
 

@@ -1,6 +1,5 @@
 """What runs on a CPU runs on a GPU, to the same results. Skipped where there is none."""
 
-import importlib
 import json
 import subprocess
 import sys
@@ -11,55 +10,53 @@ import numpy as np
 import pytest
 import torch
 
-from lavae_rl.data.sources import load_dataset
-from lavae_rl.model.baseline import ConvVAE
+from lavae_rl.agents import evaluate_agent, train_agent
+from lavae_rl.data.sources import load_dataset, open_source
+from lavae_rl.model.checkpoint import load_model
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.perception.wrappers import VectorLAVAEObservation
-from lavae_rl.pretraining.recipes import RECIPES
+from lavae_rl.pretrain import evaluate_lavae
+from lavae_rl.pretrain import train_lavae as program
+from lavae_rl.pretraining.run import new_run
+from lavae_rl.pretraining.state import Training
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
-program = importlib.import_module("lavae_rl.pretrain.train_lavae")
-training = importlib.import_module("lavae_rl.agents.train_agent")
-testing = importlib.import_module("lavae_rl.agents.evaluate_agent")
-measuring = importlib.import_module("lavae_rl.pretrain.evaluate_lavae")
-
 TRAININGS = [("lavae", "smoke"), ("lavae", "paper-smoke"), ("baseline", "smoke")]
-GIVEN = dict.fromkeys(("dataset", "steps", "seed", "mnist_dir", "mixed_precision", "compile"))
 
 
-def _training(model, recipe):
-    facts = program.fresh_facts(GIVEN | {"model": model, "recipe": recipe})
-    return program.make_training(facts, program.choose_accelerator("cuda", facts["mixed_precision"]))
+def _training(run):
+    accelerator = program.choose_accelerator("cuda", run.mixed_precision)
+    return Training(run.make_method(accelerator), run.recipe, run.seed, accelerator)
 
 
-def _train(training, dataset, steps):
+def _train(training, source, steps):
     for _ in range(steps):
-        terms = training.step(dataset)
+        terms = training.step(source)
         assert np.isfinite([terms["loss"], terms["gradient_norm"]]).all()
     return training
 
 
 @pytest.mark.parametrize(("model", "recipe"), TRAININGS)
-def test_a_training_runs_to_its_end(model, recipe, tmp_path):
+def test_a_pretraining_runs_to_its_end(model, recipe, tmp_path):
     out = tmp_path / "run"
     program.main(["--model", model, "--recipe", recipe, "--device", "cuda", "--out", str(out)])
     config = json.loads((out / "config.json").read_text())
     metrics = config["metrics"]
     assert config["device"] == torch.cuda.get_device_name()
     assert metrics["log_likelihood_bound"] < -metrics["entropy_floor"]
-    kind = ConvVAE if model == "baseline" else LAVAE
-    assert kind.from_pretrained(out, "cuda").device.type == "cuda"
+    assert load_model(out, "cuda").device.type == "cuda"
 
 
 @pytest.mark.parametrize(("model", "recipe"), TRAININGS)
-def test_a_loaded_state_goes_on_to_the_same_bits(model, recipe):
-    dataset = load_dataset("multi-dsprites", "validation", **RECIPES[model][recipe].world)
-    whole, begun, loaded = (_training(model, recipe) for _ in range(3))
-    _train(whole, dataset, 18)  # past the first dreams and into the joint phase of "smoke"
-    loaded.load(_train(begun, dataset, 12).state())
-    _train(loaded, dataset, 6)
-    ours, theirs = whole.model.state_dict(), loaded.model.state_dict()
+def test_a_loaded_state_leads_to_the_same_bits(model, recipe):
+    run = new_run(model, recipe, "multi-dsprites", seed=0)
+    source = open_source(run.data, "validation")
+    whole, begun, loaded = (_training(run) for _ in range(3))
+    _train(whole, source, 18)  # past the first dreams and into the joint phase of "smoke"
+    loaded.load(_train(begun, source, 12).state())
+    _train(loaded, source, 6)
+    ours, theirs = whole.method.model.state_dict(), loaded.method.model.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
@@ -74,7 +71,7 @@ def test_mixed_precision_and_compiled_networks_train(model, recipe, options, tmp
 
 
 def _by_location(objects):
-    """Appearances by image and location: how sure the surest is differs in the fourth digit, and so does the order."""
+    """Appearances by image and location: confidences differ in the fourth digit, and so does the order."""
     mask = objects.mask
     where = np.column_stack([mask.nonzero()[0], objects.location[mask]])
     return dict(zip(map(tuple, where.tolist()), objects.appearance[mask], strict=True))
@@ -118,7 +115,7 @@ def test_wrapped_environments_perceive_on_the_gpu():
 
 def test_a_bundled_model_is_measured(tmp_path):
     argv = ["multi-dsprites", "--device", "cuda", "--num-scenes", "500", "--bound-scenes", "100"]
-    measuring.main([*argv, "--json", str(tmp_path / "metrics.json")])
+    evaluate_lavae.main([*argv, "--json", str(tmp_path / "metrics.json")])
     assert json.loads((tmp_path / "metrics.json").read_text())["count_accuracy_7"] == 1
 
 
@@ -128,6 +125,6 @@ def test_an_agent_trains_and_acts(observation, tmp_path):
     size = ["--steps", "8192", "--num-envs", "64", "--eval-episodes", "50"]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "You are trying to run PPO on the GPU")  # Stable-Baselines3 prefers CPUs
-        training.main(["--observation", observation, "--device", "cuda", *size, "--out", str(out)])
-    for device in ("cuda", "cpu"):  # what was learned on one is at home on the other
-        testing.main([str(out), "--device", device, "--episodes", "50"])
+        train_agent.main(["--observation", observation, "--device", "cuda", *size, "--out", str(out)])
+    for device in ("cuda", "cpu"):  # an agent of a GPU acts on a CPU, too
+        evaluate_agent.main([str(out), "--device", device, "--episodes", "50"])

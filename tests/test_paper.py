@@ -6,25 +6,28 @@ import torch
 
 from lavae_rl.data.sources import load_dataset
 from lavae_rl.model.config import LAVAEConfig
-from lavae_rl.pretraining.paper import PaperTraining
-from lavae_rl.pretraining.recipes import PAPER, PAPER_SMALL, PAPER_SMOKE, RECIPES
-from lavae_rl.pretraining.state import make_accelerator
+from lavae_rl.pretraining.paper import PaperMethod
+from lavae_rl.pretraining.recipes import PAPER, PAPER_SMALL, PAPER_SMOKE, PRESETS
+from lavae_rl.pretraining.run import new_run
+from lavae_rl.pretraining.state import Training, make_accelerator
+
+PRESET = PRESETS["lavae"]["paper-smoke"]
 
 
 @pytest.fixture(scope="module")
 def dataset():
-    return load_dataset("multi-dsprites", "validation", **PAPER_SMOKE.world)
+    return load_dataset("multi-dsprites", "validation", **PRESET.data)
 
 
-def _training(seed=0, latents=4, channels=3, **settings):
-    recipe = dataclasses.replace(PAPER_SMOKE, **settings)
-    config = LAVAEConfig(channels, recipe.sprite_size, latents, recipe.max_objects, recipe.networks)
-    return PaperTraining(config, recipe, seed, make_accelerator(cpu=True))
+def _training(seed=0, **settings):
+    recipe, accelerator = dataclasses.replace(PAPER_SMOKE, **settings), make_accelerator(cpu=True)
+    method = PaperMethod(LAVAEConfig(latents=4, max_objects=2, **PRESET.model), recipe, seed, accelerator)
+    return Training(method, recipe, seed, accelerator)
 
 
 def test_every_term_is_measured_and_finite(dataset):
     terms = _training().step(dataset)
-    assert set(terms) == set(PaperTraining.TERMS)
+    assert set(terms) == set(PaperMethod.terms)
     assert np.isfinite(list(terms.values())).all()
 
 
@@ -35,21 +38,21 @@ def test_the_same_seed_takes_the_same_steps(dataset):
     assert terms == same != different
 
 
-def test_a_loaded_state_goes_on_alike(dataset):
+def test_a_loaded_state_takes_the_same_steps(dataset):
     whole, loaded = _training(), _training()
     whole.step(dataset)
     loaded.load(whole.state())
     assert whole.step(dataset) == loaded.step(dataset)
 
 
-def test_after_the_warm_up_the_auxiliary_vae_rests(dataset):
+def test_after_the_warm_up_the_auxiliary_vae_is_not_trained(dataset):
     training = _training()
     training.progress.step = training.recipe.steps - 1
-    before = [parameter.clone() for parameter in training.auxiliary.parameters()]
+    before = [parameter.clone() for parameter in training.method.auxiliary.parameters()]
     terms = training.step(dataset)
     assert np.isnan(terms["map_distance"])
     assert np.isfinite(terms["log_likelihood"])
-    assert all(map(torch.equal, before, training.auxiliary.parameters()))
+    assert all(map(torch.equal, before, training.method.auxiliary.parameters()))
 
 
 def test_without_the_map_there_is_no_auxiliary_loss(dataset):
@@ -69,8 +72,12 @@ def test_the_optimiser_is_adamax_with_a_rate_of_its_own_for_locations(dataset):
     assert isinstance(training.optimizer, torch.optim.Adamax)
     training.step(dataset)
     assert [group["lr"] for group in training.optimizer.param_groups] == pytest.approx([2e-3, 3e-3])
-    digits = _training(channels=1, location_learning_rate_digits=5e-4)
-    assert digits.rates[0] == 5e-4
+
+
+def test_digits_have_a_learning_rate_of_their_own_for_locations():
+    shapes, digits = (new_run("lavae", "paper", name) for name in ("multi-dsprites", "multi-mnist-1k"))
+    assert (shapes.recipe.location_learning_rate, digits.recipe.location_learning_rate) == (5e-4, 1e-4)
+    assert digits.recipe == dataclasses.replace(shapes.recipe, location_learning_rate=1e-4)
 
 
 @pytest.mark.parametrize("recipe", [PAPER, PAPER_SMALL], ids=["paper", "small"])
@@ -89,27 +96,30 @@ def test_schedules_stretch_with_the_length_of_the_run(recipe):
         assert stretched.location_rate_factor(steps) == pytest.approx(0.01)
 
 
-def test_the_papers_numbers():
-    assert (PAPER.steps, PAPER.batch_size, PAPER.networks) == (100_000, 64, "paper")
-    assert (PAPER.location_learning_rate, PAPER.location_learning_rate_digits, PAPER.learning_rate) == (
-        5e-4,
-        1e-4,
-        1e-3,
-    )
+def test_the_papers_recipe_has_its_length_batch_rates_and_networks():
+    assert (PAPER.steps, PAPER.batch_size) == (100_000, 64)
+    assert (PAPER.location_learning_rate, PAPER.learning_rate) == (5e-4, 1e-3)
+    assert new_run("lavae", "paper", "multi-dsprites").model.networks == "paper"
 
 
 def test_ablations_differ_in_one_thing():
-    recipes = RECIPES["lavae"]
-    small = dataclasses.asdict(recipes["paper-small"])
+    small = PRESETS["lavae"]["paper-small"]
     for name, fields in (
         ("paper-small-no-map", {"map_weight"}),
         ("paper-small-no-forcing", {"forced_at_first", "forced_at_last"}),
     ):
-        other = dataclasses.asdict(recipes[name])
-        assert {key for key in small if small[key] != other[key]} == fields
+        other = PRESETS["lavae"][name]
+        assert other._replace(recipe=small.recipe) == small
+        ours, theirs = vars(small.recipe), vars(other.recipe)
+        assert {key for key in ours if ours[key] != theirs[key]} == fields
 
 
-@pytest.mark.parametrize("settings", [{"networks": "fast"}, {"warm_fraction": 0.8}, {"map_weight": -1.0}], ids=str)
+@pytest.mark.parametrize("settings", [{"warm_fraction": 0.8}, {"map_weight": -1.0}, {"forced_at_last": 1.5}], ids=str)
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(ValueError, match="expected"):
         dataclasses.replace(PAPER, **settings)
+
+
+def test_networks_that_relaxed_locations_cannot_read_are_refused():
+    with pytest.raises(ValueError, match='networks "paper" or "paper-small", got \'fast\''):
+        PaperMethod(LAVAEConfig(networks="fast"), PAPER_SMOKE, 0, make_accelerator(cpu=True))

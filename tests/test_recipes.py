@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from lavae_rl.data.sources import POOLS
-from lavae_rl.pretraining.recipes import FAST, LATENTS, RECIPES, LAVAERecipe, PaperRecipe
+from lavae_rl.data.sources import DATASETS
+from lavae_rl.pretraining.recipes import DIGITS, FAST, PRESETS, LAVAERecipe, PaperRecipe
 
 
-def test_recipes_by_name():
-    assert {model: sorted(recipes) for model, recipes in RECIPES.items()} == {
+def test_presets_are_found_by_model_and_name():
+    assert {model: sorted(recipes) for model, recipes in PRESETS.items()} == {
         "lavae": [
             "fast",
             "joint",
@@ -34,7 +34,6 @@ def test_recipes_by_name():
         {"decay_fraction": 0.0},
         {"kl_warmup_fraction": 1.5},
         {"joint_fraction": 1.0},
-        {"networks": "huge"},
         {"memory": -1},
     ],
     ids=str,
@@ -53,14 +52,14 @@ def test_rates_rise_stay_and_fall_with_the_length_of_the_run(steps):
     assert recipe.rate_factor(steps) == pytest.approx(recipe.decay_factor)
 
 
-def test_the_kl_comes_in_gradually():
+def test_the_weight_of_the_kl_rises_from_0_to_1():
     assert [FAST.kl_weight(step) for step in (0, 100, 200, 1_000)] == [0, 0.5, 1, 1]
 
 
 @pytest.mark.parametrize("steps", [100, 9_000])
-@pytest.mark.parametrize(("model", "name"), [(model, name) for model in RECIPES for name in RECIPES[model]])
+@pytest.mark.parametrize(("model", "name"), [(model, name) for model in PRESETS for name in PRESETS[model]])
 def test_schedules_stretch_with_the_length_of_the_run(model, name, steps):
-    usual: Any = RECIPES[model][name]
+    usual: Any = PRESETS[model][name].recipe
     recipe: Any = dataclasses.replace(usual, steps=steps)
     schedules = ["kl_weight"]
     if isinstance(recipe, PaperRecipe):
@@ -72,14 +71,14 @@ def test_schedules_stretch_with_the_length_of_the_run(model, name, steps):
 
 
 def test_joint_fine_tuning_is_the_last_quarter_of_its_recipe():
-    joint: Any = RECIPES["lavae"]["joint"]
+    joint: Any = PRESETS["lavae"]["joint"].recipe
     assert joint.joint_from_step == 3_000
     assert dataclasses.replace(joint, steps=400).joint_from_step == 300
     assert FAST.joint_from_step == FAST.steps
 
 
-def test_every_data_set_has_a_number_of_latents():
-    assert set(LATENTS) == set(POOLS)
+def test_data_sets_of_digits_are_data_sets():
+    assert set(DIGITS) < set(DATASETS)
 
 
 @pytest.mark.parametrize("values", [{"warmup_steps": 0}, {"average_decay": 1.0}, {"max_gradient_norm": 0.0}], ids=str)

@@ -72,10 +72,11 @@ def train(
         measured = unmeasured
         if due:
             method.calibrate(training.average, source, last=progress.step == recipe.steps)
-            measured = method.validate(training.average, validation, recipe, training.seed)
+            found = method.validate(training.average, validation, recipe, training.seed)
+            measured = unmeasured | found  # without truth, some stay unmeasured, and all rows need the same columns
             picture = reconstruction_figure(training.average, validation[:_SHOWN])
             folder.save_figure(f"reconstructions-{progress.step:06d}", picture)
-            on_evaluation(progress, measured)
+            on_evaluation(progress, found)
             progress.seconds = time.perf_counter() - started
         if due or progress.step % LOG_EVERY == 0:
             times = {"seconds": progress.seconds, "skipped_steps": float(progress.skipped)}
