@@ -20,7 +20,7 @@ from rich.markup import escape
 
 from lavae_rl.policies.set_extractor import ARCHITECTURES
 from lavae_rl.registration import TASKS, task_name
-from lavae_rl.rl.observations import OBSERVATIONS, kinds_with
+from lavae_rl.rl.observations import OBSERVATIONS
 from lavae_rl.rl.presets import preset_for
 from lavae_rl.rl.report import TESTS_FILE, write_report
 from lavae_rl.runs.config import CONFIG_FILE
@@ -76,12 +76,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     with clean_exit() as console:
         cells = chosen_cells(args)
-    check, work = partial(is_complete, args=args), partial(train_and_test, args=args)
-    complete = sweep(cells, args.out, args.jobs, check, work, console)
+    check, work = partial(is_complete, args=args), partial(complete, args=args)
+    done = sweep(cells, args.out, args.jobs, check, work, console)
     report = args.report or args.out
-    write_report([args.out / cell.name for cell, done in zip(cells, complete, strict=True) if done], report)
-    console.print(f"{sum(complete)} of {len(cells)} agents complete; table and plots in {escape(str(report))}")
-    if not all(complete):
+    write_report([args.out / cell.name for cell, ready in zip(cells, done, strict=True) if ready], report)
+    console.print(f"{sum(done)} of {len(cells)} agents complete; table and plots in {escape(str(report))}")
+    if not all(done):
         sys.exit(EXIT_FAILED)
 
 
@@ -95,7 +95,7 @@ def chosen_cells(args: argparse.Namespace) -> list[Cell]:
         raise ValueError("expected --report with the presets' own --steps: other runs stay in --out")
     observations = args.observations or observations
     if (args.vae is None) == any(OBSERVATIONS[name].needs_model for name in observations):
-        needing = kinds_with(lambda kind: kind.needs_model)
+        needing = " or ".join(name for name, kind in OBSERVATIONS.items() if kind.needs_model)
         raise ValueError(f"expected --vae FOLDER with --observations {needing}, and only then")
     cells = []
     for seed, name, observation in itertools.product(args.seeds or seeds, args.tasks or tasks, observations):
@@ -112,12 +112,6 @@ def is_complete(cell: Cell, folder: Path, args: argparse.Namespace) -> bool:
     return is_tested(folder, cell.task, args.episodes)
 
 
-def train_and_test(cell: Cell, folder: Path, args: argparse.Namespace) -> None:
-    """Complete one agent."""
-    train(cell, folder, args)
-    test(cell, folder, args)
-
-
 def is_tested(folder: Path, task: str, episodes: int) -> bool:
     """Whether an agent has been tested with all numbers of objects, in this many episodes each."""
     try:
@@ -128,38 +122,29 @@ def is_tested(folder: Path, task: str, episodes: int) -> bool:
     return done == set(itertools.product(MODES, TASKS[task].tested, [episodes]))
 
 
-def train(cell: Cell, folder: Path, args: argparse.Namespace) -> None:
-    """Train an agent to the end, from where an earlier run stopped."""
+def complete(cell: Cell, folder: Path, args: argparse.Namespace) -> None:
+    """Train an agent to the end, from where an earlier run stopped, and test it in both modes."""
+
+    def execute(program: str, *options: str) -> None:
+        with running(Path(__file__).with_name(program), options, folder, args.jobs):
+            pass
+
     if (folder / CONFIG_FILE).exists():
-        execute("train_agent.py", ["--out", str(folder), "--resume"], folder, args)
-        return
-    options = ["--env", cell.task, "--observation", cell.observation, "--seed", str(cell.seed), "--out", str(folder)]
-    if args.steps is not None:
-        options += ["--steps", str(args.steps)]
-    if cell.arch is not None:
-        options += ["--arch", cell.arch]
-    if OBSERVATIONS[cell.observation].needs_model:
-        options += ["--model", args.vae]
-    execute("train_agent.py", options, folder, args)
-
-
-def test(cell: Cell, folder: Path, args: argparse.Namespace) -> None:
-    """Test an agent in both modes."""
+        execute("train_agent.py", "--out", str(folder), "--resume")
+    else:
+        given = {"--steps": args.steps, "--arch": cell.arch}
+        given["--model"] = args.vae if OBSERVATIONS[cell.observation].needs_model else None
+        flags = [text for flag, value in given.items() if value is not None for text in (flag, str(value))]
+        agent = ["--env", cell.task, "--observation", cell.observation, "--seed", str(cell.seed)]
+        execute("train_agent.py", *agent, *flags, "--out", str(folder))
     tests = []
     for mode in MODES:
         file = folder / f"{mode}.json"
-        numbers = [str(number) for number in TASKS[cell.task].tested]
-        options = [str(folder), "--num-objects", *numbers, "--mode", mode, "--episodes", str(args.episodes)]
-        execute("evaluate_agent.py", [*options, "--json", str(file)], folder, args)
+        options = ["--num-objects", *map(str, TASKS[cell.task].tested), "--mode", mode, "--json", str(file)]
+        execute("evaluate_agent.py", str(folder), *options, "--episodes", str(args.episodes))
         tests.append(json.loads(file.read_text()))
         file.unlink()
     (folder / TESTS_FILE).write_text(json.dumps(tests, indent=2) + "\n")
-
-
-def execute(program: str, options: Sequence[str], folder: Path, args: argparse.Namespace) -> None:
-    """Run a program of this folder."""
-    with running(Path(__file__).with_name(program), options, folder, args.jobs):
-        pass
 
 
 if __name__ == "__main__":

@@ -11,12 +11,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 from rich.table import Table
 
 from lavae_rl.pictures import write_gif
 from lavae_rl.rl.agents import SavedAgent, find_run, load_agent
-from lavae_rl.rl.observations import kinds_with, observation_kind
+from lavae_rl.rl.observations import require
 from lavae_rl.rl.run import AgentRun
 from lavae_rl.rl.success import success_rate
 from lavae_rl.rl.vec_envs import make_run_vec_env, make_task_env
@@ -76,15 +75,12 @@ def check(args: argparse.Namespace, run: AgentRun) -> None:
             raise FileNotFoundError(f"the folder of {file} does not exist; make it first")
         if file is not None and file.is_dir():
             raise IsADirectoryError(f"expected a file to write to, got the folder {file}")
-    kind = observation_kind(run.observation)
-    if args.model is not None and kind.wrap is None:
-        models = kinds_with(lambda other: other.wrap)
-        raise ValueError(f"expected --model for an agent on {models}, got one on {run.observation}")
-    if args.video is not None and args.video.suffix.lower() != ".gif":
-        raise ValueError(f"expected --video as a file that ends in .gif, got {args.video}")
-    if args.video is not None and kind.watch is None:
-        films = kinds_with(lambda other: other.watch)
-        raise ValueError(f"expected an agent on {films} for --video, got one on {run.observation}")
+    if args.model is not None:
+        require("--model", run.observation, lambda kind: kind.wrap)
+    if args.video is not None:
+        require("--video", run.observation, lambda kind: kind.watch)
+        if args.video.suffix.lower() != ".gif":
+            raise ValueError(f"expected --video as a file that ends in .gif, got {args.video}")
 
 
 def numbers(args: argparse.Namespace, run: AgentRun) -> Sequence[int]:
@@ -126,22 +122,16 @@ def film(args: argparse.Namespace, saved: SavedAgent) -> Iterator[tuple[Picture,
     """Pictures of a few episodes for each number of objects, with their durations in frames."""
     agent, run = saved
     for number in numbers(args, run):
-        env = make_task_env(run.task, run.observation, run.model, num_objects=number, mode=args.mode)
+        env: Any = make_task_env(run.task, run.observation, run.model, num_objects=number, mode=args.mode)
         for episode in range(VIDEO_EPISODES):
             observation, _ = env.reset(seed=args.seed + episode)
             over = False
             while not over:
-                yield picture(env), 1
+                yield env.render(), 1
                 action, _ = agent.predict(observation, deterministic=not args.stochastic)
                 observation, _, terminated, truncated, _ = env.step(action)
                 over = terminated or truncated
-            yield picture(env), 8  # the last picture of an episode stays longer
-
-
-def picture(env: gym.Env[Any, Any]) -> Picture:
-    """The picture that an environment renders."""
-    rendered: Any = env.render()
-    return rendered
+            yield env.render(), 8  # the last picture of an episode stays longer
 
 
 if __name__ == "__main__":

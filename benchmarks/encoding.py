@@ -1,11 +1,11 @@
-"""How fast frames become objects, against networks of the paper's kind, and what the wrappers add; all in one run.
+"""Frames encoded per second, against networks of the paper's size, and the overhead of the wrappers, in one run.
 
     python benchmarks/encoding.py
-    python benchmarks/encoding.py --compile    # what torch.compile would add; needs a C++ compiler
+    python benchmarks/encoding.py --compile    # the gain by torch.compile too; needs a C++ compiler
 
 The paper's networks are two residual networks at full resolution, 4 blocks of 2 convolutions with 48 channels each,
 every convolution followed by LeakyReLU and batch normalisation (appendix B; the number of channels is ours, chosen so
-that each has about a third of the paper's 500k parameters). Their cost is that of two forward passes, evaluating.
+that each has about a third of the paper's 500k parameters). Their cost is that of two forward passes in eval mode.
 """
 
 import argparse
@@ -53,7 +53,7 @@ class PaperNetwork(nn.Module):
 
 
 class StillFrames(VectorEnv):
-    """A vector environment that costs nothing: the same frames at every step."""
+    """A vector environment without costs of its own: the same frames at every step."""
 
     def __init__(self, frames: np.ndarray) -> None:
         self.num_envs, self._frames = len(frames), frames
@@ -81,7 +81,7 @@ def measure(model_name: str, rounds: int) -> dict[str, float]:
     rng = np.random.default_rng(0)
     results = {}
     for batch in (1, 8, 64, 512):
-        # Some three objects to a frame, as agents will see.
+        # About three objects per frame, as agents will have.
         frames = render_scenes(sample_scenes(rng, bank, batch, (2, 4)), bank)
         results[f"encode_{batch}"] = batch / seconds(lambda frames=frames: model.encode(frames), rounds)  # type: ignore[misc]
     frames = render_scenes(sample_scenes(rng, bank, 64, (2, 4)), bank)
@@ -99,7 +99,7 @@ def measure(model_name: str, rounds: int) -> dict[str, float]:
 
 
 def compiled_over_eager(model_name: str, rounds: int) -> float:
-    """How many times as fast the location network, most of the cost of encoding, is after ``torch.compile``."""
+    """Speed-up by ``torch.compile`` of the location network, which is most of the cost of encoding."""
     model, bank = LAVAE.from_pretrained(model_name), load_bank(model_name)
     frames = render_scenes(sample_scenes(np.random.default_rng(0), bank, 64, (2, 4)), bank)
     images = model.images(frames).to(memory_format=torch.channels_last)

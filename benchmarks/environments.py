@@ -23,7 +23,7 @@ from lavae_rl.registration import TASKS
 
 
 def frames_per_second(env_id: str, num_envs: int, seconds: int) -> tuple[float, float, float]:
-    """Of the batch, of as many single environments, and of a single one."""
+    """Frames per second of the batch, of as many single environments, and of a single one."""
     vector = benchmark_vector_step(gym.make_vec(env_id, num_envs), target_duration=seconds, seed=0)
     sync = benchmark_vector_step(
         gym.make_vec(env_id, num_envs, vectorization_mode="sync"), target_duration=seconds, seed=0

@@ -1,9 +1,10 @@
-"""What set networks learn of OddOneOut when they are told the right moves: the true state, no reinforcement.
+"""What set networks learn of OddOneOut from the true state by imitation: they are given the optimal moves.
 
     python benchmarks/imitation.py --archs relation attention deepsets flat
 
-Every batch shows new scenes, the agent at any place from which there is a way; the moves along all shortest ways are
-right. Prints the share of right moves in new frames, and the success of walks that always take the likeliest move.
+Every batch has new scenes, with the agent at any place from which a path leads to the target. A move along any shortest
+path is optimal. The program prints the share of optimal moves in new scenes, and the success of walks that always take
+the likeliest move.
 """
 
 import argparse
@@ -25,18 +26,18 @@ from lavae_rl.rl.vec_envs import make_task_vec_env
 
 TASK = "OddOneOut"
 SCENES, PLACES = 64, 8
-"""Scenes in a batch, and places of the agent in each."""
+"""Scenes in a batch, and positions of the agent in each."""
 WALKERS, WALK_SEED = 50, 3_000_000
-"""Environments that are walked in, and their seed: of no training, nor of its tests."""
+"""Number of environments to walk in, and their seed, which no training or test uses."""
 NEIGHBOURS = ((-1, 0), (1, 0), (0, -1), (0, 1))
-"""Where actions 1 to 4 lead: (row, column) of the lattice."""
+"""Displacements of actions 1 to 4: (row, column) on the lattice."""
 
 Batch = tuple[dict[str, Tensor], Tensor]
-"""Observations, and which of the four moves are right."""
+"""Observations, and which of the four moves are optimal."""
 
 
 class Teacher:
-    """Draws scenes and knows the shortest ways."""
+    """Draws scenes and finds the optimal moves."""
 
     def __init__(self, num_objects: int, seed: int) -> None:
         vector = gym.make_vec(f"LAVAE/{TASK}-v0", num_envs=SCENES, observation="oracle", num_objects=num_objects)
@@ -54,7 +55,7 @@ class Teacher:
     def _move_agents(self) -> tuple[dict[str, np.ndarray], np.ndarray]:
         world, task, right = self._simulation.world, self._simulation.task, np.zeros((SCENES, 4), bool)
         for env in range(SCENES):
-            lattice, moves = task.ways(world, env)
+            lattice, moves = task.distance_field(world, env)
             place = tuple(self._rng.choice(np.argwhere(moves > 0)).tolist())
             world.scenes.location[env, 0] = lattice.location(place)
             beside = np.pad(moves, 1, constant_values=-1)
@@ -65,7 +66,7 @@ class Teacher:
 
 
 class Pupil(nn.Module):
-    """A features extractor and the head that Stable-Baselines3 would put on it."""
+    """A features extractor with the head that Stable-Baselines3 would put on it."""
 
     def __init__(self, space: "spaces.Space[Any]", arch: str) -> None:
         super().__init__()
@@ -73,8 +74,7 @@ class Pupil(nn.Module):
         self.layers = nn.Sequential(extractor, nn.Linear(extractor.features_dim, 64), nn.Tanh(), nn.Linear(64, 4))
 
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
-        logits: Tensor = self.layers(observations)
-        return logits
+        return self.layers(observations)
 
     @torch.inference_mode()
     def predict(self, observations: dict[str, np.ndarray], **_: bool) -> tuple[np.ndarray, None]:

@@ -1,9 +1,9 @@
-"""Whether the bundled models see the environments' frames right: counts and centres over random roll-outs.
+"""Count accuracy and centre errors of the bundled models on frames of the environments, over random roll-outs.
 
     python benchmarks/perception.py
 
 64 copies of each task act at random for 100 steps (6,400 frames), in training and in test mode. Centres are matched
-where the count is right.
+in frames whose count is correct.
 """
 
 import argparse
@@ -29,21 +29,21 @@ def errors(locations: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def measure(name: str, model: LAVAE, mode: str, steps: int, seed: int) -> tuple[float, float, float, float]:
-    """Share of counts that are right, share of centres within a pixel and their mean error where they are."""
+    """Count accuracy; in frames with a correct count, share of centres within 1 px, mean and largest error in px."""
     env = gym.make_vec(f"LAVAE/{name}-v0", 64, mode=mode, autoreset_mode=AutoresetMode.SAME_STEP)
     base: Any = env.unwrapped
     frames, _ = env.reset(seed=seed)
     env.action_space.seed(seed)
-    right, distances = [], []
+    correct, distances = [], []
     for _ in range(steps):
         scenes, found = base.simulation.world.scenes, model.encode(frames)
-        right.append(found.count == scenes.count)
-        for i in np.flatnonzero(right[-1]):
+        correct.append(found.count == scenes.count)
+        for i in np.flatnonzero(correct[-1]):
             count = scenes.count[i]
             distances.append(errors(found.location[i, :count], scenes.location[i, :count]))
         frames, *_ = env.step(env.action_space.sample())
     error = np.concatenate(distances)
-    return float(np.mean(right)), float((error <= 1).mean()), float(error.mean()), float(error.max())
+    return float(np.mean(correct)), float((error <= 1).mean()), float(error.mean()), float(error.max())
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=100, help="steps of 64 copies (default: 100)")
     parser.add_argument("--seed", type=int, default=0, help="of roll-outs and actions (default: 0)")
     args = parser.parse_args(argv)
-    table = Table("task", "mode", "count right", "centres within 1 px", "mean error", "largest error")
+    table = Table("task", "mode", "count accuracy", "centres within 1 px", "mean error", "largest error")
     for name, task in track(TASKS.items(), description="tasks"):
         model = LAVAE.from_pretrained(task.model)
         for mode in ("train", "test"):

@@ -37,8 +37,8 @@ def digest(*values: Any) -> str:
     for value in values:
         if isinstance(value, Mapping):
             found.update(digest(*(part for key in sorted(value) for part in (key, value[key]))).encode())
-        elif isinstance(value, str):
-            found.update(value.encode())
+        elif value is None or isinstance(value, str):
+            found.update(str(value).encode())
         else:
             array = np.ascontiguousarray(value.cpu().numpy() if isinstance(value, torch.Tensor) else value)
             if array.dtype == object:
@@ -84,7 +84,7 @@ def tokens(name: str) -> dict[str, str]:
     }
     for options in ({}, {"flatten": True}, {"presence": True, "velocity": True, "tracking": "hungarian"}):
         env = LAVAEObservation(gym.make(env_id, num_objects=4), name, **options)
-        vector = gym.make_vec(env_id, 3, num_objects=4, vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP})
+        vector = gym.make_vec(env_id, 3, num_objects=4, autoreset_mode=AutoresetMode.SAME_STEP)
         wrapped = VectorLAVAEObservation(vector, name, **options)
         key = ",".join(options) or "plain"
         found[f"single {key}"], found[f"vector {key}"] = rollout(env), rollout(wrapped)
@@ -106,9 +106,10 @@ def rollout(env: Any, steps: int = 120) -> str:
 
 def rollouts(task: str) -> dict[str, str]:
     """A task in both modes, single and as a batch, in all ways to be seen."""
-    env_id, found = f"LAVAE/{task}-v0", {}
+    env_id = f"LAVAE/{task}-v0"
+    found: dict[str, str] = {}
     for mode, reward, observation in (("train", "sparse", "pixels"), ("test", "shaped", "both")):
-        options = {"mode": mode, "reward": reward, "observation": observation}
+        options: dict[str, Any] = {"mode": mode, "reward": reward, "observation": observation}
         found[f"single {mode}"] = rollout(gym.make(env_id, **options))
         for autoreset in AutoresetMode if mode == "train" else (AutoresetMode.SAME_STEP,):
             if autoreset == AutoresetMode.DISABLED:
@@ -149,7 +150,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     torch.set_num_threads(1)
-    print(json.dumps({part: PARTS[part]() for part in parser.parse_args().parts}, indent=1, default=str))
+    for part in parser.parse_args().parts:
+        print(json.dumps({part: PARTS[part]()}, indent=1), flush=True)
 
 
 if __name__ == "__main__":

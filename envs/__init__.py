@@ -1,22 +1,40 @@
-"""Environments made of the same sprites as the data sets; importing ``lavae_rl`` registers them (``LAVAE/...-v0``)."""
+"""Environments made of the same sprites as the data sets; importing ``lavae_rl`` registers them (``LAVAE/...-v0``).
 
-from .collect import CollectEnv
-from .digit_order import DigitOrderEnv
-from .largest import LargestEnv
-from .match_digit import MatchDigitEnv
-from .object_goal import ObjectGoalEnv
-from .odd_one_out import OddOneOutEnv
-from .push import PushEnv
+Every task of ``lavae_rl.registration.TASKS`` has two names here, made when they are first used: ``OddOneOutEnv``, a
+``SpriteEnv`` of the task with the task's docstring, and ``OddOneOutVectorEnv``, which makes a ``SpriteVectorEnv``.
+"""
+
+from collections.abc import Callable
+from functools import cache, partial, partialmethod
+from importlib import import_module
+from inspect import getdoc
+from typing import Any
+
+from lavae_rl.registration import TASKS
+
 from .sprite_env import SpriteEnv, SpriteVectorEnv
+from .task import Task
 
-__all__ = [
-    "CollectEnv",
-    "DigitOrderEnv",
-    "LargestEnv",
-    "MatchDigitEnv",
-    "ObjectGoalEnv",
-    "OddOneOutEnv",
-    "PushEnv",
-    "SpriteEnv",
-    "SpriteVectorEnv",
-]
+
+def task_class(name: str) -> type[Task]:
+    """The class of a task, a key of ``TASKS``."""
+    module, attribute = TASKS[name].entry.split(":")
+    task: type[Task] = getattr(import_module(f".{module}", __name__), attribute)
+    return task
+
+
+@cache
+def _single(task: type[Task]) -> type[SpriteEnv]:
+    documentation = f"{getdoc(task)}\n\n{task.interface}"
+    members = {"__init__": partialmethod(SpriteEnv.__init__, task), "__doc__": documentation, "__module__": __name__}
+    return type(f"{task.__name__}Env", (SpriteEnv,), members)
+
+
+def __getattr__(name: str) -> Callable[..., Any]:
+    for task, spec in TASKS.items():
+        class_name = spec.entry.partition(":")[2]
+        if name == f"{class_name}Env":
+            return _single(task_class(task))
+        if name == f"{class_name}VectorEnv":
+            return partial(SpriteVectorEnv, task_class(task))
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

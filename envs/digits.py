@@ -4,12 +4,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from .task import PointerTask
+from .pointer import PointerTask
 from .world import Sprites
 
 
 class DigitTask(PointerTask):
-    """Digits of different classes; every fifth image of each class is kept for ``mode="test"``."""
+    """Digits of different classes; every fifth image of each class is held out for ``mode="test"``."""
 
     data_set = "multi-mnist-10k"
     most_objects: ClassVar[int | None] = 10

@@ -1,6 +1,6 @@
-"""Where the sprites of a new scene stand: one scene at a time, in plain integers, faster than arrays of one.
+"""Placement of sprites and shortest paths in one scene, in plain integers, faster than arrays of one.
 
-The rule is that of ``lavae_rl.data.scenes.sample_scenes``.
+Sprites are placed by the rule of ``lavae_rl.data.scenes.sample_scenes``.
 """
 
 from collections import deque
@@ -15,7 +15,7 @@ Box = Sequence[int]
 
 Location = tuple[int, int]
 Placed = tuple[Location, Box]
-"""A sprite that stands somewhere."""
+"""Location and box of a sprite."""
 
 _TRIES_PER_OBJECT = 16
 _TRIES_PER_SCENE = 500
@@ -28,17 +28,17 @@ def place(
     high: Location,
     anchor: Location | None = None,
 ) -> list[Location]:
-    """Locations for sprites, one after the other, each uniform over where it does not come too close to earlier ones.
+    """Draw locations of sprites one by one, each uniform over those that are not too close to an earlier sprite.
 
     Args:
         rng: source of all randomness.
         boxes: of the sprites.
         low: smallest (row, column).
         high: largest (row, column).
-        anchor: where the first sprite stands, if it has a place of its own.
+        anchor: location of the first sprite, if it is fixed.
 
     Raises:
-        ValueError: no room was found.
+        ValueError: no layout was found.
     """
     for _ in range(_TRIES_PER_SCENE):
         tries = rng.integers(low, np.add(high, 1), size=(_TRIES_PER_OBJECT * len(boxes), 2)).tolist()
@@ -56,7 +56,7 @@ def place(
 
 
 def apart(location: Location, box: Box, other_location: Location, other: Box) -> bool:
-    """Whether two sprites keep their distance."""
+    """Whether the boxes of two sprites do not intersect."""
     (row, column), (other_row, other_column) = location, other_location
     return (
         row + box[0] >= other_row + other[2]
@@ -67,10 +67,10 @@ def apart(location: Location, box: Box, other_location: Location, other: Box) ->
 
 
 class Lattice:
-    """All places that something which moves ``step`` pixels at a time can ever be at.
+    """All places that a sprite which moves ``step`` pixels at a time can ever be at.
 
     Args:
-        start: where it stands.
+        start: its location.
         box: its box.
         low: smallest (row, column).
         high: largest (row, column).
@@ -84,7 +84,7 @@ class Lattice:
         self.start = self.index(start)
 
     def near(self, location: Location, box: Box) -> tuple[slice, slice]:
-        """The places that are too close to another sprite, as rows and columns of the lattice."""
+        """Rows and columns of the places that are too close to another sprite."""
         spans = []
         for axis in (0, 1):
             after = location[axis] + box[axis] - self._box[axis + 2] - self._first[axis]
@@ -110,23 +110,23 @@ class Lattice:
         return first_row + row * self._step, first_column + column * self._step
 
     def reachable(self, obstacles: Sequence[Placed]) -> Bool[np.ndarray, "rows columns"]:
-        """The places to which there is a way from the start, past the obstacles."""
+        """The places to which a path leads from the start, past the obstacles."""
         regions = cv2.connectedComponents(self.free(obstacles).astype(np.uint8), connectivity=4)[1]
         return regions == regions[self.start]
 
-    def moves(self, obstacles: Sequence[Placed], goals: Sequence[Placed]) -> Int[np.ndarray, "rows columns"]:
-        """For every place, how many moves lead to a place too close to a goal; -1 where there is no way."""
-        free = np.pad(self.free(obstacles), 1)  # the edge is in nobody's way, but nobody gets past it
+    def distance_field(self, obstacles: Sequence[Placed], goals: Sequence[Placed]) -> Int[np.ndarray, "rows columns"]:
+        """Number of moves from every place to one too close to a goal, past the obstacles; -1 if there is no path."""
+        free = np.pad(self.free(obstacles), 1)  # a wall around the lattice
         moves = np.full(free.shape, -1)
         for location, box in goals:
             moves[1:-1, 1:-1][self.near(location, box)] = 0
         moves[~free] = -1
         queue = deque(map(tuple, np.argwhere(moves == 0).tolist()))
-        steps, ways = moves.tolist(), free.tolist()
+        steps, passable = moves.tolist(), free.tolist()
         while queue:
             row, column = queue.popleft()
             for place in ((row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1)):
-                if ways[place[0]][place[1]] and steps[place[0]][place[1]] < 0:
+                if passable[place[0]][place[1]] and steps[place[0]][place[1]] < 0:
                     steps[place[0]][place[1]] = steps[row][column] + 1
                     queue.append(place)
         return np.array(steps)[1:-1, 1:-1]

@@ -1,4 +1,4 @@
-"""What shapes may look like in the tasks, and which looks are kept for testing."""
+"""Combinations of shape and colour that objects may have, and which of them are held out for testing."""
 
 from typing import Any
 
@@ -19,13 +19,13 @@ def sprite(shape: Any, scale: Any, angle: Any, color: Any) -> Any:
 AGENT: int = sprite(SHAPES.index("square"), 0, len(ANGLES) // 8, WHITE)
 """The agent: the smallest square, upright."""
 
-LOOKS = np.array([(shape, color) for shape in range(len(SHAPES)) for color in range(WHITE)])
-"""What objects may look like: each shape in each colour but white."""
+COMBINATIONS = np.array([(shape, color) for shape in range(len(SHAPES)) for color in range(WHITE)])
+"""(shape, colour) of objects: each shape in each colour but white."""
 
-HELD_OUT = LOOKS[:, 1] % len(SHAPES) == LOOKS[:, 0]
-"""Looks kept for testing: two colours of each shape, each colour of one shape."""
+HELD_OUT = COMBINATIONS[:, 1] % len(SHAPES) == COMBINATIONS[:, 0]
+"""Mask of the combinations held out for testing: two colours of each shape, each colour of one shape."""
 
 
-def looks(mode: str) -> Int[np.ndarray, "looks 2"]:
+def combinations(mode: str) -> Int[np.ndarray, "combinations 2"]:
     """The (shape, colour) pairs of a mode."""
-    return LOOKS[HELD_OUT if mode == "test" else ~HELD_OUT]
+    return COMBINATIONS[HELD_OUT if mode == "test" else ~HELD_OUT]

@@ -1,10 +1,10 @@
-"""Plays a task with the keyboard or the mouse, or shows a policy at it, in a window or in a file.
+"""Play a task with the keyboard or the mouse, or show a policy at it, in a window or in a file.
 
     python -m lavae_rl.envs.play OddOneOut --num-objects 3 6
     python -m lavae_rl.envs.play Push --tokens --policy scripted --record push.gif
     python -m lavae_rl.envs.play --gallery docs/images/tasks
 
-Arrow keys or W, A, S, D move, the space bar stays; where the task is to point, click. An episode ends with a green
+Arrow keys or W, A, S, D move, the space bar stays; in pointing tasks, a click points. An episode ends with a green
 border if it was a success, otherwise with a red one; then the space bar or a click begins the next. R begins a new one
 at any time, Q or Esc quits.
 """
@@ -22,12 +22,12 @@ import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
+from lavae_rl.data.coordinates import to_location, to_xy
 from lavae_rl.pictures import write_gif
 from lavae_rl.registration import TASKS, task_name
 from lavae_rl.runs.exits import clean_exit
 from lavae_rl.shapes import Picture
 
-from .push import GOAL, Push
 from .scripted import ScriptedPolicy
 from .simulation import Simulation
 from .sprite_env import RENDER_SIZE, has_screen
@@ -36,10 +36,10 @@ Input = int | tuple[int, int]
 """Code of a key, or (x, y) of a click on the picture."""
 
 BORDER = 6
-"""Pixels around the canvas that say how an episode ended."""
+"""Width in pixels of the border whose colour shows how an episode ended."""
 
 PAUSE, END = 6, 12
-"""For how many frames people see a new scene, or the place pointed at, and the end of an episode."""
+"""Frames for which a new scene or the place pointed at is shown, and the end of an episode."""
 
 _GREY, _GREEN, _RED, _ORANGE, _BLACK = (64, 64, 64), (0, 190, 0), (230, 0, 0), (255, 160, 0), (0, 0, 0)
 _STAY, _UP, _DOWN, _LEFT, _RIGHT = range(5)
@@ -60,16 +60,16 @@ class Game:
 
     Args:
         name: of the task, a key of ``TASKS``.
-        num_objects: number of objects, or a range of numbers; None is the task's own.
+        num_objects: lowest and highest number of objects; None is the task's own.
         mode: "train" or "test".
-        tokens: draw what LAVAE sees.
+        tokens: draw the objects that LAVAE finds.
         small: pictures of half the size, but not with tokens, whose numbers would be illegible.
     """
 
     def __init__(
         self,
         name: str,
-        num_objects: int | tuple[int, int] | None = None,
+        num_objects: tuple[int, int] | None = None,
         mode: str = "train",
         tokens: bool = False,
         small: bool = False,
@@ -84,19 +84,18 @@ class Game:
             env = LAVAEObservation(env, TASKS[name].model, max(8, self.simulation.range[1] + 1), render_objects=True)
         self.env: gym.Env[Any, Any] = env
         self._thin = 2 if small and not tokens else 1
-        self._extent = np.array(self.simulation.canvas_size[::-1]) - 1
-        self._block = RENDER_SIZE // int(max(self._extent) + 1) // self._thin
+        self._block = RENDER_SIZE // max(self.simulation.canvas_size) // self._thin
         self.successes = self.episodes = 0
         self.pointed: Any = None
         self.over = self.success = False
 
     def reset(self, seed: int | None = None) -> None:
-        """Begins an episode; one that is not over does not count."""
+        """Begin an episode; one that is not over does not count."""
         self.env.reset(seed=seed)
         self.over, self.success, self.pointed = False, False, None
 
     def step(self, action: Any) -> None:
-        """Acts, and counts an episode that ends."""
+        """Act, and count an episode that ends."""
         _, _, terminated, truncated, info = self.env.step(action)
         self.over, self.success = terminated or truncated, info["is_success"]
         self.episodes += self.over
@@ -111,39 +110,38 @@ class Game:
         return f"{self.name}: {self.successes} / {self.episodes}{end}"
 
     def picture(self) -> Picture:
-        """The enlarged frame with the place pointed at, or the goal, in a border that says how the episode ended."""
+        """The enlarged frame with the pointer position or the goal, in a border that shows how the episode ended."""
         rendered: Any = self.env.render()
         picture = rendered[:: self._thin, :: self._thin].copy()
         task = self.simulation.task
-        if isinstance(task, Push):
+        if task.goal is not None:
             (low, _), _ = task.reach(self.simulation.canvas_size)
-            cv2.rectangle(picture, (-1, -1), ((low + GOAL + 1) * self._block,) * 2, _GREY)
+            cv2.rectangle(picture, (-1, -1), ((low + task.goal + 1) * self._block,) * 2, _GREY)
         if self.pointed is not None:
-            pixel = (np.clip(self.pointed, -1, 1) + 1) / 2 * self._extent
-            x, y = ((pixel + 0.5) * self._block).astype(int).tolist()
+            location = to_location(np.clip(self.pointed, -1, 1), self.simulation.canvas_size)
+            y, x = ((location + 0.5) * self._block).astype(int).tolist()
             for color, thickness in ((_BLACK, 4), (_ORANGE, 2)):
                 cv2.drawMarker(picture, (x, y), color, cv2.MARKER_CROSS, 5 * self._block, thickness)
         color = _GREY if not self.over else _GREEN if self.success else _RED
-        framed = np.full((picture.shape[0] + 2 * BORDER, picture.shape[1] + 2 * BORDER, 3), color, np.uint8)
-        framed[BORDER:-BORDER, BORDER:-BORDER] = picture
+        framed: Picture = cv2.copyMakeBorder(picture, BORDER, BORDER, BORDER, BORDER, cv2.BORDER_CONSTANT, value=color)
         return framed
 
     def action(self, given: Input) -> Any:
         """The action that a key or a click means; None where it means nothing in this task."""
         if not isinstance(given, tuple):
             return None if self.points else _MOVES.get(given)
-        pixel = (np.array(given) - BORDER) // self._block
-        inside = ((pixel >= 0) & (pixel <= self._extent)).all()
-        return (pixel / self._extent * 2 - 1).astype(np.float32) if self.points and inside else None
+        location = (np.array(given[::-1]) - BORDER) // self._block
+        inside = ((location >= 0) & (location < self.simulation.canvas_size)).all()
+        return to_xy(location, self.simulation.canvas_size).astype(np.float32) if self.points and inside else None
 
 
 def play(game: Game, read: Callable[[], Input], show: Callable[[str, Picture], None]) -> None:
-    """Plays until somebody quits.
+    """Play until somebody quits.
 
     Args:
         game: where an episode has begun.
         read: waits for a key or a click.
-        show: shows a title and a picture.
+        show: displays a title and a picture.
     """
     while True:
         show(game.title, game.picture())
@@ -157,7 +155,7 @@ def play(game: Game, read: Callable[[], Input], show: Callable[[str, Picture], N
 
 
 def pictures(game: Game, policy: str, episodes: int, seed: int | None) -> Iterator[tuple[Picture, int]]:
-    """Pictures of episodes, with seeds ``seed``, ``seed`` + 1, ..., and for how many frames each is to be seen."""
+    """Pictures of episodes with seeds ``seed``, ``seed`` + 1, ..., and the number of frames to show each for."""
     scripted = ScriptedPolicy(game.simulation)
     game.env.action_space.seed(seed)
     for episode in range(episodes):
@@ -166,7 +164,7 @@ def pictures(game: Game, policy: str, episodes: int, seed: int | None) -> Iterat
         while not game.over:
             action = scripted()[0] if policy == "scripted" else game.env.action_space.sample()
             if game.points:
-                game.pointed = action  # to be seen before what is pointed at vanishes
+                game.pointed = action  # shown before the object pointed at vanishes
                 yield game.picture(), PAUSE
             game.step(action)
             yield game.picture(), END if game.over else PAUSE if game.points else 1
@@ -199,7 +197,7 @@ class Window:
             return False
 
     def show(self, title: str, picture: Picture) -> None:
-        """Shows a picture."""
+        """Show a picture."""
         cv2.setWindowTitle(self._NAME, title)
         cv2.imshow(self._NAME, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
 
@@ -219,14 +217,14 @@ class Window:
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Reads the command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("id", nargs="?", metavar="ID", help=f"task, also as LAVAE/ID-v0: {', '.join(TASKS)}")
     parser.add_argument("--num-objects", type=int, nargs="+", help="number of objects, or lowest and highest number")
     parser.add_argument(
-        "--mode", choices=["train", "test"], default="train", help="test: held-out looks (default: train)"
+        "--mode", choices=["train", "test"], default="train", help="test: held-out objects (default: train)"
     )
     parser.add_argument("--tokens", action="store_true", help="draw the objects that LAVAE finds")
     parser.add_argument(
@@ -245,7 +243,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs the program. Exit status: 0 done, 1 failed, 2 unusable arguments, 130 stopped."""
+    """Run the program. Exit status: 0 done, 1 failed, 2 unusable arguments, 130 stopped."""
     args = parse_args(argv)
     console = Console(highlight=False, soft_wrap=True)
     with clean_exit(console):
@@ -253,7 +251,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
-    """Records, or opens a window."""
+    """Record, or open a window."""
     if args.episodes < 1 or (args.seed or 0) < 0 or not 0 < args.fps <= 50:
         raise ValueError("expected --episodes of at least 1, --seed of at least 0 and --fps above 0, at most 50")
     if args.num_objects is not None and len(args.num_objects) > 2:
@@ -268,14 +266,13 @@ def run(args: argparse.Namespace, console: Console) -> None:
 
 
 def make_game(args: argparse.Namespace, name: str, small: bool = False) -> Game:
-    """The game that was asked for."""
-    numbers = args.num_objects
-    num_objects = None if numbers is None else numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
+    """Make the game that the arguments describe."""
+    num_objects = args.num_objects and (args.num_objects[0], args.num_objects[-1])
     return Game(name, num_objects, args.mode, args.tokens, small)
 
 
 def record(args: argparse.Namespace, name: str, file: Path, console: Console) -> None:
-    """Writes a file of what a policy does."""
+    """Record episodes of a policy in a file."""
     if file.suffix != ".gif" or not file.parent.is_dir():
         raise ValueError(f"expected a file *.gif in a folder that exists, got {file}")
     game = make_game(args, name, small=True)
@@ -284,7 +281,7 @@ def record(args: argparse.Namespace, name: str, file: Path, console: Console) ->
 
 
 def watch(args: argparse.Namespace, game: Game, window: Window) -> None:
-    """Plays in a window, or shows a policy there."""
+    """Play in a window, or show a policy there."""
     if args.policy is None:
         game.reset(args.seed)
         play(game, window.read, window.show)

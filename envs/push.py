@@ -1,16 +1,15 @@
 """Push: bring the green square to the top left corner."""
 
+from typing import ClassVar
+
 import numpy as np
 from jaxtyping import Int
 
+from .agent import displacements
 from .layout import Location
 from .object_goal import ObjectGoal
-from .sprite_env import SpriteEnv, SpriteVectorEnv
-from .task import Batch, Ended, moves
-from .world import RIGHT, Sprites, World
-
-GOAL = 12
-"""Side of the goal in pixels: where the centre of the target has to be."""
+from .task import Batch, Ended
+from .world import TARGET, Sprites, World
 
 _FREE = 14
 """Pixels that the target starts away from the right and bottom edges of its reach: room to get behind it. No other
@@ -20,26 +19,52 @@ _LAYOUTS = 500
 
 
 class Push(ObjectGoal):
-    """Rules of ``PushEnv``."""
+    """Push the green square to the top left corner.
+
+    ## Description
+    The agent, a small white square, pushes what it walks into, one object at a time; an object moves only where there
+    is room. Success is when the centre of the green square is at most 12 pixels, in rows and in columns, from the
+    last place in the top left corner that it can be at. The goal is not drawn. An episode never ends in
+    failure, but an object pushed to the right or bottom edge may be lost.
+
+    ## Rewards
+    1 for success, otherwise 0. With `reward="shaped"`, added to that, twice the decrease of the distance from the
+    green square to the corner, and twice that of the distance from the agent to the green square, in canvas diagonals.
+
+    ## Starting state
+    2 objects (`num_objects`), anywhere without overlap, the green square outside the goal, away from the other edges,
+    and with no other object between it and the corner.
+
+    ## Held out
+    With `mode="test"`, all objects but the green square have combinations of shape and colour that training never
+    shows: `lavae_rl.envs.looks.HELD_OUT`.
+
+    ## Episode end
+    Termination at success, truncation after 100 steps.
+
+    ## Random baseline
+    Given as 0; random actions succeed in 9 % of the episodes, by nudging a square that starts near the goal.
+    """
 
     default_objects = 2
+    goal: ClassVar[int] = 12
 
     def place(
         self, rng: np.random.Generator, sprites: Sprites, roles: Sprites, canvas_size: tuple[int, int]
     ) -> list[Location]:
         """Locations such that the target is outside the goal, and nowhere that it cannot be pushed away from."""
         low, high = self.reach(canvas_size)
-        if min(high) - _FREE <= low[0] + GOAL:
+        if min(high) - _FREE <= low[0] + self.goal:
             raise ValueError(
-                f"expected a canvas of at least {self.bank.size + GOAL + _FREE + 1} px a side, got {canvas_size}"
+                f"expected a canvas of at least {self.bank.size + self.goal + _FREE + 1} px a side, got {canvas_size}"
             )
-        target = int((roles == RIGHT).argmax())
+        target = int((roles == TARGET).argmax())
         for _ in range(_LAYOUTS):
             locations = super().place(rng, sprites, roles, canvas_size)
             row, column = locations[target]
             others = [location for slot, location in enumerate(locations) if slot not in (0, target)]
             clear = all(other[0] > row + _FREE or other[1] > column + _FREE for other in others)
-            if row <= high[0] - _FREE and column <= high[1] - _FREE and max(row, column) > low[0] + GOAL and clear:
+            if row <= high[0] - _FREE and column <= high[1] - _FREE and max(row, column) > low[0] + self.goal and clear:
                 return locations
         raise ValueError(
             f"found no layout of {len(sprites) - 1} objects on a canvas of {canvas_size[0]} x {canvas_size[1]} pixels "
@@ -47,9 +72,9 @@ class Push(ObjectGoal):
         )
 
     def step(self, world: World, actions: np.ndarray) -> tuple[Batch, Ended, Ended]:
-        """Moves the agents, and what they push; nothing is ever failed."""
+        """Move the agents, and what they push; an episode never ends in failure."""
         low, high = self.reach(world.scenes.canvas_size)
-        move = moves(actions)
+        move = displacements(actions)
         location = world.scenes.location
         proposed = location[:, 0] + move
         inside = ((proposed >= low) & (proposed <= high)).all(axis=1)
@@ -65,65 +90,22 @@ class Push(ObjectGoal):
         moved = inside & ~blocked.any(axis=1)
         moved[pushed] = True
         location[moved, 0] = proposed[moved]
-        world.hand[:] = location[:, 0]
-        success = np.logical_and.reduce(self._target(world) <= low[0] + GOAL, axis=1)
+        world.pointer[:] = location[:, 0]
+        success = np.logical_and.reduce(self._target(world) <= low[0] + self.goal, axis=1)
         return success.astype(np.float64), success, np.zeros(len(success), bool)
 
     def potential(self, world: World) -> Batch:
-        """From -1 to 0: half for the target's way to the corner, half for the agent's way to the target."""
+        """From -1 to 0: half for the target's distance to the corner, half for the agent's distance to the target."""
         low, _ = self.reach(world.scenes.canvas_size)
         away = np.linalg.norm(self._target(world) - low[0], axis=1) / np.hypot(*world.scenes.canvas_size)
-        return -(away + world.distance(world.right)) / 2
+        return -(away + world.distance(world.targets)) / 2
 
     def chance(self, num_objects: int) -> float:
-        """Nobody pushes an object into the corner without meaning to: see the docstring of the environment."""
+        """Random touches push no object into the corner, but for some that start near it."""
         return 0.0
 
     def _target(self, world: World) -> Int[np.ndarray, "batch 2"]:
         target: Int[np.ndarray, "batch 2"] = world.scenes.location[
-            np.arange(len(world.role)), world.right.argmax(axis=1)
+            np.arange(len(world.role)), world.targets.argmax(axis=1)
         ]
         return target
-
-
-class PushEnv(SpriteEnv):
-    """Push the green square to the top left corner.
-
-    ## Description
-    The agent, a small white square, pushes what it walks into, one object at a time; an object moves only where there
-    is room. Success is when the centre of the green square is at most 12 pixels, in rows and in columns, from the
-    last place in the top left corner that it can be at. Nothing fails, but an object pushed to the right or bottom
-    edge may be lost.
-
-    ## Action space
-    `Discrete(5)`: stay, up, down, left, right, 4 pixels at a time.
-
-    ## Observation space
-    Pixels, `Box(0, 255, (64, 64, 3), uint8)`, or the true state as tokens; see `SpriteEnv`. The goal is not drawn.
-
-    ## Rewards
-    1 for success, otherwise 0. With `reward="shaped"`, added to that, twice the decrease of the distance from the
-    green square to the corner, and twice that of the distance from the agent to the green square, in canvas diagonals.
-
-    ## Starting state
-    2 objects (`num_objects`), anywhere without overlap, the green square outside the goal, away from the other edges,
-    and with no other object between it and the corner.
-
-    ## Held out
-    With `mode="test"`, all objects but the green square have looks (shape and colour) that training never shows:
-    `lavae_rl.envs.looks.HELD_OUT`.
-
-    ## Episode end
-    Termination at success, truncation after 100 steps.
-
-    ## Chance
-    Given as 0; random actions succeed in some percent of the episodes, by nudging a square that starts near the goal.
-    """
-
-    task_class = Push
-
-
-class PushVectorEnv(SpriteVectorEnv):
-    """Many ``PushEnv`` in one."""
-
-    task_class = Push

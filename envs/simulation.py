@@ -1,6 +1,7 @@
-"""A batch of environments as arrays: how scenes begin, how they are seen and what a step gives. No episodes yet."""
+"""A batch of environments as arrays: how scenes begin, how they are observed and what a step gives. No episodes yet."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,72 +13,69 @@ from lavae_rl.shapes import Frames
 
 from .oracle import OracleTokens
 from .task import Batch, Ended, Task
-from .world import ABSENT, World
+from .world import World
 
-VIEWS = ("pixels", "oracle", "both")
 REWARDS = ("sparse", "shaped")
+RENDER_MODES = ("human", "rgb_array")
 
 
 class Simulation:
-    """The options and the state of ``num_envs`` environments of one task; ``SpriteEnv`` says what they mean.
+    """The options and the state of ``num_envs`` environments of one task.
+
+    Args:
+        task: the class of the task.
+        num_envs: number of environments.
+        num_objects: number of objects beside the agent or cue, or an inclusive range (low, high), from which each
+            episode draws; None is the task's own.
+        mode: "train", or "test" for what training never shows; each task defines what that is.
+        reward: "sparse", or "shaped". Agents that move gain the change of a potential (potential-based shaping, Ng et
+            al. 1999, without a discount); those that point pay for the distance by which they miss. Each task states
+            how much.
+        canvas_size: (height, width) in pixels, at least twice the side of a sprite's patch.
+        observation: a key of ``RENDERERS``. "pixels" are frames, uint8 (height, width, channels), each value 0 or 255;
+            "oracle" is ``{"tokens": (K, 2 + D) float32, "mask": (K,) int8}``, see ``OracleTokens``; "both" has the
+            frame beside them, under "frame".
+        max_objects: number K of slots for tokens of the true state.
+        render_mode: None, "rgb_array" or "human" (a window; single environments only).
+        task_options: what the task itself offers, such as ``variant``.
 
     Raises:
-        ValueError: options that make no sense, alone or together.
+        ValueError: an option is out of range, alone or together with others; the message names what was expected.
+        TypeError: the task has no such option.
     """
 
     def __init__(
         self,
-        task: Task,
+        task: type[Task],
         num_envs: int,
-        num_objects: int | Sequence[int] | None,
-        reward: str,
-        canvas_size: Sequence[int],
-        observation: str,
-        max_objects: int,
+        num_objects: int | Sequence[int] | None = None,
+        mode: str = "train",
+        reward: str = "sparse",
+        canvas_size: Sequence[int] = (64, 64),
+        observation: str = "pixels",
+        max_objects: int = 8,
+        render_mode: str | None = None,
+        **task_options: Any,
     ) -> None:
-        if reward not in REWARDS:
-            raise ValueError(f"expected reward of {', '.join(REWARDS)}, got {reward!r}")
-        if observation not in VIEWS:
-            raise ValueError(f"expected observation of {', '.join(VIEWS)}, got {observation!r}")
-        self.task = task
-        self.range = _object_range(task, num_objects)
-        self.canvas_size = _canvas_size(task, canvas_size)
-        self._view, self._shaped = observation, reward == "shaped"
-        self._oracle = OracleTokens(task.bank, max_objects)
-        slots = len(task.draw(np.random.default_rng(0), self.range[1])[0])
-        if slots > max_objects and observation != "pixels":
-            raise ValueError(f"{self.range[1]} objects need max_objects of at least {slots}, got {max_objects}")
-        scenes = Scenes(
-            np.zeros((num_envs, slots), np.int32),
-            np.zeros((num_envs, slots, 2), np.int16),
-            np.zeros(num_envs, np.int64),
-            self.canvas_size,
-        )
-        self.world = World(
-            scenes=scenes,
-            role=np.full((num_envs, slots), ABSENT),
-            box=np.zeros((num_envs, slots, 4), np.int64),
-            total=np.ones(num_envs, np.int64),
-            hand=np.zeros((num_envs, 2)),
-            bank=task.bank,
-            ways=np.full(num_envs, None),
-        )
-
-    def space(self) -> "spaces.Space[Any]":
-        """Of one environment's observations."""
-        frame = spaces.Box(0, 255, (*self.canvas_size, self.task.bank.channels), np.uint8)
-        if self._view == "pixels":
-            return frame
-        oracle = self._oracle.spaces()
-        return spaces.Dict(oracle if self._view == "oracle" else {"frame": frame, **oracle})
+        _check_choice("reward of", reward, REWARDS)
+        _check_choice("observation of", observation, RENDERERS)
+        if render_mode is not None:
+            _check_choice("render_mode None or one of", render_mode, RENDER_MODES)
+        self.task = task(mode, **task_options)
+        self.range = _object_range(self.task, num_objects)
+        self.canvas_size = _canvas_size(self.task, canvas_size)
+        self.max_objects, self.render_mode, self._shaped = max_objects, render_mode, reward == "shaped"
+        slots = len(self.task.draw(np.random.default_rng(0), self.range[1])[0])
+        self.world = World.empty(self.task.bank, num_envs, slots, self.canvas_size)
+        self.space, self._render = RENDERERS[observation](self)
 
     def chance(self) -> float:
-        """Success rate of touching objects at random, over the counts of objects."""
+        """Success rate of touching objects at random (the random baseline), a mean over the numbers of objects."""
         low, high = self.range
         return float(np.mean([self.task.chance(number) for number in range(low, high + 1)]))
 
     def begin(self, env: int, rng: np.random.Generator) -> None:
-        """A new scene for one environment, from its own generator."""
+        """Put a new scene into one environment, drawn from its own generator."""
         number = int(rng.integers(self.range[0], self.range[1] + 1))
         sprites, roles = self.task.draw(rng, number)
         self.world.begin(env, sprites, roles, self.task.place(rng, sprites, roles, self.canvas_size))
@@ -87,8 +85,8 @@ class Simulation:
         if not self._shaped:
             reward, success, failure = self.task.step(self.world, actions)
             return reward, success | failure, success
-        reward, success, failure, guidance = self.task.guided_step(self.world, actions)
-        return reward + self.task.shaping * guidance, success | failure, success
+        reward, success, failure, shaping = self.task.shaped_step(self.world, actions)
+        return reward + self.task.shaping_weight * shaping, success | failure, success
 
     def frames(self, envs: Int[np.ndarray, " selected"] | slice = slice(None)) -> Frames:
         """Frames of some environments."""
@@ -96,10 +94,51 @@ class Simulation:
 
     def observe(self, envs: Int[np.ndarray, " selected"] | slice = slice(None)) -> Any:
         """Observations of some environments, new arrays each time."""
-        if self._view == "pixels":
-            return self.frames(envs)
-        tokens = self._oracle(self.world.scenes[envs])
-        return tokens if self._view == "oracle" else {"frame": self.frames(envs), **tokens}
+        return self._render(self.world.scenes[envs])
+
+
+Renderer = tuple["spaces.Space[Any]", Callable[[Scenes], Any]]
+"""The space of one environment's observations, and a function from a batch of scenes to a batch of observations."""
+
+
+def _pixels(simulation: Simulation) -> Renderer:
+    bank = simulation.task.bank
+    frame = spaces.Box(0, 255, (*simulation.canvas_size, bank.channels), np.uint8)
+    return frame, partial(render_scenes, bank=bank)
+
+
+def _oracle(simulation: Simulation) -> Renderer:
+    tokens = _tokens(simulation)
+    return tokens.space, tokens
+
+
+def _both(simulation: Simulation) -> Renderer:
+    (frame, render), tokens = _pixels(simulation), _tokens(simulation)
+    return spaces.Dict({"frame": frame, **tokens.space}), partial(_frames_and_tokens, render, tokens)
+
+
+def _tokens(simulation: Simulation) -> OracleTokens:
+    slots = simulation.world.role.shape[1]
+    if slots > simulation.max_objects:
+        raise ValueError(
+            f"{simulation.range[1]} objects need max_objects of at least {slots}, got {simulation.max_objects}"
+        )
+    return OracleTokens(simulation.task.bank, simulation.max_objects)
+
+
+def _frames_and_tokens(
+    render: Callable[[Scenes], Frames], tokens: OracleTokens, scenes: Scenes
+) -> dict[str, np.ndarray]:
+    return {"frame": render(scenes), **tokens(scenes)}
+
+
+RENDERERS: Mapping[str, Callable[[Simulation], Renderer]] = {"pixels": _pixels, "oracle": _oracle, "both": _both}
+"""Makers of renderers, by the value of ``observation``."""
+
+
+def _check_choice(what: str, value: str, choices: Iterable[str]) -> None:
+    if value not in choices:
+        raise ValueError(f"expected {what} {', '.join(choices)}, got {value!r}")
 
 
 def _object_range(task: Task, num_objects: int | Sequence[int] | None) -> tuple[int, int]:

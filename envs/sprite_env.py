@@ -1,10 +1,10 @@
-"""Gymnasium's side of the tasks: a single environment and a vector environment over one simulation."""
+"""Gymnasium's interface to the tasks: a single environment and a vector environment over one simulation."""
 
 import logging
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import cv2
 import gymnasium as gym
@@ -16,78 +16,54 @@ from jaxtyping import UInt8
 
 from lavae_rl.shapes import Frames
 
-from .simulation import Simulation
+from .simulation import RENDER_MODES, Simulation
 from .task import Task
 
 RENDER_SIZE = 384
-"""Frames are enlarged for people by a whole number, to at most this many pixels a side."""
+"""Frames are enlarged by a whole number to at most this many pixels a side."""
 
 Options = dict[str, Any]
 
 
 class SpriteEnv(gym.Env[Any, Any]):
-    """One environment: a task, and how it is seen. The tasks are its subclasses.
+    """One environment of a task.
 
     Args:
-        num_objects: number of objects beside the agent or cue, or an inclusive range (low, high), from which each
-            episode draws; None is the task's own.
-        mode: "train", or "test" for what training never shows; each task says what that is.
-        reward: "sparse", or "shaped": for agents that move, with the change of a potential (Ng et al. 1999) added,
-            without a discount; for those that point, less the distance of what they miss. Each task says how much.
-        canvas_size: (height, width) in pixels.
-        observation: "pixels" are frames, uint8 (height, width, channels), each value 0 or 255; "oracle" is
-            ``{"tokens": (K, 2 + D) float32, "mask": (K,) int8}``, see ``OracleTokens``; "both" has the frame beside
-            them, under "frame".
-        max_objects: number K of slots for tokens of the true state.
-        render_mode: None, "rgb_array" or "human" (a window).
-        task_options: what the task itself offers, such as ``variant``.
+        task: the class of the task.
+        options: ``num_objects`` and all others of ``Simulation``.
 
     Raises:
-        ValueError: an option out of range; the message says what was expected.
+        ValueError: an option is out of range; the message names what was expected.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["human", "rgb_array"], "render_fps": 10}  # noqa: RUF012
-    task_class: ClassVar[type[Task]]
+    metadata: dict[str, Any] = {"render_modes": list(RENDER_MODES), "render_fps": 10}  # noqa: RUF012
 
-    def __init__(
-        self,
-        num_objects: int | Sequence[int] | None = None,
-        mode: str = "train",
-        reward: str = "sparse",
-        canvas_size: Sequence[int] = (64, 64),
-        observation: str = "pixels",
-        max_objects: int = 8,
-        render_mode: str | None = None,
-        **task_options: Any,
-    ) -> None:
-        _check_render_mode(render_mode)
-        task = self.task_class(mode, **task_options)
-        self.simulation = Simulation(task, 1, num_objects, reward, canvas_size, observation, max_objects)
-        self.observation_space = self.simulation.space()
-        self.action_space = type(task).action_space
-        self.render_mode = render_mode
+    def __init__(self, task: type[Task], **options: Any) -> None:
+        self.simulation = Simulation(task, 1, **options)
+        self.observation_space, self.action_space = self.simulation.space, task.action_space
+        self.render_mode = self.simulation.render_mode
 
     @property
     def chance(self) -> float:
-        """Success rate of going to objects at random."""
+        """Success rate of touching objects at random: the random baseline."""
         return self.simulation.chance()
 
     def reset(self, *, seed: int | None = None, options: Options | None = None) -> tuple[Any, dict[str, Any]]:
-        """Begins an episode with a new scene."""
+        """Begin an episode with a new scene."""
         super().reset(seed=seed)
         self.simulation.begin(0, self.np_random)
         self._show()
         return _single(self.simulation.observe(), 0), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Acts; ``info["is_success"]`` says whether the task is solved."""
+        """Act; ``info["is_success"]`` is True at the step that solves the task."""
         rewards, over, success = self.simulation.step(np.asarray(action)[None])
         self._show()
         info = {"is_success": bool(success[0])}
         return _single(self.simulation.observe(), 0), float(rewards[0]), bool(over[0]), False, info
 
     def render(self) -> UInt8[np.ndarray, "height width 3"] | None:
-        """The frame, enlarged, as RGB; in mode "human", nothing: the window shows it at every step."""
+        """The frame, enlarged, as RGB; None in mode "human", where the window shows every step."""
         return enlarge(self.simulation.frames())[0] if self.render_mode == "rgb_array" else None
 
     def _show(self) -> None:
@@ -95,49 +71,40 @@ class SpriteEnv(gym.Env[Any, Any]):
             show(str(self.spec.id if self.spec else type(self).__name__), enlarge(self.simulation.frames())[0])
 
     def close(self) -> None:
-        """Closes the window."""
+        """Close the window."""
         if self.render_mode == "human" and has_screen():
             cv2.destroyAllWindows()
 
 
 class SpriteVectorEnv(VectorEnv):
-    """Many environments as one batch, step for step what as many ``SpriteEnv`` with the same seeds would do.
+    """Many environments of a task as one batch, step for step equal to as many ``SpriteEnv`` with the same seeds.
 
     Args:
+        task: the class of the task.
         num_envs: number of environments.
         max_episode_steps: steps after which an episode is truncated; None is never.
         autoreset_mode: ``gymnasium.vector.AutoresetMode``, or its value.
-        num_objects: this and all others, see ``SpriteEnv``.
+        options: ``num_objects`` and all others of ``Simulation``.
 
     Raises:
-        ValueError: see ``SpriteEnv``.
+        ValueError: an option is out of range; the message names what was expected.
     """
-
-    task_class: ClassVar[type[Task]]
 
     def __init__(
         self,
+        task: type[Task],
         num_envs: int = 1,
         max_episode_steps: int | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
-        num_objects: int | Sequence[int] | None = None,
-        mode: str = "train",
-        reward: str = "sparse",
-        canvas_size: Sequence[int] = (64, 64),
-        observation: str = "pixels",
-        max_objects: int = 8,
-        render_mode: str | None = None,
-        **task_options: Any,
+        **options: Any,
     ) -> None:
         if num_envs < 1:
             raise ValueError(f"expected num_envs of at least 1, got {num_envs}")
-        if render_mode == "human":
+        if options.get("render_mode") == "human":
             raise ValueError('a vector environment renders "rgb_array"; for a window make a single environment')
-        _check_render_mode(render_mode)
-        task = self.task_class(mode, **task_options)
-        self.num_envs, self.render_mode = num_envs, render_mode
-        self.simulation = Simulation(task, num_envs, num_objects, reward, canvas_size, observation, max_objects)
-        self.single_observation_space, self.single_action_space = self.simulation.space(), type(task).action_space
+        self.simulation = Simulation(task, num_envs, **options)
+        self.num_envs, self.render_mode = num_envs, self.simulation.render_mode
+        self.single_observation_space, self.single_action_space = self.simulation.space, task.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._mode = AutoresetMode(autoreset_mode)
@@ -150,13 +117,13 @@ class SpriteVectorEnv(VectorEnv):
 
     @property
     def chance(self) -> float:
-        """Success rate of going to objects at random."""
+        """Success rate of touching objects at random: the random baseline."""
         return self.simulation.chance()
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: Options | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Begins new episodes: in all environments, or in those of ``options["reset_mask"]``.
+        """Begin new episodes in all environments, or in those of ``options["reset_mask"]``.
 
         Args:
             seed: one per environment, or the first of seed, seed + 1, ...
@@ -175,11 +142,11 @@ class SpriteVectorEnv(VectorEnv):
         return self.simulation.observe(), {}
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Steps all environments; what is done begins anew as the autoreset mode says.
+        """Step all environments; those that are done begin anew as the autoreset mode demands.
 
         Raises:
-            ResetNeeded: before the first reset.
-            ValueError: an environment is done and nobody has reset it (mode DISABLED), or an action that is none.
+            ResetNeeded: an environment was never reset.
+            ValueError: an environment is done and was not reset (mode DISABLED), or an action is not in the space.
         """
         if not self._begun.all():
             raise gym.error.ResetNeeded("cannot step an environment before its first reset: call reset first")
@@ -198,7 +165,7 @@ class SpriteVectorEnv(VectorEnv):
                 values[ended] = 0
         self._done = terminations | truncations
         infos: dict[str, Any] = {}
-        stepped = ~ended  # the others, and those that SAME_STEP resets, have no info: they have only begun
+        stepped = ~ended  # the others have only begun, so have those that SAME_STEP resets: they have no info
         if self._mode == AutoresetMode.SAME_STEP and self._done.any():
             stepped = ~self._done
             infos = self._end(success)
@@ -207,7 +174,7 @@ class SpriteVectorEnv(VectorEnv):
         return self.simulation.observe(), rewards, terminations, truncations, infos
 
     def _end(self, success: np.ndarray) -> dict[str, Any]:
-        """Begins new episodes where one is done, and says how those ended."""
+        """Begin new episodes where one is done, and return how those ended."""
         done = self._done.copy()
         rows = np.flatnonzero(done)
         last = self.simulation.observe(rows)
@@ -230,12 +197,6 @@ class SpriteVectorEnv(VectorEnv):
         return tuple(enlarge(self.simulation.frames())) if self.render_mode == "rgb_array" else None
 
 
-def _check_render_mode(render_mode: str | None) -> None:
-    modes = SpriteEnv.metadata["render_modes"]
-    if render_mode is not None and render_mode not in modes:
-        raise ValueError(f"expected render_mode None or one of {', '.join(modes)}, got {render_mode!r}")
-
-
 def _single(observations: Any, index: int) -> Any:
     if isinstance(observations, dict):
         return {key: value[index] for key, value in observations.items()}
@@ -243,25 +204,25 @@ def _single(observations: Any, index: int) -> Any:
 
 
 def enlarge(frames: Frames) -> UInt8[np.ndarray, "batch rows columns 3"]:
-    """Frames as RGB, each pixel a block."""
+    """Enlarge frames to RGB pictures in which each pixel is a block."""
     block = max(1, RENDER_SIZE // max(frames.shape[1:3]))
     rgb = np.broadcast_to(frames, (*frames.shape[:3], 3))
     return rgb.repeat(block, axis=1).repeat(block, axis=2)
 
 
 def has_screen() -> bool:
-    """Whether there is a screen: without one, OpenCV ends the whole process when it is asked for a window."""
+    """Whether there is a screen: without one, OpenCV ends the whole process when a window is opened."""
     return not sys.platform.startswith("linux") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def show(title: str, picture: UInt8[np.ndarray, "height width 3"]) -> None:
-    """Shows a picture in a window; without a screen, says once that there is none."""
+    """Show a picture in a window; without a screen, warn once that there is none."""
     if has_screen():
         cv2.imshow(title, picture[..., ::-1])
         cv2.waitKey(1)
-    elif not _told:
-        _told.append(title)
+    elif not _warned:
+        _warned.append(title)
         logging.getLogger(__name__).warning('no screen (DISPLAY is not set): render_mode "human" shows nothing')
 
 
-_told: list[str] = []
+_warned: list[str] = []

@@ -11,15 +11,15 @@ from lavae_rl.data.sources import load_bank
 from lavae_rl.data.sprites import SpriteBank
 from lavae_rl.shapes import Mask
 
-ABSENT, NEUTRAL, RIGHT, WRONG = -1, 0, 1, 2
-"""Roles: slots in no use; the agent and the cue; objects that the task asks for; objects to leave alone."""
+ABSENT, NEUTRAL, TARGET, DISTRACTOR = -1, 0, 1, 2
+"""Roles: unused slots; the agent or the cue; objects that the task asks for; objects to leave alone."""
 
 Roles = Int[np.ndarray, "batch slots"]
 Sprites = Int[np.ndarray, " slots"]
 Points = Float[np.ndarray, "batch 2"]
 
 shared_bank = lru_cache(load_bank)
-"""A bank weighs 5 MB and takes a while: all environments of a process look at the same one, and never write to it."""
+"""A bank weighs 5 MB and takes a while to load: all environments of a process read the same one and never write it."""
 
 
 @dataclass
@@ -27,27 +27,40 @@ class World:
     """A batch of scenes, changed in place by the tasks.
 
     Attributes:
-        scenes: slot 0 holds the agent or the cue, where the task has one.
-        role: (batch, slots), ABSENT, NEUTRAL, RIGHT or WRONG.
-        box: (batch, slots, 4), boxes to be kept ``apart``, relative to the sprites' centres.
-        total: (batch,), number of right objects at the start of the episode.
-        hand: (batch, 2), (row, column) in pixels of the agent, or of the place pointed at.
         bank: the sprites.
-        ways: (batch,), for the tasks to remember what a scene's ways are; forgotten when its objects change.
+        scenes: slot 0 holds the agent or the cue, where the task has one.
+        role: (batch, slots), ABSENT, NEUTRAL, TARGET or DISTRACTOR.
+        box: (batch, slots, 4), boxes to be kept ``apart``, relative to the sprites' centres.
+        total: (batch,), number of targets at the start of the episode.
+        pointer: (batch, 2), (row, column) in pixels of the agent, or of the place pointed at.
+        distance_fields: (batch,), a cache for the tasks, emptied where objects change.
     """
 
+    bank: SpriteBank
     scenes: Scenes
     role: Roles
     box: Int[np.ndarray, "batch slots 4"]
     total: Int[np.ndarray, " batch"]
-    hand: Points
-    bank: SpriteBank
-    ways: np.ndarray
+    pointer: Points
+    distance_fields: np.ndarray
+
+    @classmethod
+    def empty(cls, bank: SpriteBank, num_envs: int, slots: int, canvas_size: tuple[int, int]) -> "World":
+        """Environments without a scene yet."""
+        scenes = Scenes(
+            sprite_index=np.zeros((num_envs, slots), np.int32),
+            location=np.zeros((num_envs, slots, 2), np.int16),
+            count=np.zeros(num_envs, np.int64),
+            canvas_size=canvas_size,
+        )
+        role, box = np.full((num_envs, slots), ABSENT), np.zeros((num_envs, slots, 4), np.int64)
+        total, pointer = np.ones(num_envs, np.int64), np.zeros((num_envs, 2))
+        return cls(bank, scenes, role, box, total, pointer, np.full(num_envs, None))
 
     @property
-    def right(self) -> Mask:
-        """Objects that the task asks for and that are still there."""
-        return self.role == RIGHT
+    def targets(self) -> Mask:
+        """Targets that are left."""
+        return self.role == TARGET
 
     def boxes(self) -> Int[np.ndarray, "batch slots 4"]:
         """Boxes of all sprites on the canvas, to be kept ``apart``."""
@@ -63,18 +76,18 @@ class World:
         return close
 
     def begin(self, env: int, sprites: Sprites, roles: Sprites, locations: list[tuple[int, int]]) -> None:
-        """Puts a new scene into one environment."""
+        """Put a new scene into one environment."""
         used, scenes = len(sprites), self.scenes
         for values in (scenes.sprite_index, scenes.location, self.box):
             values[env] = 0  # padding
         scenes.sprite_index[env, :used], scenes.location[env, :used], scenes.count[env] = sprites, locations, used
         self.role[env], self.role[env, :used] = ABSENT, roles
         self.box[env, :used] = grown_boxes(self.bank, sprites)
-        self.total[env] = (roles == RIGHT).sum()
-        self.ways[env] = None
+        self.total[env] = (roles == TARGET).sum()
+        self.distance_fields[env] = None
 
     def remove(self, gone: Mask) -> None:
-        """Takes objects away; those behind them move up."""
+        """Take objects away; those behind them move up."""
         rows = np.flatnonzero(gone.any(axis=1))
         self.role[gone] = ABSENT
         order = np.argsort(self.role[rows] == ABSENT, axis=1, kind="stable")
@@ -83,10 +96,10 @@ class World:
         for values in (self.scenes.sprite_index, self.role, self.scenes.location, self.box):
             values[rows] = values[rows[:, None], order]
         self.scenes.count[rows] -= gone[rows].sum(axis=1)
-        self.ways[rows] = None
+        self.distance_fields[rows] = None
 
-    def distance(self, wanted: Mask) -> Float[np.ndarray, " batch"]:
-        """Distance from the hand to the nearest wanted object, in canvas diagonals; 0 where there is none."""
-        gap = np.linalg.norm(self.scenes.location - self.hand[:, None], axis=2) / np.hypot(*self.scenes.canvas_size)
-        nearest: Float[np.ndarray, " batch"] = np.where(wanted, gap, np.inf).min(axis=1, initial=np.inf)
-        return np.where(wanted.any(axis=1), nearest, 0.0)
+    def distance(self, objects: Mask) -> Float[np.ndarray, " batch"]:
+        """Distance from the pointer to the nearest of some objects, in canvas diagonals; 0 where there is none."""
+        gap = np.linalg.norm(self.scenes.location - self.pointer[:, None], axis=2) / np.hypot(*self.scenes.canvas_size)
+        nearest: Float[np.ndarray, " batch"] = np.where(objects, gap, np.inf).min(axis=1, initial=np.inf)
+        return np.where(objects.any(axis=1), nearest, 0.0)

@@ -9,8 +9,8 @@ from types import ModuleType
 from typing import Any
 
 _RENAMED = {
-    "training": ("dreams", "lavae", "loop", "paper", "proposals", "recipes", "sharpness", "vae", "wake_sleep"),
-    "learning": ("agents", "presets", "report", "vec_envs", "zoo"),
+    "training": ("dreams", "loop", "paper", "proposals", "recipes", "sharpness", "vae", "wake_sleep"),
+    "learning": ("agents", "presets", "report", "zoo"),
 }
 
 MOVED: Mapping[str, Sequence[str]] = {
@@ -23,8 +23,8 @@ MOVED: Mapping[str, Sequence[str]] = {
     "tables": ("runs.tables",),
     "evaluation.animation": ("pictures",),
     "evaluation.figures": ("pictures",),
-    "evaluation.floor": ("evaluation.entropy",),
-    "evaluation.metrics": ("evaluation.agreement", "evaluation.bounds", "evaluation.evaluate"),
+    "evaluation.floor": ("evaluation.entropy", "evaluation.bounds"),
+    "evaluation.metrics": ("evaluation.agreement", "evaluation.evaluate"),
     "model.canvas": ("model.image.windows", "model.image.likelihood"),
     "model.frames": ("model.image.likelihood",),
     "model.fast_networks": ("model.networks.fast",),
@@ -43,6 +43,7 @@ MOVED: Mapping[str, Sequence[str]] = {
     "learning": ("rl",),
     "learning.evaluation": ("rl.success",),
     "learning.run_settings": ("rl.settings",),
+    "learning.vec_envs": ("rl.vec_envs", "rl.observations"),
     **{f"learning.{name}": (f"rl.{name}",) for name in _RENAMED["learning"]},
 }
 """Successors of each module, by their names inside ``lavae_rl``."""

@@ -1,6 +1,9 @@
-"""The ids of our environments. Entry points are strings: importing the package loads none of them."""
+"""The table of tasks and the ids of their environments.
 
-from collections.abc import Mapping, Sequence
+Entry points are strings, so that importing the package loads no environment.
+"""
+
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -11,15 +14,15 @@ class TaskSpec(NamedTuple):
     """How a task is registered.
 
     Attributes:
-        entry: module and class of the environment.
-        tested: numbers of objects that its agents are tested with.
-        model: bundled LAVAE that reads its frames.
-        steps: in an episode.
-        options: of the environment.
+        entry: module in ``lavae_rl.envs`` and class of the task.
+        tested: numbers of objects that agents are tested with.
+        model: bundled LAVAE that encodes its frames.
+        steps: steps after which an episode is truncated.
+        options: options of its environments.
     """
 
     entry: str
-    tested: Sequence[int]
+    tested: range
     model: str = "multi-dsprites"
     steps: int = 100
     options: Mapping[str, Any] = {}
@@ -35,41 +38,30 @@ TASKS = {
     "MatchDigit": TaskSpec("match_digit:MatchDigit", range(2, 8), "multi-mnist-10k", 50),
     "DigitOrder": TaskSpec("digit_order:DigitOrder", range(2, 7), "multi-mnist-10k", 50),
 }
-"""By name."""
+"""Tasks by name; a further one is a line here and a file in ``lavae_rl.envs``."""
 
 
 def register_envs() -> None:
-    """Registers ``LAVAE/<task>-v0`` and, with object tokens as observations, ``LAVAE/<task>Tokens-v0``."""
-    for name, (entry, _, model, limit, options) in TASKS.items():
+    """Register ``LAVAE/<task>-v0`` and, with object tokens as observations, ``LAVAE/<task>Tokens-v0``."""
+    for name, spec in TASKS.items():
         if f"LAVAE/{name}-v0" in gym.registry:
             continue
-        entry_point = f"lavae_rl.envs.{entry}"
-        gym.register(
-            f"LAVAE/{name}-v0",
-            entry_point=f"{entry_point}Env",
-            vector_entry_point=f"{entry_point}VectorEnv",
-            max_episode_steps=limit,
-            kwargs=dict(options),
-        )
+        entry_point = f"lavae_rl.envs:{spec.entry.partition(':')[2]}"
+        common: Any = {"max_episode_steps": spec.steps, "kwargs": dict(spec.options)}
+        gym.register(f"LAVAE/{name}-v0", f"{entry_point}Env", vector_entry_point=f"{entry_point}VectorEnv", **common)
         tokens = WrapperSpec(
             "LAVAEObservation",
             "lavae_rl.perception.wrappers:LAVAEObservation",
-            {"model": model, "max_objects": 8, "render_objects": False},
+            {"model": spec.model, "max_objects": 8, "render_objects": False},
         )
-        gym.register(
-            f"LAVAE/{name}Tokens-v0",
-            entry_point=f"{entry_point}Env",
-            max_episode_steps=limit,
-            kwargs=dict(options),
-            additional_wrappers=(tokens,),
-        )
+        gym.register(f"LAVAE/{name}Tokens-v0", f"{entry_point}Env", additional_wrappers=(tokens,), **common)
 
 
 def task_name(env_id: str) -> str:
-    """The name of a task: of "OddOneOut" and of "LAVAE/OddOneOut-v0".
+    """Name of a task, a key of ``TASKS``, given its name or its id: "OddOneOut", "LAVAE/OddOneOut-v0".
 
     Raises:
-        ValueError: no such task.
+        ValueError: there is no such task.
     """
     name = env_id.removeprefix("lavae_rl:").removeprefix("LAVAE/").removesuffix("-v0")
     if name not in TASKS:

@@ -1,3 +1,5 @@
+import json
+import shutil
 import signal
 import sys
 from typing import Any
@@ -10,6 +12,7 @@ import torch
 
 from lavae_rl.data.scenes import sample_scenes
 from lavae_rl.data.sources import SceneDataset, load_bank
+from lavae_rl.model.checkpoint import BUNDLED, CONFIG_FILE
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.perception.tokens import TokenLayout
@@ -179,6 +182,24 @@ class Reference:
 
 
 @pytest.fixture
+def dim_square():
+    """A frame of 32 x 32 pixels with one grey square, which the model reads enlarged and binary, centre (10, 20)."""
+    frame = np.zeros((32, 32, 3), np.uint8)
+    frame[7:14, 17:24] = 100
+    return frame
+
+
+@pytest.fixture
+def prepared_model(tmp_path):
+    """The folder of a model with whose weights a preprocessing is stored."""
+    folder = shutil.copytree(BUNDLED / "multi-dsprites", tmp_path / "model")
+    stored = json.loads((folder / CONFIG_FILE).read_text())
+    stored["preprocessing"] = {"resize": [64, 64], "threshold": 99}
+    (folder / CONFIG_FILE).write_text(json.dumps(stored))
+    return str(folder)
+
+
+@pytest.fixture
 def references():
     """One ``Reference`` for each of the four environments."""
     return [Reference() for _ in range(4)]
@@ -186,7 +207,7 @@ def references():
 
 @pytest.fixture
 def tracked() -> dict[str, Any]:
-    """Options with which the fronts do what a ``Reference`` does."""
+    """Options with which the wrappers do what a ``Reference`` does."""
     return {"max_objects": SLOTS, "tracking": "hungarian", "velocity": True}
 
 

@@ -1,24 +1,50 @@
-import dataclasses
-import json
+from dataclasses import replace
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 from stable_baselines3 import A2C, DQN, PPO, SAC
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
-from lavae_rl.registration import TASKS
+from lavae_rl.registration import TASKS, register_envs
 from lavae_rl.rl.agents import find_run, load_agent, make_agent, save_agent
-from lavae_rl.rl.presets import PRESETS, Preset
+from lavae_rl.rl.presets import MOVING, POINTING, PRESETS, Preset, preset_for
+from lavae_rl.rl.run import AgentRun, write_run
+from lavae_rl.rl.settings import new_run
 from lavae_rl.rl.success import success_rate
 from lavae_rl.rl.vec_envs import make_task_vec_env
 
 SMALL = Preset(rollout=8, batch_size=16, epochs=1, width=16)
 
 
-def test_every_task_has_a_preset():
-    assert list(PRESETS) == list(TASKS)
+@pytest.fixture
+def describe():
+    """Makes the run of an agent with given settings."""
+
+    def make(observation: str = "oracle", preset: Preset = SMALL) -> AgentRun:
+        return replace(new_run({"observation": observation}), preset=preset)
+
+    return make
+
+
+def test_presets_are_of_tasks():
+    assert set(PRESETS) <= set(TASKS)
+    assert {preset_for(task).algorithm for task in TASKS} == {"ppo", "sac"}
+
+
+@pytest.mark.parametrize(("task", "preset"), [("Largest", MOVING), ("MatchDigit", POINTING)])
+def test_new_task_trains_without_a_preset_of_its_own(task, preset, monkeypatch):
+    monkeypatch.setitem(TASKS, "Ninth", TASKS[task])
+    monkeypatch.setattr(gym.envs.registration, "registry", dict(gym.registry))
+    register_envs()
+    try:
+        assert preset_for("Ninth") == preset
+    finally:
+        preset_for.cache_clear()
+    agent = make_agent("oracle", preset, make_task_vec_env("Ninth", "oracle", 2), seed=0)
+    assert agent.learn(8).num_timesteps >= 8
 
 
 @pytest.mark.parametrize(
@@ -27,7 +53,7 @@ def test_every_task_has_a_preset():
 )
 def test_algorithms_learn_on_tokens(algorithm, task, kind):
     venv = make_task_vec_env(task, "oracle", 4, seed=0)
-    agent = make_agent("oracle", dataclasses.replace(SMALL, algorithm=algorithm), venv, seed=0)
+    agent = make_agent("oracle", replace(SMALL, algorithm=algorithm), venv, seed=0)
     assert isinstance(agent, kind)
     before = {name: value.clone() for name, value in agent.policy.state_dict().items()}
     if isinstance(agent, OffPolicyAlgorithm):
@@ -41,24 +67,23 @@ def test_pixels_are_read_by_a_cnn():
     assert type(agent.policy.features_extractor).__name__ == "NatureCNN"
 
 
-def test_an_unknown_algorithm_is_refused():
+def test_unknown_algorithm_is_refused():
     with pytest.raises(ValueError, match=r"ppo, a2c, dqn for actions Discrete\(5\), got 'reinforce'"):
-        make_agent(
-            "oracle",
-            dataclasses.replace(SMALL, algorithm="reinforce"),
-            make_task_vec_env("OddOneOut", "oracle", 2),
-            seed=0,
-        )
+        make_agent("oracle", replace(SMALL, algorithm="reinforce"), make_task_vec_env("OddOneOut", "oracle", 2), seed=0)
 
 
-def test_a_saved_agent_acts_as_before(tmp_path):
-    venv = make_task_vec_env("OddOneOut", "oracle", 4, seed=0)
-    agent = make_agent("oracle", SMALL, venv, seed=0)
+@pytest.mark.parametrize(
+    ("observation", "algorithm"), [("oracle", "ppo"), ("oracle", "a2c"), ("oracle", "dqn"), ("pixels", "ppo")]
+)
+def test_saved_agent_acts_as_before(observation: Any, algorithm, tmp_path, describe):
+    run = describe(observation, replace(SMALL, algorithm=algorithm))
+    venv = make_task_vec_env("OddOneOut", observation, 4, seed=0)
+    agent = make_agent(observation, run.preset, venv, seed=0)
     agent.learn(64)
-    save_agent(tmp_path, agent, {"preset": {"algorithm": "ppo"}, "task": "OddOneOut"})
+    save_agent(tmp_path, agent, run)
     again = load_agent(find_run(tmp_path))
-    assert again.facts == json.loads((tmp_path / "config.json").read_text())
-    observation: Any = venv.reset()
+    assert again.run == run
+    observation = venv.reset()
     for one, other in zip(
         agent.predict(observation, deterministic=True),
         again.agent.predict(observation, deterministic=True),
@@ -68,7 +93,7 @@ def test_a_saved_agent_acts_as_before(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["agent.zip", "config.json"]
 
 
-def test_a_missing_run_is_refused(tmp_path):
+def test_missing_run_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"agent\.zip"):
         find_run(tmp_path)
 
@@ -76,8 +101,8 @@ def test_a_missing_run_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("task", "kind", "episode_steps", "steps"), [("ObjectGoal", PPO, 10, 20_000), ("DigitOrder", SAC, 3, 24_000)]
 )
-def test_a_small_task_is_solved_from_the_true_state(task, kind, episode_steps, steps):
-    preset = dataclasses.replace(PRESETS[task], arch="deepsets", batch_size=256)
+def test_small_task_is_solved_from_the_true_state(task, kind, episode_steps, steps):
+    preset = replace(preset_for(task), arch="deepsets", batch_size=256)
     small: dict[str, Any] = {"num_objects": 1, "canvas_size": (48, 48), "max_episode_steps": episode_steps}
     venv = make_task_vec_env(task, "oracle", 64, seed=0, reward="shaped", **small)
     test = make_task_vec_env(task, "oracle", 50, seed=1_000, **small)
@@ -88,36 +113,34 @@ def test_a_small_task_is_solved_from_the_true_state(task, kind, episode_steps, s
     assert success_rate(agent.predict, test, 200).rate > 0.9
 
 
-def test_an_agent_of_other_networks_is_refused(tmp_path):
+def test_agent_of_other_networks_is_refused(tmp_path, describe):
     venv = make_task_vec_env("OddOneOut", "oracle", 2, seed=0)
     agent = make_agent("oracle", SMALL, venv, seed=0)
     extractor: Any = agent.policy.features_extractor
     extractor.network.second = torch.nn.Linear(3, 3)  # what is saved has other weights
     agent.policy.pi_features_extractor = agent.policy.vf_features_extractor = agent.policy.features_extractor
-    save_agent(tmp_path, agent, {"preset": {"algorithm": "ppo"}, "task": "OddOneOut"})
+    save_agent(tmp_path, agent, describe())
     with pytest.raises(ValueError, match="another version of the networks; train it again"):
         load_agent(find_run(tmp_path))
 
 
-def test_damaged_files_are_named(tmp_path):
+def test_damaged_files_are_named(tmp_path, describe):
+    write_run(tmp_path, describe())
     (tmp_path / "agent.zip").write_bytes(b"PK")
-    (tmp_path / "config.json").write_text('{"preset": {"algorithm": "ppo"}}')
     with pytest.raises(ValueError, match=r"agent\.zip cannot be loaded"):
         load_agent(find_run(tmp_path))
-    (tmp_path / "config.json").write_text('{"algorithm": "ppo", "preset": {}}')
-    with pytest.raises(ValueError, match="algorithm in its preset, got one without: train the agent again"):
-        load_agent(find_run(tmp_path))
-    (tmp_path / "config.json").write_text("{")
-    with pytest.raises(ValueError, match=r"config\.json is damaged"):
+    write_run(tmp_path, describe(preset=replace(SMALL, algorithm="reinforce")))
+    with pytest.raises(ValueError, match=r"config\.json with algorithm of ppo, a2c, dqn, sac, got 'reinforce'"):
         load_agent(find_run(tmp_path))
 
 
-def test_an_agent_that_remembers_fills_its_memory_before_it_goes_on(tmp_path):
+def test_off_policy_agent_fills_its_replay_buffer_before_it_goes_on(tmp_path, describe):
+    run = describe(preset=replace(SMALL, algorithm="dqn"))
     venv = make_task_vec_env("OddOneOut", "oracle", 4, seed=0)
-    agent = make_agent("oracle", dataclasses.replace(SMALL, algorithm="dqn"), venv, seed=0)
+    agent = make_agent("oracle", run.preset, venv, seed=0)
     agent.learn(1_008)
-    save_agent(tmp_path, agent, {"preset": {"algorithm": "dqn"}})
-    save_agent(tmp_path, load_agent(tmp_path, venv).agent, {"preset": {"algorithm": "dqn"}})
+    save_agent(tmp_path, agent, run)
+    save_agent(tmp_path, load_agent(tmp_path, venv).agent, run)
     again: Any = load_agent(tmp_path, venv).agent
     assert again.learning_starts == 2_008
     assert again.replay_buffer.size() == 0
@@ -127,14 +150,14 @@ def test_an_agent_that_remembers_fills_its_memory_before_it_goes_on(tmp_path):
 
 
 @pytest.mark.parametrize("values", [{"steps": 0}, {"batch_size": -1}, {"episode_steps": 0}])
-def test_presets_without_sense_are_refused(values):
+def test_presets_of_numbers_below_one_are_refused(values):
     with pytest.raises(ValueError, match="of at least 1, got"):
-        dataclasses.replace(SMALL, **values)
+        replace(SMALL, **values)
 
 
 @pytest.mark.parametrize(("limit", "lengths"), [(2, [2, 2]), (None, [50])])
-def test_episodes_of_the_training_can_be_cut_short(limit, lengths):
-    preset = dataclasses.replace(PRESETS["MatchDigit"], episode_steps=limit)
+def test_episodes_in_training_can_be_cut_short(limit, lengths):
+    preset = replace(preset_for("MatchDigit"), episode_steps=limit)
     venv = make_task_vec_env("MatchDigit", "oracle", 1, seed=0, **preset.env_options())
     venv.reset()
     corner = np.array([[-1.0, -1.0]], np.float32)  # the cue's, where pointing does nothing

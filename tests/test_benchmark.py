@@ -1,12 +1,18 @@
 import csv
-import importlib
 import json
 
 import pytest
 from filelock import FileLock
 
-benchmark = importlib.import_module("lavae_rl.agents.benchmark")
-main = benchmark.main
+from lavae_rl.agents.benchmark import chosen_cells, is_tested, main, parse_args
+from lavae_rl.registration import TASKS
+from lavae_rl.rl.run import read_run
+
+
+@pytest.fixture
+def two_numbers(monkeypatch):
+    """MatchDigit's agents are tested with 2 and 4 objects only."""
+    monkeypatch.setitem(TASKS, "MatchDigit", TASKS["MatchDigit"]._replace(tested=[2, 4]))
 
 
 def _fails(arguments, capsys):
@@ -17,23 +23,13 @@ def _fails(arguments, capsys):
     return " ".join(capsys.readouterr().out.split())
 
 
-def test_agents_are_trained_and_tested_once_and_the_table_is_drawn_from_all(tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(benchmark.TESTED, "MatchDigit", [2, 4])
-    options = [
-        "--tasks",
-        "MatchDigit",
-        "--observations",
-        "oracle",
-        "--steps",
-        "4096",
-        "--episodes",
-        "4",
-        "--out",
-        str(tmp_path),
-    ]
+@pytest.mark.usefixtures("two_numbers")
+def test_agents_are_trained_and_tested_once_and_all_are_reported(tmp_path, capsys):
+    options = ["--tasks", "MatchDigit", "--observations", "oracle", "--steps", "4096", "--episodes", "4"]
+    options += ["--out", str(tmp_path)]
     main(options)
-    facts = json.loads((tmp_path / "MatchDigit-oracle-seed0" / "config.json").read_text())
-    assert facts["preset"]["steps"] == facts["evaluations"][-1]["step"] == 4096
+    run = read_run(tmp_path / "MatchDigit-oracle-seed0")
+    assert run.preset.steps == run.evaluations[-1].step == 4096
     agent = tmp_path / "MatchDigit-oracle-seed0" / "agent.zip"
     before = agent.stat().st_mtime_ns
     main(options)
@@ -59,21 +55,21 @@ def test_agents_are_trained_and_tested_once_and_the_table_is_drawn_from_all(tmp_
 
 
 @pytest.mark.parametrize("change", ["", "{", "[]", "[3]", "other number", "other episodes"])
-def test_an_agent_is_tested_again_unless_its_tests_are_whole(change, tmp_path, monkeypatch):
-    monkeypatch.setitem(benchmark.TESTED, "MatchDigit", [2, 4])
+@pytest.mark.usefixtures("two_numbers")
+def test_incomplete_or_damaged_tests_are_repeated(change, tmp_path):
     rows = [{"num_objects": number, "episodes": 50} for number in (2, 4)]
     tests = [{"mode": mode, "results": rows} for mode in ("train", "test")]
     file = tmp_path / "tests.json"
     file.write_text(json.dumps(tests))
-    assert benchmark.is_tested(tmp_path, "MatchDigit", 50)
+    assert is_tested(tmp_path, "MatchDigit", 50)
     if change.startswith("other"):
         rows[0]["num_objects" if "number" in change else "episodes"] = 3
         change = json.dumps(tests)
     file.write_text(change)
-    assert not benchmark.is_tested(tmp_path, "MatchDigit", 50)
+    assert not is_tested(tmp_path, "MatchDigit", 50)
 
 
-def test_an_agent_that_another_process_trains_is_left_to_it(tmp_path, capsys):
+def test_agent_that_another_process_trains_is_skipped(tmp_path, capsys):
     with FileLock(tmp_path / "MatchDigit-oracle-seed0.lock"):
         output = _fails(["--tasks", "MatchDigit", "--observations", "oracle", "--out", str(tmp_path)], capsys)
     assert "another process" in output
@@ -81,7 +77,7 @@ def test_an_agent_that_another_process_trains_is_left_to_it(tmp_path, capsys):
     assert not (tmp_path / "MatchDigit-oracle-seed0").exists()
 
 
-def test_a_folder_of_something_else_fails_alone(tmp_path, capsys):
+def test_folder_without_an_agent_is_reported_as_failed(tmp_path, capsys):
     (tmp_path / "MatchDigit-oracle-seed0").mkdir()
     (tmp_path / "MatchDigit-oracle-seed0" / "config.json").write_text("{}")
     output = _fails(["--tasks", "MatchDigit", "--observations", "oracle", "--out", str(tmp_path)], capsys)
@@ -89,7 +85,7 @@ def test_a_folder_of_something_else_fails_alone(tmp_path, capsys):
     assert "0 of 1 agents complete" in output
 
 
-def test_a_failure_is_shown_and_counted(tmp_path, capsys):
+def test_failed_training_is_printed_and_counted(tmp_path, capsys):
     (tmp_path / "MatchDigit-oracle-seed0").mkdir()
     (tmp_path / "MatchDigit-oracle-seed0" / "notes.txt").write_text("mine")
     output = _fails(["--tasks", "MatchDigit", "--observations", "oracle", "--out", str(tmp_path)], capsys)
@@ -107,11 +103,11 @@ def test_a_failure_is_shown_and_counted(tmp_path, capsys):
         (["--steps", "10", "--report", "docs"], "stay in --out"),
     ],
 )
-def test_what_cannot_be_done_is_refused(arguments, message, tmp_path, capsys):
+def test_contradictory_arguments_are_refused(arguments, message, tmp_path, capsys):
     assert message in _fails([*arguments, "--out", str(tmp_path)], capsys)
 
 
-def test_architectures_are_compared_where_tokens_are_read():
+def test_architectures_multiply_only_agents_that_read_tokens():
     options = ["--tasks", "Push", "--observations", "oracle", "pixels", "--archs", "flat", "relation"]
-    cells = benchmark.chosen_cells(benchmark.parse_args(options))
+    cells = chosen_cells(parse_args(options))
     assert [cell.name for cell in cells] == ["Push-oracle-flat-seed0", "Push-oracle-seed0", "Push-pixels-seed0"]

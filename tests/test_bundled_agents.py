@@ -1,55 +1,60 @@
-import importlib
-import json
 import shutil
+from dataclasses import replace
+from typing import Any
 
 import pytest
+from stable_baselines3 import PPO
 
+from lavae_rl.agents import evaluate_agent, train_agent
 from lavae_rl.rl.agents import BUNDLED_AGENTS, find_run, load_agent
-from lavae_rl.rl.presets import Preset
-from lavae_rl.rl.settings import check_model, resumed_facts
+from lavae_rl.rl.run import read_run, write_run
+from lavae_rl.rl.settings import resumed_run
 from lavae_rl.rl.success import success_rate
-from lavae_rl.rl.vec_envs import make_task_vec_env
+from lavae_rl.rl.vec_envs import make_run_vec_env
 
-train_agent, evaluate_agent = (
-    importlib.import_module(f"lavae_rl.agents.{name}_agent") for name in ("train", "evaluate")
-)
 TASKS = sorted(path.name for path in BUNDLED_AGENTS.iterdir())
 
 
-def test_the_promised_agents_are_there():
+def test_promised_agents_are_bundled():
     assert set(TASKS) == {"Collect", "MatchDigit", "ObjectGoal", "OddOneOut"}
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_an_agent_does_what_its_facts_say(task):
-    saved = load_agent(find_run(f"bundled:{task}"))
-    facts = saved.facts
-    assert (facts["task"], facts["observation"], facts["model"]) == (task, "lavae", None)
-    assert facts["command"].startswith("python agents/train_agent.py")
-    check_model(facts)  # it comes with the weights that it was trained on
-    assert facts["evaluations"][-1]["step"] >= facts["preset"]["steps"]
-    venv = make_task_vec_env(task, "lavae", 50, seed=5_000_000, num_objects=facts["preset"]["num_objects"])
-    promised = facts["evaluations"][-1]["success_rate"]
-    assert success_rate(saved.agent.predict, venv, 100).rate > promised - 0.12  # three standard deviations
+def test_agent_is_as_good_as_its_last_evaluation(task):
+    agent, run = load_agent(find_run(f"bundled:{task}"))
+    assert (run.task, run.observation, run.model) == (task, "lavae", None)
+    assert run.provenance.command.startswith("python agents/train_agent.py")
+    run.check_model()  # the weights that it was trained on are bundled too
+    last = run.evaluations[-1]
+    assert last.step >= run.preset.steps
+    venv = make_run_vec_env(run, 50, seed=5_000_000, num_objects=run.preset.num_objects)
+    assert success_rate(agent.predict, venv, 100).rate > last.success_rate - 0.12  # three standard deviations
 
 
-def test_an_unknown_agent_is_refused_with_those_that_exist():
+def test_unknown_agent_is_refused_with_the_names_that_exist():
     with pytest.raises(FileNotFoundError, match=r"bundled:ObjectGoal or bundled:OddOneOut.*, got 'bundled:Chess'"):
         find_run("bundled:Chess")
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_bundled_agent_can_be_copied_and_trained_on(task, tmp_path):
+def test_bundled_agent_can_be_copied_and_resumed(task, tmp_path):
     folder = shutil.copytree(find_run(f"bundled:{task}"), tmp_path / "run")
-    facts = resumed_facts(folder, {})
-    venv = make_task_vec_env(task, "lavae", 2, seed=0, **Preset(**facts["preset"]).env_options())
-    assert load_agent(folder, venv).agent.num_timesteps >= facts["preset"]["steps"]
+    run = resumed_run(folder, {})
+    venv = make_run_vec_env(run, 2, seed=0, **run.preset.env_options())
+    assert load_agent(folder, venv).agent.num_timesteps >= run.preset.steps
 
 
-def test_by_other_weights_than_it_learned_with_an_agent_sees_on_purpose_alone(tmp_path, capsys):
+def test_stable_baselines3_loads_a_bundled_agent_by_itself():
+    path = find_run("bundled:OddOneOut") / "agent.zip"
+    venv = make_run_vec_env(read_run(path.parent), 3, seed=0)
+    tokens: Any = venv.reset()
+    ours, theirs = load_agent(path.parent).agent, PPO.load(path, device="cpu")
+    assert (ours.predict(tokens, deterministic=True)[0] == theirs.predict(tokens, deterministic=True)[0]).all()
+
+
+def test_agent_meets_other_weights_only_with_an_explicit_model(tmp_path, capsys):
     folder = shutil.copytree(find_run("bundled:ObjectGoal"), tmp_path / "run")
-    facts = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(facts | {"model_fingerprint": "0" * 16}))
+    write_run(folder, replace(read_run(folder), model_fingerprint="0" * 16))
     for program, flags in ((train_agent, ["--resume", "--out", str(folder)]), (evaluate_agent, [str(folder)])):
         with pytest.raises(SystemExit):
             program.main(flags)

@@ -1,28 +1,20 @@
-import importlib
 import json
 
 import pytest
 
+from lavae_rl.agents.evaluate_agent import main
 from lavae_rl.rl.agents import make_agent, save_agent
-from lavae_rl.rl.presets import Preset
-from lavae_rl.rl.vec_envs import make_task_vec_env
-
-main = importlib.import_module("lavae_rl.agents.evaluate_agent").main
+from lavae_rl.rl.settings import new_run
+from lavae_rl.rl.vec_envs import make_run_vec_env
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """The folder of an agent that has learned nothing."""
     folder = tmp_path_factory.mktemp("run")
-    venv = make_task_vec_env("ObjectGoal", "oracle", 4, seed=0)
-    agent = make_agent("oracle", Preset(arch="deepsets"), venv, seed=0)
-    facts = {
-        "task": "ObjectGoal",
-        "observation": "oracle",
-        "model": None,
-        "preset": {"algorithm": "ppo", "num_objects": [2, 3]},
-    }
-    save_agent(folder, agent, facts)
+    run = new_run({"task": "ObjectGoal", "observation": "oracle", "arch": "deepsets", "num_objects": (2, 3)})
+    venv = make_run_vec_env(run, 4, seed=0)
+    save_agent(folder, make_agent(run.observation, run.preset, venv, seed=0), run)
     return folder
 
 
@@ -38,12 +30,12 @@ def test_success_is_measured_for_each_number_of_objects(run, tmp_path, capsys):
     assert "chance" in capsys.readouterr().out
 
 
-def test_by_default_the_numbers_are_those_of_the_training(run, tmp_path):
+def test_default_numbers_of_objects_are_those_of_the_training(run, tmp_path):
     main([str(run), "--episodes", "50", "--mode", "test", "--json", str(tmp_path / "success.json")])
     assert [row["num_objects"] for row in json.loads((tmp_path / "success.json").read_text())["results"]] == [2, 3]
 
 
-def test_actions_are_sampled_if_asked_for(run, tmp_path):
+def test_stochastic_samples_actions(run, tmp_path):
     measured = []
     for flags in ([], ["--stochastic"], ["--stochastic"]):
         main([str(run), "--num-objects", "2", "--episodes", "60", *flags, "--json", str(tmp_path / "success.json")])
@@ -54,14 +46,14 @@ def test_actions_are_sampled_if_asked_for(run, tmp_path):
     assert likeliest != sampled == again
 
 
-def test_a_run_that_is_not_there_is_refused(tmp_path, capsys):
+def test_missing_run_is_refused(tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         main([str(tmp_path)])
     assert stop.value.code == 1
     assert "agent.zip" in capsys.readouterr().out
 
 
-def test_a_video_shows_the_agent_at_work(run, tmp_path):
+def test_video_is_a_gif_of_the_agent(run, tmp_path):
     file = tmp_path / "agent.gif"
     main([str(run), "--num-objects", "2", "--episodes", "50", "--video", str(file)])
     assert file.read_bytes().startswith(b"GIF89a")
@@ -73,14 +65,16 @@ def test_a_video_shows_the_agent_at_work(run, tmp_path):
         (["--video", "agent.mp4"], "ends in .gif"),
         (["--json", "nowhere/success.json"], "make it first"),
         (["--json", "."], "got the folder"),
-        (["--model", "multi-dsprites"], "--model for an agent on lavae or vae, got one on oracle"),
+        (["--model", "multi-dsprites"], "--model with observation lavae or vae, got it with oracle"),
         (["--episodes", "0"], "at least one episode"),
         (["--seed", "-1"], "--seed of 0 to"),
         (["--num-objects", "2", "8"], "8 objects need"),
         (["--device", "cuda"], "no CUDA device here"),
     ],
 )
-def test_what_cannot_be_done_is_refused_before_anything_is(run, arguments, message, tmp_path, capsys, monkeypatch):
+def test_impossible_flags_are_refused_before_anything_is_measured(
+    run, arguments, message, tmp_path, capsys, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(SystemExit) as stop:

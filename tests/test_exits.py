@@ -3,14 +3,14 @@ import importlib
 import pytest
 from rich.console import Console
 
-from lavae_rl.runs.exits import EXIT_FAILED, EXIT_STOPPED, clean_exit
+from lavae_rl.runs.exits import EXIT_FAILED, EXIT_STOPPED, clean_exit, program_parser
 
 STOPPABLE = {
     "lavae_rl.pretrain.evaluate_lavae": ("run", ["multi-dsprites"]),
     "lavae_rl.pretrain.make_figures": ("run", ["multi-dsprites", "--out", "figures"]),
     "lavae_rl.pretrain.make_dataset": ("check", ["--check", "scenes.npz"]),
     "lavae_rl.envs.play": ("run", ["OddOneOut"]),
-    "lavae_rl.agents.train_agent": ("run", []),
+    "lavae_rl.agents.train_agent": ("train", []),
     "lavae_rl.agents.evaluate_agent": ("find_run", ["bundled:OddOneOut"]),
 }
 
@@ -20,7 +20,7 @@ def _raise(error):
 
 
 @pytest.mark.parametrize("name", STOPPABLE)
-def test_ctrl_c_ends_a_program_with_a_word_and_a_status_of_its_own(name, monkeypatch, capsys):
+def test_ctrl_c_ends_a_program_with_a_message_and_exit_status_130(name, monkeypatch, capsys):
     program, (function, argv) = importlib.import_module(name), STOPPABLE[name]
     monkeypatch.setattr(program, function, lambda *_: _raise(KeyboardInterrupt()))
     with pytest.raises(SystemExit) as end:
@@ -29,10 +29,21 @@ def test_ctrl_c_ends_a_program_with_a_word_and_a_status_of_its_own(name, monkeyp
     assert capsys.readouterr().out.startswith("stopped")
 
 
-def test_an_error_that_tells_what_to_do_needs_no_traceback_and_others_keep_theirs(capsys):
+def test_errors_of_users_print_one_line_and_others_keep_their_traceback(capsys):
     with pytest.raises(SystemExit) as end, clean_exit(Console()):
         raise ValueError("expected [more], got less")
     assert end.value.code == EXIT_FAILED
     assert "error: expected [more], got less" in capsys.readouterr().out
     with pytest.raises(ZeroDivisionError), clean_exit(Console()):
         raise ZeroDivisionError
+
+
+def test_programs_print_long_lines_and_their_docstring_as_they_stand(capsys):
+    with clean_exit() as console:
+        console.print("word " * 100)
+    assert capsys.readouterr().out == "word " * 100 + "\n"
+    parser = program_parser("One line.\n\n    indented")
+    assert "One line.\n\n    indented\n" in parser.format_help()
+    parser.add_argument("--steps")
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--step", "3"])

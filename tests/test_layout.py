@@ -1,14 +1,10 @@
 """Layouts against plain loops over pixels."""
 
-from importlib import import_module
-from typing import Any
-
 import numpy as np
 import pytest
 
-from lavae_rl import scenes
-
-layout: Any = import_module("lavae_rl.envs.layout")
+from lavae_rl.data import scenes
+from lavae_rl.envs import layout
 
 BOX = (-2, -3, 4, 3)
 
@@ -70,7 +66,7 @@ def test_the_first_sprite_is_anywhere_and_the_second_anywhere_apart_from_it():
         assert np.abs(number[allowed] - expected).max() < 4.5 * np.sqrt(expected)
 
 
-def test_what_has_no_room_is_refused():
+def test_sprites_without_room_are_refused():
     with pytest.raises(ValueError, match=r"3 sprites without overlap between \(0, 0\) and \(3, 3\).*fewer objects"):
         layout.place(np.random.default_rng(0), [BOX] * 3, (0, 0), (3, 3))
 
@@ -84,7 +80,7 @@ def _places(start, low, high, step):
     return [[(row, column) for column in columns] for row in rows]
 
 
-def test_free_and_reachable_places_are_those_of_a_search_step_by_step():
+def test_free_and_reachable_places_are_those_of_a_plain_search():
     rng = np.random.default_rng(1)
     walled = 0
     for _ in range(80):
@@ -118,7 +114,7 @@ def test_free_and_reachable_places_are_those_of_a_search_step_by_step():
     assert walled >= 5
 
 
-def test_moves_are_counted_along_the_shortest_way_to_any_goal_and_past_all_obstacles():
+def test_distance_field_counts_moves_of_shortest_paths_past_all_obstacles():
     rng = np.random.default_rng(2)
     nowhere, longest = 0, 0
     for _ in range(40):
@@ -137,7 +133,7 @@ def test_moves_are_counted_along_the_shortest_way_to_any_goal_and_past_all_obsta
             beside = last[:-2, 1:-1] | last[2:, 1:-1] | last[1:-1, :-2] | last[1:-1, 2:]
             expected[beside & free & (expected < 0)] = moves + 1
         lattice = layout.Lattice((10, 11), box, (3, 5), (27, 33), 3)
-        np.testing.assert_array_equal(lattice.moves(obstacles, goals), expected)
+        np.testing.assert_array_equal(lattice.distance_field(obstacles, goals), expected)
         nowhere += (expected[free] < 0).any()
         longest = max(longest, expected.max())
     assert nowhere >= 5

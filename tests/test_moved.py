@@ -100,8 +100,34 @@ NAMES = {
     "training.wake_sleep": "WakeSleepTraining",
 }
 
-# Names that the redesign left no successor, by the reason.
-GONE: dict[str, dict[str, str]] = {}
+# Names without a successor: what they did is done in another shape, which the comment names.
+GONE = {
+    "datasets": {"POOLS"},  # data.sources.DATASETS makes banks, not sizes of pools
+    "learning.agents": {"POLICIES"},  # fields of the kinds in rl.observations
+    "learning.run_settings": {"fresh_facts", "check_model", "resumed_facts"},  # rl.run: a dataclass, not a dictionary
+    "learning.vec_envs": {"find_model"},  # rl.observations
+    "model.canvas": {"compose", "empty_scene", "bernoulli_log_likelihood"},  # objects of model.image
+    "model.frames": {"to_images"},  # model.image.likelihood: Bernoulli.images
+    "model.objective": {"kl_to_standard_normal"},  # model.gaussian
+    "model.posterior": {"LOG_VARIANCE_RANGE", "mean_and_log_variance"},  # model.gaussian
+    "model.pretrained": {"Config", "read_facts", "read_world", "save"},  # runs.config: typed, with a format number
+    "model.relaxed": {"compose_relaxed"},  # model.image.composition
+    "perception.set_networks": {"Turns", "VIEWS"},  # named features and rotations now
+    "perception.tokens": {"normalised_xy"},  # data.coordinates
+    "perception.wrappers": {"replace", "encode_with_finals"},  # parts of the one encoder interface
+    "training.base": {"ELBO_SCENES", "Model", "Settings"},  # a field of the recipe; methods are not generic
+    "training.dreams": {"thicken"},  # SpriteMemory dilates
+    "training.lavae": {"LAVAETraining", "Settings"},  # methods instead of a hierarchy of trainings
+    "training.paper": {"PaperTraining"},
+    "training.recipes": {"LATENTS", "RECIPES"},  # PRESETS
+    "training.vae": {"VAETraining"},
+    "training.wake_sleep": {"WakeSleepTraining"},
+}
+
+
+def names_of(module: str) -> list[str]:
+    """Names of a module that have to be found."""
+    return [name for name in NAMES[module].split() if name not in GONE.get(module, ())]
 
 
 def take(module: str, name: str) -> list[str]:
@@ -115,27 +141,25 @@ def take(module: str, name: str) -> list[str]:
 
 @pytest.mark.parametrize("module", NAMES)
 def test_names_of_the_first_version_are_found_where_they_were(module):
-    gone = GONE.get(module, {})
-    for name in NAMES[module].split():
-        if name not in gone:
-            notes = take(module, name)
-            assert len(notes) <= 1
-            assert all(f"lavae_rl.{module}.{name} is deprecated: use lavae_rl." in note for note in notes)
+    for name in names_of(module):
+        notes = take(module, name)
+        assert len(notes) <= 1
+        assert all(f"lavae_rl.{module}.{name} is deprecated: use lavae_rl." in note for note in notes)
 
 
 @pytest.mark.parametrize("module", sorted(MOVED))
 def test_every_successor_exists_and_gives_the_module_at_least_one_name(module):
     successors = {f"lavae_rl.{home}" for home in MOVED[module]}
     assert all(find_spec(successor) for successor in successors)
-    gone = GONE.get(module, {})
-    names = [name for name in NAMES[module].split() if name not in gone]
+    names = names_of(module)
     used = {note.split(": use ")[1].rpartition(".")[0] for name in names for note in take(module, name)}
     assert used == (successors if names else set())
 
 
-def test_names_called_gone_are_gone():
-    for module, names in GONE.items():
-        assert not [name for name in names if hasattr(import_module(f"lavae_rl.{module}"), name)], module
+@pytest.mark.parametrize("module", GONE)
+def test_name_called_gone_is_gone(module):
+    if find_spec(f"lavae_rl.{module}"):
+        assert not [name for name in GONE[module] if hasattr(import_module(f"lavae_rl.{module}"), name)]
 
 
 def test_note_names_the_new_place_and_points_to_the_line_that_imports():

@@ -1,3 +1,6 @@
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -30,7 +33,7 @@ def test_objects_go_to_numpy_and_back():
         assert torch.equal(getattr(back, name), getattr(objects, name)), name
 
 
-def test_too_few_slots_keep_the_most_confident_and_count_the_rest():
+def test_too_few_slots_keep_the_most_confident_objects_and_count_the_rest():
     objects = _objects(max_objects=1)
     assert objects.location.tolist() == [[[1, 2]], [[0, 0]], [[5, 6]]]
     torch.testing.assert_close(objects.presence, torch.tensor([[0.9], [0.0], [0.7]]))
@@ -48,3 +51,24 @@ def test_more_slots_than_needed_are_padding():
 
 def test_some_frames_of_a_batch_keep_their_objects():
     assert _objects()[1:].location.tolist() == [[[0, 0], [0, 0]], [[5, 6], [0, 0]]]
+
+
+@dataclass(frozen=True)
+class Scaled(Objects):
+    """Objects with a field more."""
+
+    scale: Any
+
+
+def test_a_field_that_a_subclass_adds_follows_its_objects_everywhere():
+    objects = _objects().numpy()
+    scaled: Any = Scaled(**vars(objects), scale=objects.appearance * 10)
+    assert "scale" in Scaled.per_object()
+    moved = scaled.scatter([np.array([1, 0]), np.array([], int), np.array([1])])
+    assert moved.scale[..., 0].tolist() == [[20, 10], [0, 0], [0, 30]]
+    assert moved.mask.tolist() == [[True, True], [False, False], [False, True]]
+    assert moved[2:].scale[..., 0].tolist() == [[0, 30]]
+    joined: Any = Objects.concatenate([moved, scaled])
+    for values in (joined.scale, moved.torch(torch.device("cpu")).numpy().scale):
+        np.testing.assert_array_equal(values[:3], moved.scale)
+    assert joined.scale.shape == (6, 2, 1)

@@ -1,15 +1,10 @@
-from importlib import import_module
-from typing import Any
-
 import numpy as np
 import pytest
-from gymnasium import spaces
 
 from lavae_rl.data.digits import digits_bank
 from lavae_rl.data.scenes import Scenes
 from lavae_rl.data.sprites import ANGLES, dsprites_bank
-
-OracleTokens: Any = import_module("lavae_rl.envs.oracle").OracleTokens
+from lavae_rl.envs.oracle import OracleTokens
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +30,7 @@ def _find(bank, **attributes):
     return int(np.flatnonzero(np.logical_and.reduce(chosen))[0])
 
 
-def test_a_token_says_where_a_shape_is_and_what_it_looks_like(shapes):
+def test_a_token_holds_location_and_attributes_of_a_shape(shapes):
     ellipse = _find(shapes, shape=1, scale=0.7, angle=ANGLES[10], color=4)  # a quarter turn, magenta
     square = _find(shapes, shape=0, scale=1.0, angle=0.0, color=1)  # green
     observation = OracleTokens(shapes, 4)(_scene([ellipse, square], [(47, 79), (0, 0)], (48, 80)))
@@ -60,14 +55,14 @@ def test_x_points_right_and_y_down(shapes):
     np.testing.assert_allclose(tokens[:, :2], expected, rtol=1e-6)
 
 
-def test_a_token_of_a_digit_says_its_class(digits):
+def test_a_token_of_a_digit_holds_its_class(digits):
     five, zero = (_find(digits, label=label) for label in (5, 0))
     tokens = OracleTokens(digits, 3)(_scene([five, zero], [(20, 20), (40, 40)], (64, 64)))["tokens"][0]
     assert tokens.shape == (3, 12)
     np.testing.assert_array_equal(tokens[:, 2:], [np.eye(10)[5], np.eye(10)[0], np.zeros(10)])
 
 
-def test_tokens_stand_from_top_to_bottom_whatever_the_order_of_slots(shapes):
+def test_tokens_are_ordered_from_top_to_bottom_whatever_the_order_of_slots(shapes):
     rng = np.random.default_rng(0)
     oracle = OracleTokens(shapes, 6)
     places = [(40, 12), (12, 50), (30, 30), (12, 20), (50, 40)]
@@ -86,14 +81,14 @@ def test_tokens_stand_from_top_to_bottom_whatever_the_order_of_slots(shapes):
 def test_every_sprite_anywhere_is_in_the_space(request, name):
     bank = request.getfixturevalue(name)
     oracle = OracleTokens(bank, 2)
-    space = spaces.Dict(oracle.spaces())
+    space = oracle.space
     corners = [(0, 0), (0, 79), (47, 0), (47, 79)]
     for sprite in range(0, len(bank), len(bank) // 100):
         observation = oracle(_scene([sprite], [corners[sprite % 4]], (48, 80)))
         assert space.contains({key: value[0] for key, value in observation.items()})
 
 
-def test_a_batch_is_as_many_scenes(shapes):
+def test_a_batch_gives_the_tokens_of_its_scenes(shapes):
     scenes = Scenes(
         np.array([[1, 2], [3, 0]], np.int32),
         np.array([[(20, 20), (50, 50)], [(30, 40), (0, 0)]], np.int16),

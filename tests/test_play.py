@@ -1,6 +1,5 @@
-"""The program to play and record tasks; instead of somebody at a window, a list of keys and clicks."""
+"""The program to play and record tasks, given a list of keys and clicks instead of a person."""
 
-import importlib
 import re
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from lavae_rl.envs import play
+from lavae_rl.envs.scripted import ScriptedPolicy
 from lavae_rl.registration import TASKS
-
-# Its folder becomes a part of lavae_rl by installation alone, which mypy does not see.
-play: Any = importlib.import_module("lavae_rl.envs.play")
-scripted: Any = importlib.import_module("lavae_rl.envs.scripted")
 
 DOCS = Path(__file__).parents[1] / "docs"
 GREY, GREEN, RED, ORANGE = (64, 64, 64), (0, 190, 0), (230, 0, 0), (255, 160, 0)
@@ -40,7 +37,7 @@ def _steps(task, seed):
     env: Any = gym.make(f"LAVAE/{task}-v0", render_mode="rgb_array")
     env.reset(seed=seed)
     first, steps, over = env.render(), 0, False
-    policy = scripted.ScriptedPolicy(env.unwrapped.simulation)
+    policy = ScriptedPolicy(env.unwrapped.simulation)
     while not over:
         _, _, terminated, truncated, _ = env.step(policy()[0])
         over, steps = terminated or truncated, steps + 1
@@ -93,7 +90,7 @@ def test_a_recording_of_a_pointer_task_shows_the_place_before_the_object_vanishe
     env: Any = gym.make("LAVAE/MatchDigit-v0")
     env.reset(seed=4)
     world = env.unwrapped.simulation.world
-    row, column = world.scenes.location[0, world.right[0].argmax()] * 3 + 1 + 6
+    row, column = world.scenes.location[0, world.targets[0].argmax()] * 3 + 1 + 6
     for picture, expected in zip(shown[3:], (False, True, True), strict=True):
         assert (tuple(picture[row, column]) == ORANGE) == expected
     white = [(picture == 255).all(axis=2).sum() for picture in shown[3:]]
@@ -133,7 +130,7 @@ def test_keys_move_the_agent_and_q_quits(keys):
 def test_an_episode_that_is_over_waits_for_space_and_r_begins_a_new_one_at_once():
     game = play.Game("Largest")
     game.reset(1)
-    policy, keys = scripted.ScriptedPolicy(game.simulation), []
+    policy, keys = ScriptedPolicy(game.simulation), []
     while not game.over:
         keys.append([SPACE, UP, DOWN, LEFT, RIGHT][policy()[0]])
         game.step(policy()[0])
@@ -151,7 +148,7 @@ def test_an_episode_that_is_over_waits_for_space_and_r_begins_a_new_one_at_once(
 def test_a_click_points_at_what_is_under_it():
     game, _ = _play("MatchDigit", UP, SPACE, (2, 200), (200, 393))
     assert game.title == "MatchDigit: 0 / 0"
-    world, right = game.simulation.world, game.simulation.world.right[0].argmax()
+    world, right = game.simulation.world, game.simulation.world.targets[0].argmax()
     for slot, end in ((right, "1 / 1 - success"), (3 if right != 3 else 2, "0 / 1 - failure")):
         row, column = (world.scenes.location[0, slot] * 6 + 6 + 3).tolist()
         game, shown = _play("MatchDigit", (column, row))

@@ -21,7 +21,7 @@ from lavae_rl.data.preprocessing import Preprocessing
     ],
     ids=str,
 )
-def test_settings_that_make_no_sense_are_refused(values, message):
+def test_preprocessing_refuses_values_that_make_no_sense(values, message):
     with pytest.raises(ValueError, match=message):
         Preprocessing(**values)
 
@@ -30,7 +30,7 @@ def _frame(height=6, width=4, channels=3):
     return np.random.default_rng(0).integers(256, size=(2, height, width, channels), dtype=np.uint8)
 
 
-def test_nothing_is_done_unless_asked_for():
+def test_default_preprocessing_leaves_frames_as_they_are():
     np.testing.assert_array_equal(Preprocessing()(_frame()), _frame())
 
 
@@ -40,7 +40,7 @@ def test_every_layout_comes_out_with_channels_last(layout):
     given = {"hwc": frames, "chw": frames.transpose(0, 3, 1, 2), "hw": frames[..., 0]}[layout]
     prepare = Preprocessing(layout=layout)
     np.testing.assert_array_equal(prepare(given), frames)
-    assert prepare.canvas_size(given.shape[1:]) == (6, 4)
+    assert prepare.output_shape(given.shape[1:]) == frames.shape[1:]
 
 
 def test_a_palette_keeps_the_named_colours_and_blackens_the_rest():
@@ -58,7 +58,9 @@ def test_a_threshold_is_exclusive():
 
 def test_enlarging_by_whole_numbers_keeps_frames_binary():
     frames = np.where(_frame() > 127, 255, 0).astype(np.uint8)
-    result = Preprocessing(resize=(18, 8))(frames)
+    enlarge = Preprocessing(resize=(18, 8))
+    result = enlarge(frames)
+    assert enlarge.output_shape(frames.shape[1:]) == result.shape[1:]
     np.testing.assert_array_equal(result, frames.repeat(3, axis=1).repeat(2, axis=2))
 
 
@@ -74,6 +76,7 @@ def test_colours_turn_grey_and_grey_turns_rgb():
     frames = np.zeros((1, 1, 2, 3), np.uint8)
     frames[0, 0, 0] = 255
     grey = Preprocessing(channels=1)(frames)
+    assert Preprocessing(channels=1).output_shape(frames.shape[1:]) == grey.shape[1:]
     assert grey.tolist() == [[[[255], [0]]]]
     np.testing.assert_array_equal(Preprocessing(channels=3)(grey), frames)
     np.testing.assert_array_equal(Preprocessing(channels=3)(frames), frames)
@@ -90,7 +93,7 @@ def test_a_palette_is_applied_before_colours_blend():
     assert result[0, 0].tolist() == [[255, 255, 0], [255, 255, 0]]  # the second was half covered
 
 
-def test_settings_survive_json():
+def test_preprocessing_survives_json():
     settings = Preprocessing(resize=(8, 9), palette=[((1, 2, 3), (255, 0, 0))])
     stored = json.loads(json.dumps(dataclasses.asdict(settings)))
     again = Preprocessing(**stored)
@@ -107,6 +110,6 @@ def test_settings_survive_json():
     ],
     ids=["float", "rank"],
 )
-def test_frames_that_are_not_as_declared_are_refused(frames, error, message):
+def test_frames_of_another_type_or_rank_than_declared_are_refused(frames, error, message):
     with pytest.raises(error, match=message):
         Preprocessing()(frames)

@@ -1,17 +1,18 @@
 import json
 import sys
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 from lavae_rl.runs import provenance as module
-from lavae_rl.runs.provenance import provenance
+from lavae_rl.runs.provenance import Provenance
 
 
 def test_a_run_can_be_traced_to_command_commit_versions_and_machine(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["pretrain/train_lavae.py", "--out", "my runs"])
-    facts = provenance()
-    assert facts["command"] == "python pretrain/train_lavae.py --out 'my runs'"
-    assert set(facts["versions"]) == {
+    found = Provenance.here()
+    assert found.command == "python pretrain/train_lavae.py --out 'my runs'"
+    assert set(found.versions) == {
         "python",
         "lavae-rl",
         "torch",
@@ -20,20 +21,20 @@ def test_a_run_can_be_traced_to_command_commit_versions_and_machine(monkeypatch)
         "gymnasium",
         "stable-baselines3",
     }
-    assert facts["machine"]["processor"]
-    assert facts["commit"]
-    json.dumps(facts)
+    assert found.machine["processor"]
+    assert found.commit
+    assert Provenance(**json.loads(json.dumps(asdict(found)))) == found
 
 
 def test_a_program_of_the_checkout_is_named_from_its_root(monkeypatch):
     program = Path(module.__file__).parents[2] / "pretrain" / "train_lavae.py"
     monkeypatch.setattr(sys, "argv", [str(program), "--seed", "1"])
-    assert provenance()["command"] == "python pretrain/train_lavae.py --seed 1"
+    assert Provenance.here().command == "python pretrain/train_lavae.py --seed 1"
 
 
 def test_outside_a_checkout_the_commit_is_unknown(monkeypatch, tmp_path):
     monkeypatch.setattr(module, "__file__", str(tmp_path / "provenance.py"))
-    assert provenance()["commit"] == "unknown"
+    assert Provenance.here().commit == "unknown"
 
 
 def test_a_package_by_another_name_is_no_reason_to_stop(monkeypatch):
@@ -43,5 +44,5 @@ def test_a_package_by_another_name_is_no_reason_to_stop(monkeypatch):
         return "1.0"
 
     monkeypatch.setattr(module, "version", only_headless)
-    assert provenance()["versions"]["opencv-python"] == "not installed"
-    assert provenance()["versions"]["numpy"] == "1.0"
+    assert Provenance.here().versions["opencv-python"] == "not installed"
+    assert Provenance.here().versions["numpy"] == "1.0"

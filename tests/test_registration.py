@@ -1,7 +1,8 @@
-"""The ids: what Gymnasium, Stable-Baselines3 and a file of JSON make of them, and what their models see."""
+"""The ids: checkers of Gymnasium and Stable-Baselines3, specs as JSON, and what models find in their frames."""
 
 import importlib
 import warnings
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -15,14 +16,12 @@ from stable_baselines3.common.env_checker import check_env as check_sb3_env
 
 import lavae_rl
 from lavae_rl import registration
+from lavae_rl.envs import sprite_env, task_class
+from lavae_rl.envs.agent import AgentTask
 from lavae_rl.model.lavae import LAVAE
+from lavae_rl.registration import TASKS
 
-# Its folder becomes a part of lavae_rl by installation alone, which mypy does not see.
-sprite_env: Any = importlib.import_module("lavae_rl.envs.sprite_env")
-
-SHAPES = ["Collect", "Largest", "ObjectGoal", "OddOneOut", "OddOneOutProperty", "Push"]
-DIGITS = ["DigitOrder", "MatchDigit"]
-TASKS = SHAPES + DIGITS
+DOCS = Path(__file__).parents[1] / "docs"
 IDS = sorted(name for name in gym.registry if name.startswith("LAVAE/"))
 PLAIN = [f"LAVAE/{task}-v0" for task in TASKS]
 
@@ -42,13 +41,13 @@ def test_every_task_has_an_id_for_pixels_and_one_for_tokens():
 
 @pytest.mark.filterwarnings("ignore:.*is different from the unwrapped version:UserWarning")
 @pytest.mark.parametrize("name", IDS)
-def test_gymnasiums_checker_is_content_with_all_ways_to_render(name):
+def test_gymnasiums_checker_passes_with_every_render_mode(name):
     env: Any = gym.make(name, render_mode="rgb_array", disable_env_checker=True)
     check_gymnasium_env(env if "Tokens" in name else env.unwrapped)
 
 
 @pytest.mark.parametrize("name", IDS)
-def test_stable_baselines_checker_is_content(name):
+def test_stable_baselines_checker_passes(name):
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         check_sb3_env(gym.make(name), warn=True)
@@ -72,7 +71,7 @@ def _roll_out(name, seed):
 
 
 @pytest.mark.parametrize("name", IDS)
-def test_seed_and_actions_determine_everything_and_nothing_else_is_random(name):
+def test_seed_and_actions_determine_a_rollout_and_leave_global_randomness_alone(name):
     before = np.random.get_state()  # noqa: NPY002
     first, again, other = (_roll_out(name, seed) for seed in (3, 3, 4))
     assert _same(first, again)
@@ -98,17 +97,17 @@ def test_ids_are_found_by_the_name_of_the_package_too():
     assert type(env.unwrapped).__name__ == "OddOneOutEnv"
 
 
-def test_registering_again_changes_nothing_and_warns_of_nothing():
+def test_registering_again_changes_nothing_and_does_not_warn():
     before = dict(gym.registry)
     gym.register_envs(lavae_rl)
-    importlib.reload(registration).register_envs()
+    registration.register_envs()
     importlib.reload(lavae_rl)
     assert all(gym.registry[name] is before[name] for name in IDS)
     assert len(gym.registry) == len(before)
 
 
 @pytest.mark.parametrize("name", ["OddOneOut", "LAVAE/OddOneOut-v0", "lavae_rl:LAVAE/OddOneOut-v0"])
-def test_a_task_is_known_by_its_name_and_by_its_id(name):
+def test_task_name_accepts_names_and_ids(name):
     assert registration.task_name(name) == "OddOneOut"
 
 
@@ -142,14 +141,33 @@ def test_single_and_vector_environments_have_the_time_limit(task, limit):
             assert np.all(truncated) == (step == limit), step
 
 
-def test_tasks_on_shapes_end_after_100_steps_and_those_on_digits_after_50():
-    assert {name: gym.spec(name).max_episode_steps for name in IDS} == {
-        f"LAVAE/{task}{kind}-v0": 50 if task in DIGITS else 100 for task in TASKS for kind in ("", "Tokens")
-    }
+def test_the_page_about_tasks_gives_the_numbers_of_every_task():
+    rows = [
+        line.split("|")[1:-1] for line in (DOCS / "tasks.md").read_text().splitlines() if line.startswith("| `LAVAE")
+    ]
+    told = {cells[0].strip(" `"): [cell.strip() for cell in cells[2:]] for cells in rows}
+    expected = {}
+    for name, spec in TASKS.items():
+        env: Any = gym.make(f"LAVAE/{name}-v0").unwrapped
+        low, high = env.simulation.range
+        assert low == high
+        assert {gym.spec(f"LAVAE/{name}{kind}-v0").max_episode_steps for kind in ("", "Tokens")} == {spec.steps}
+        acts = "moving" if issubclass(task_class(name), AgentTask) else "pointing"
+        expected[f"LAVAE/{name}-v0"] = [acts, str(low), str(spec.steps), f"{env.chance:.2g}", spec.model]
+    assert told == expected
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_the_id_with_tokens_is_the_same_task_seen_by_its_model(task):
+def test_agents_are_tested_with_numbers_of_objects_that_the_task_and_its_tokens_allow(task):
+    tested = registration.TASKS[task].tested
+    for num_objects in (tested[0], tested[-1]):
+        env: Any = gym.make(f"LAVAE/{task}-v0", num_objects=num_objects, observation="oracle", max_objects=8)
+        assert env.reset(seed=0)[0]["mask"].sum() <= 8
+    assert env.unwrapped.simulation.task.default_objects in tested
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_id_with_tokens_is_the_same_task_encoded_by_its_model(task):
     plain, seen = gym.spec(f"LAVAE/{task}-v0"), gym.spec(f"LAVAE/{task}Tokens-v0")
     for name in ("entry_point", "kwargs", "max_episode_steps"):
         assert getattr(plain, name) == getattr(seen, name)

@@ -1,4 +1,4 @@
-"""Stable-Baselines3's fronts against a reference that encodes frame by frame, and against the other fronts."""
+"""Stable-Baselines3's wrappers against a reference that encodes frame by frame, and against Gymnasium's."""
 
 from typing import Any
 
@@ -10,13 +10,16 @@ from gymnasium.vector import SyncVectorEnv
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 
+from lavae_rl.data.preprocessing import Preprocessing
+from lavae_rl.model.baseline import BaselineConfig, ConvVAE
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.perception.sb3 import LAVAEFeaturesExtractor, VecLAVAEObservation
+from lavae_rl.perception.vae_vector import VecVAEObservation
 from lavae_rl.perception.wrappers import LAVAEObservation, VectorLAVAEObservation
 
 
 @pytest.mark.parametrize("venv_class", [DummyVecEnv, SubprocVecEnv])
-def test_every_observation_and_terminal_observation_of_a_vec_env_is_right(
+def test_a_vec_env_encodes_every_observation_and_terminal_observation(
     venv_class, factories, slots, reference, assert_same
 ):
     plain, wrapped = DummyVecEnv(factories), VecLAVAEObservation(venv_class(factories), max_objects=slots)
@@ -40,7 +43,7 @@ def test_every_observation_and_terminal_observation_of_a_vec_env_is_right(
     assert finals == 3 + 2 + 2 + 1
 
 
-def test_all_fronts_give_the_same_tokens(make_env, factories, slots):
+def test_all_wrappers_give_the_same_tokens(make_env, factories, slots):
     frames = np.stack([make_env().reset(seed=seed)[0] for seed in range(4)])
     options: dict[str, Any] = {"max_objects": slots, "flatten": True}
     single = np.stack([LAVAEObservation(make_env(), **options).reset(seed=seed)[0] for seed in range(4)])
@@ -78,9 +81,38 @@ def test_policies_do_not_overwrite_the_weights_of_the_extractor(make_env, slots)
     trained = LAVAE.from_pretrained("multi-dsprites").state_dict()
     extractor: Any = agent.policy.features_extractor
     assert all(torch.equal(value, trained[name]) for name, value in extractor.lavae.state_dict().items())
-    with pytest.raises(ValueError, match=r"expected values 0 and 1, got values from 0\.5"):
+    with pytest.raises(ValueError, match=r"expected pixel values 0 and 255 only, got 128"):
         extractor(torch.full((1, 3, 64, 64), 0.5))
+    with pytest.raises(
+        ValueError, match=r"expected values 0 to 1, got values from 255 to 255: .*normalize_images=True"
+    ):
+        extractor(torch.full((1, 3, 64, 64), 255.0))
     agent.learn(16)
     changed = extractor.lavae.state_dict()
     assert all(torch.equal(changed[name], trained[name]) for name in trained if name.startswith("location_network"))
     assert any(not torch.equal(changed[name], trained[name]) for name in trained if name.startswith("appearance"))
+
+
+def test_an_extractor_applies_the_preprocessing_stored_with_the_weights(prepared_model, make_env, dim_square, slots):
+    env = make_env()
+    env.observation_space = gym.spaces.Box(0, 255, (32, 32, 3), np.uint8)
+    options: dict[str, Any] = {"model": prepared_model, "max_objects": slots}
+    tokens = LAVAEObservation(env, flatten=True, **options).observation(dim_square)
+    assert tokens.any()
+    images = torch.from_numpy(dim_square)[None].float() / 255
+    for given in (images, images.permute(0, 3, 1, 2)):
+        extractor = LAVAEFeaturesExtractor(gym.spaces.Box(0, 255, tuple(given.shape[1:]), np.uint8), **options)
+        np.testing.assert_allclose(extractor(given).detach()[0].numpy(), tokens, atol=1e-5)
+
+
+def test_a_vae_applies_the_preprocessing_stored_with_its_weights(tmp_path, factories):
+    torch.manual_seed(0)
+    vae = ConvVAE(BaselineConfig(latents=2))
+    fields: dict[str, Any] = {"resize": [32, 32], "threshold": 127}
+    vae.save_pretrained(tmp_path, {"preprocessing": fields})
+    plain, wrapped = DummyVecEnv(factories), VecVAEObservation(DummyVecEnv(factories), str(tmp_path))
+    plain.seed(5)
+    wrapped.seed(5)
+    expected = vae.encode(Preprocessing(**fields)(np.asarray(plain.reset()))).flatten(1)
+    assert expected.shape == (4, 2 * 4 * 4)
+    np.testing.assert_allclose(np.asarray(wrapped.reset()), expected, atol=1e-5)

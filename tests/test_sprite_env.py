@@ -1,7 +1,6 @@
 """Single and vector environments: that they agree, and keep what Gymnasium promises of them."""
 
 import logging
-from importlib import import_module
 from typing import Any
 
 import gymnasium as gym
@@ -12,12 +11,9 @@ from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.env_checker import check_env as check_sb3_env
 
 from lavae_rl.data.scenes import render_scenes
+from lavae_rl.envs import ObjectGoalVectorEnv, sprite_env
+from lavae_rl.registration import TASKS
 
-# Its folder becomes a part of lavae_rl by installation alone, which mypy does not see.
-sprite_env: Any = import_module("lavae_rl.envs.sprite_env")
-ObjectGoalVectorEnv: Any = import_module("lavae_rl.envs.object_goal").ObjectGoalVectorEnv
-
-TASKS = ["Collect", "DigitOrder", "Largest", "MatchDigit", "ObjectGoal", "OddOneOut", "OddOneOutProperty", "Push"]
 NUM_ENVS = 3
 
 
@@ -47,7 +43,7 @@ def _many(task, mode, **options) -> Any:
 @pytest.mark.parametrize("view", ["pixels", "both"])
 @pytest.mark.parametrize("mode", AutoresetMode)
 @pytest.mark.parametrize("task", TASKS)
-def test_the_vector_says_what_as_many_single_environments_say(task, mode, view):
+def test_the_vector_environment_equals_as_many_single_ones(task, mode, view):
     options: dict[str, Any] = {"observation": view, "reward": "shaped", "max_episode_steps": 5, "num_objects": (3, 5)}
     many = _many(task, mode, **options)
     one: Any = gym.make_vec(f"LAVAE/{task}-v0", NUM_ENVS, autoreset_mode=mode, **options)
@@ -74,7 +70,7 @@ def test_the_vector_says_what_as_many_single_environments_say(task, mode, view):
         assert len({frames.tobytes() for frames in said[0]}) == NUM_ENVS
 
 
-def test_a_part_of_the_environments_can_be_seeded_anew():
+def test_some_of_the_environments_can_be_seeded_anew():
     many, one = _many("ObjectGoal", AutoresetMode.DISABLED), ObjectGoalVectorEnv(NUM_ENVS, autoreset_mode="Disabled")
     seeds = [7, None, 8]
     first, mask = np.ones(NUM_ENVS, bool), np.array([True, True, False])
@@ -84,7 +80,7 @@ def test_a_part_of_the_environments_can_be_seeded_anew():
         assert _same(expected, one.reset(seed=seeds, options={"reset_mask": reset.copy()}))
 
 
-def test_stepping_what_is_done_is_refused_when_nobody_resets():
+def test_stepping_a_done_environment_is_refused_without_autoreset():
     env = ObjectGoalVectorEnv(3, max_episode_steps=2, autoreset_mode=AutoresetMode.DISABLED)
     env.reset(seed=0)
     for _ in range(2):
@@ -103,7 +99,7 @@ def test_stepping_what_is_done_is_refused_when_nobody_resets():
     [[True, False, True], np.array([1, 0, 1]), np.ones(2, bool), np.zeros(3, bool), np.ones((3, 1), bool)],
     ids=["list", "integers", "short", "nobody", "two axes"],
 )
-def test_a_wrong_mask_is_refused(mask):
+def test_an_invalid_reset_mask_is_refused(mask):
     env = ObjectGoalVectorEnv(3)
     env.reset(seed=0)
     with pytest.raises(ValueError, match=r"expected reset_mask as a bool array \(3,\), not all False, got"):
@@ -120,7 +116,7 @@ def test_a_wrong_mask_is_refused(mask):
     ],
     ids=str,
 )
-def test_a_vector_that_makes_no_sense_is_refused(options, message):
+def test_options_of_a_vector_out_of_range_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         ObjectGoalVectorEnv(**options)
 
@@ -138,7 +134,7 @@ def test_environments_without_a_seed_differ():
 
 @pytest.mark.parametrize("num_objects", [None, (2, 5)], ids=str)
 @pytest.mark.parametrize("task", TASKS)
-def test_all_views_show_one_state_and_nothing_shares_memory(task, num_objects):
+def test_all_observations_show_one_state_and_share_no_memory(task, num_objects):
     pixels, oracle, both = (
         _make(task, observation=view, num_objects=num_objects if "Odd" not in task or num_objects is None else (3, 5))
         for view in ("pixels", "oracle", "both")
@@ -182,13 +178,13 @@ def test_batches_of_observations_never_share_memory(mode):
 
 @pytest.mark.parametrize("view", ["oracle", "both"])
 @pytest.mark.parametrize("task", ["OddOneOut", "MatchDigit"])
-def test_stable_baselines_takes_the_true_state_as_well(task, view):
+def test_stable_baselines_accepts_the_true_state_as_well(task, view):
     with pytest.warns(UserWarning, match="unconventional shape"):
         check_sb3_env(_make(task, observation=view), warn=True)
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_numbers_are_pythons_own(task):
+def test_a_step_returns_plain_python_numbers(task):
     env = _make(task)
     env.reset(seed=0)
     _, reward, terminated, truncated, info = env.step(env.action_space.sample())
@@ -228,9 +224,9 @@ def test_without_a_render_mode_there_is_no_picture():
     assert env.render() is None
 
 
-def test_without_a_screen_that_is_said_once_and_closing_is_harmless(monkeypatch, caplog):
+def test_without_a_screen_one_warning_is_logged_and_closing_is_harmless(monkeypatch, caplog):
     monkeypatch.setattr(sprite_env, "has_screen", lambda: False)
-    monkeypatch.setattr(sprite_env, "_told", [])
+    monkeypatch.setattr(sprite_env, "_warned", [])
     env = _make("ObjectGoal", render_mode="human")
     env.close()
     env.reset(seed=0)
@@ -270,7 +266,7 @@ def test_a_window_shows_every_frame_in_the_colours_of_opencv(monkeypatch):
     ],
     ids=str,
 )
-def test_linux_has_a_screen_where_a_display_is_named(system, display, expected, monkeypatch):
+def test_linux_has_a_screen_where_a_display_is_set(system, display, expected, monkeypatch):
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     for name, value in display.items():
@@ -279,6 +275,6 @@ def test_linux_has_a_screen_where_a_display_is_named(system, display, expected, 
     assert sprite_env.has_screen() is expected
 
 
-def test_a_vector_is_reset_before_its_first_step():
+def test_stepping_a_vector_before_its_first_reset_is_refused():
     with pytest.raises(gym.error.ResetNeeded, match="call reset first"):
         gym.make_vec("LAVAE/OddOneOut-v0", 2).step(np.zeros(2, int))

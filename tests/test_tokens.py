@@ -1,9 +1,11 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from gymnasium import spaces
 
 from lavae_rl.model.objects import Objects
-from lavae_rl.perception.tokens import TokenLayout
+from lavae_rl.perception.tokens import Feature, TokenLayout
 
 
 def _objects():
@@ -26,7 +28,7 @@ def test_tokens_are_x_y_and_clipped_appearance_with_zeros_as_padding():
     assert tokens["mask"].dtype == np.int8
 
 
-def test_presence_and_velocity_come_last():
+def test_presence_and_velocity_are_the_last_features():
     velocity = np.full((2, 3, 2), 0.25)
     token = TokenLayout(3, 2, presence=True, velocity=True).tokens(_objects(), velocity)["tokens"][0, 0]
     np.testing.assert_allclose(token, np.array([1, -1, 0.5, 5, 0.9, 0.25, 0.25]))
@@ -60,11 +62,30 @@ def test_the_space_is_what_multi_input_policies_take():
     assert space["mask"] == spaces.MultiBinary(8)
 
 
-def test_slots_are_needed():
+def test_a_layout_without_slots_is_refused():
     with pytest.raises(ValueError, match="max_objects of at least 1"):
         TokenLayout(0, 2)
 
 
-def test_velocities_are_needed_where_promised():
+def test_a_layout_with_velocity_refuses_objects_without():
     with pytest.raises(ValueError, match="expected velocities"):
         TokenLayout(3, 2, velocity=True).tokens(_objects())
+
+
+def test_width_space_and_tokens_follow_from_the_features(monkeypatch):
+    count = Feature("count", 1, (0.0, 1.5), lambda objects, _: np.broadcast_to(objects.count[:, None, None], (2, 3, 1)))
+    features = [*TokenLayout(3, 2, presence=True).features, count]
+    assert [(feature.name, feature.width) for feature in features] == [
+        ("xy", 2),
+        ("appearance", 2),
+        ("presence", 1),
+        ("count", 1),
+    ]
+    monkeypatch.setattr(TokenLayout, "features", features)
+    layout = TokenLayout(3, 2)
+    space: Any = layout.space()
+    assert (layout.width, space["tokens"].shape) == (6, (3, 6))
+    assert space["tokens"].low[0].tolist() == [-1, -1, -5, -5, 0, 0]
+    assert space["tokens"].high[0].tolist() == [1, 1, 5, 5, 1, 1.5]
+    tokens = layout.tokens(_objects())["tokens"]
+    assert tokens[..., 5].tolist() == [[1.5, 1.5, 0], [0, 0, 0]]  # clipped to its range

@@ -12,7 +12,7 @@ def _tracker(slots=3, **settings):
 
 def _update(tracker, *objects):
     xy = np.array([place for place, _ in objects], float).reshape(-1, 2)
-    appearance = np.array([look for _, look in objects], float).reshape(-1, 2)
+    appearance = np.array([value for _, value in objects], float).reshape(-1, 2)
     slot, velocity = tracker.update(xy, appearance)
     return slot.tolist(), velocity
 
@@ -25,13 +25,13 @@ def test_objects_keep_their_slots_when_their_order_changes():
     np.testing.assert_allclose(velocity, [[0.1, 0], [0.1, 0]])
 
 
-def test_looks_decide_where_places_do_not():
+def test_appearance_decides_between_objects_that_are_equally_near():
     tracker = _tracker()
     _update(tracker, ((-0.1, 0), RED), ((0.1, 0), BLUE))
     assert _update(tracker, ((-0.01, 0), BLUE), ((0.01, 0), RED))[0] == [1, 0]
 
 
-def test_a_jump_past_the_gate_is_another_object():
+def test_a_jump_past_the_gate_starts_another_slot_without_velocity():
     tracker = _tracker(gate=0.2)
     _update(tracker, ((0, 0), RED))
     slots, velocity = _update(tracker, ((0.9, 0), RED))
@@ -39,7 +39,7 @@ def test_a_jump_past_the_gate_is_another_object():
     assert not velocity.any()
 
 
-def test_the_slot_of_a_lost_object_is_held_and_then_given_away():
+def test_a_lost_object_keeps_its_slot_for_some_frames_only():
     tracker = _tracker(slots=2, hold=2)
     _update(tracker, ((0, 0), RED), ((0.8, 0), BLUE))
     _update(tracker, ((0.8, 0), BLUE))
@@ -51,7 +51,7 @@ def test_the_slot_of_a_lost_object_is_held_and_then_given_away():
     assert _update(tracker, ((-0.8, 0), RED), ((0.8, 0), BLUE))[0] == [0, 1]
 
 
-def test_a_full_house_gives_up_the_longest_unseen():
+def test_full_tracker_evicts_longest_undetected_slot():
     tracker = _tracker(slots=2, gate=0.1, hold=9)
     _update(tracker, ((0, 0), RED), ((0.8, 0), BLUE))
     _update(tracker, ((0.8, 0), BLUE))
@@ -66,7 +66,7 @@ def test_two_new_objects_never_share_a_slot():
     assert slots[2] == 0
 
 
-def test_reset_and_empty_frames():
+def test_a_tracker_forgets_on_reset_and_takes_empty_frames():
     tracker = _tracker()
     assert _update(tracker)[0] == []
     _update(tracker, ((0, 0), RED), ((0.5, 0), BLUE))
@@ -77,6 +77,6 @@ def test_reset_and_empty_frames():
 
 
 @pytest.mark.parametrize("values", [{"gate": 0.0}, {"hold": -1}, {"appearance_weight": -1.0}], ids=str)
-def test_settings_out_of_range_are_refused(values):
+def test_tracking_refuses_settings_out_of_range(values):
     with pytest.raises(ValueError, match="expected gate above 0"):
         TrackingConfig(**values)

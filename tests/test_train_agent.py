@@ -1,65 +1,51 @@
 import csv
-import importlib
-import json
 import os
 import shutil
 import signal
+from dataclasses import replace
 
 import pytest
 import torch
 from stable_baselines3 import PPO
 
+from lavae_rl.agents.train_agent import Watch, main
 from lavae_rl.model.checkpoint import find
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.rl.agents import load_agent
-from lavae_rl.rl.settings import DEFAULTS, PRESET_FLAGS, check_model, fresh_facts, given_settings
+from lavae_rl.rl.run import read_run, write_run
+from lavae_rl.rl.settings import DEFAULTS, PRESET_FLAGS, given_settings, new_run
 from lavae_rl.runs.folder import claimed
 
-train_agent = importlib.import_module("lavae_rl.agents.train_agent")
-main, Watch = train_agent.main, train_agent.Watch
-SHORT = [
-    "--env",
-    "ObjectGoal",
-    "--observation",
-    "oracle",
-    "--arch",
-    "deepsets",
-    "--num-envs",
-    "16",
-    "--eval-episodes",
-    "50",
-]
+SHORT = ["--env", "ObjectGoal", "--observation", "oracle", "--arch", "deepsets"]
+SHORT += ["--num-envs", "16", "--eval-episodes", "50"]
 
 
-def test_a_run_describes_itself_and_goes_on_where_it_stopped(tmp_path, capsys):
+def lengthen(out, steps):
+    """Gives the run in a folder more steps than it has made, as if it had been stopped."""
+    run = read_run(out)
+    write_run(out, replace(run, preset=replace(run.preset, steps=steps)))
+
+
+def test_run_describes_itself_and_resumes_where_it_stopped(tmp_path, capsys):
     out = tmp_path / "run"
-    main(
-        [*SHORT, "--steps", "2048", "--eval-every", "1024", "--seed", "3", "--num-objects", "2", "3", "--out", str(out)]
-    )
-    facts = json.loads((out / "config.json").read_text())
-    assert facts["preset"]["num_objects"] == [2, 3]
-    assert (facts["task"], facts["observation"], facts["preset"]["algorithm"], facts["seed"]) == (
-        "ObjectGoal",
-        "oracle",
-        "ppo",
-        3,
-    )
-    assert facts["commit"]
-    assert [row["step"] for row in facts["evaluations"]] == [1024, 2048]
-    assert all(0 <= row["success_rate"] <= 1 for row in facts["evaluations"])
+    flags = ["--steps", "2048", "--eval-every", "1024", "--seed", "3", "--num-objects", "2", "3"]
+    main([*SHORT, *flags, "--out", str(out)])
+    run = read_run(out)
+    assert (run.task, run.observation, run.preset.algorithm, run.seed) == ("ObjectGoal", "oracle", "ppo", 3)
+    assert run.preset.num_objects == (2, 3)
+    assert run.provenance.commit
+    assert [row.step for row in run.evaluations] == [1024, 2048]
+    assert all(0 <= row.success_rate <= 1 for row in run.evaluations)
     with (out / "progress.csv").open() as stream:
         logged = [float(row["eval/success_rate"]) for row in csv.DictReader(stream) if row["eval/success_rate"]]
-    assert logged == [row["success_rate"] for row in facts["evaluations"]]
-    # As if it had been stopped half-way: more steps are left than it has made.
-    facts["preset"]["steps"] = 3072
-    (out / "config.json").write_text(json.dumps(facts))
+    assert logged == [row.success_rate for row in run.evaluations]
+    lengthen(out, 3072)
     main(["--out", str(out), "--resume"])
-    saved = load_agent(out)
-    assert saved.agent.num_timesteps == 3072
-    assert saved.facts["evaluations"][-1]["step"] == 3072
-    assert saved.facts["preset"]["num_objects"] == [2, 3]
+    agent, run = load_agent(out)
+    assert agent.num_timesteps == run.evaluations[-1].step == 3072
+    assert run.preset.num_objects == (2, 3)
+    assert len(run.resumed) == 1
     assert len(list(out.glob("progress*.csv"))) == 2
-    assert len(saved.facts["resumed"]) == 1
     main(["--out", str(out), "--resume", "--seed", "3", "--env", "LAVAE/ObjectGoal-v0"])
     assert load_agent(out).agent.num_timesteps == 3072
     assert "ObjectGoal, oracle, ppo: 3,072 steps" in capsys.readouterr().out
@@ -79,18 +65,18 @@ def test_a_run_describes_itself_and_goes_on_where_it_stopped(tmp_path, capsys):
         (["--algo", "sac"], "expected algorithm of ppo, a2c, dqn for actions Discrete(5), got 'sac'"),
         (["--num-objects", "3", "2"], "low <= high"),
         (["--steps", "0"], "steps of at least 1"),
-        (["--eval-every", "0"], "--eval-every of at least 1"),
-        (["--eval-episodes", "-1"], "--eval-episodes of at least 1"),
-        (["--seed", "-1"], "--seed of 0 to 4294967295"),
-        (["--seed", "5000000000"], "--seed of 0 to 4294967295"),
-        (["--model", "multi-dsprites"], "--model with lavae or vae, got it with oracle"),
-        (["--observation", "pixels"], "--arch with tokens"),
+        (["--eval-every", "0"], "eval_every of at least 1"),
+        (["--eval-episodes", "-1"], "eval_episodes of at least 1"),
+        (["--seed", "-1"], "seed of 0 to 4294967295"),
+        (["--seed", "5000000000"], "seed of 0 to 4294967295"),
+        (["--model", "multi-dsprites"], "--model with observation lavae or vae, got it with oracle"),
+        (["--observation", "pixels"], "--arch with observation lavae or oracle, got it with pixels"),
         (["--num-objects", "8"], "8 objects need"),
         (["--observation", "lavae", "--num-objects", "3", "8"], "8 slots"),
         (["--device", "cuda"], "no CUDA device here"),
     ],
 )
-def test_what_cannot_be_trained_is_refused(arguments, message, tmp_path, capsys, monkeypatch):
+def test_impossible_flags_are_refused(arguments, message, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(SystemExit) as stop:
         main([*SHORT, *arguments, "--out", str(tmp_path / "run")])
@@ -98,14 +84,14 @@ def test_what_cannot_be_trained_is_refused(arguments, message, tmp_path, capsys,
     assert message in capsys.readouterr().out
 
 
-def test_a_folder_with_something_in_it_is_left_alone(tmp_path, capsys):
+def test_folder_of_other_files_is_left_alone(tmp_path, capsys):
     (tmp_path / "thesis.tex").write_text("")
     with pytest.raises(SystemExit):
         main([*SHORT, "--out", str(tmp_path)])
     assert "--resume" in capsys.readouterr().out
 
 
-def test_no_scene_is_shared_by_two_seeds_or_seen_again_when_a_run_goes_on(tmp_path, monkeypatch):
+def test_seeds_and_resumed_sessions_share_no_scene(tmp_path, monkeypatch):
     scenes = []
     learn = PPO.learn
 
@@ -116,9 +102,7 @@ def test_no_scene_is_shared_by_two_seeds_or_seen_again_when_a_run_goes_on(tmp_pa
     monkeypatch.setattr(PPO, "learn", look)
     for seed in ("0", "1"):
         main([*SHORT, "--steps", "1024", "--seed", seed, "--out", str(tmp_path / seed)])
-    facts = json.loads((tmp_path / "0" / "config.json").read_text())
-    facts["preset"]["steps"] = 2048
-    (tmp_path / "0" / "config.json").write_text(json.dumps(facts))
+    lengthen(tmp_path / "0", 2048)
     main(["--out", str(tmp_path / "0"), "--resume"])
     assert all(len(some) == 16 for some in scenes)
     assert len(set.union(*scenes)) == 3 * 16
@@ -126,27 +110,25 @@ def test_no_scene_is_shared_by_two_seeds_or_seen_again_when_a_run_goes_on(tmp_pa
 
 @pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
-def test_what_was_learned_before_somebody_stopped_it_is_kept(tmp_path, monkeypatch, number):
+def test_interrupted_run_keeps_what_was_learned(tmp_path, monkeypatch, number):
     evaluate = Watch.evaluate
     monkeypatch.setattr(Watch, "evaluate", lambda watch: os.kill(os.getpid(), number))
     with pytest.raises(SystemExit) as stop:
         main([*SHORT, "--steps", "4096", "--eval-every", "2000", "--out", str(tmp_path / "run")])
     assert stop.value.code == 130
-    saved = load_agent(tmp_path / "run")
-    assert saved.agent.num_timesteps == 2000
-    assert saved.facts["seconds"] > 0
-    assert saved.facts["evaluations"] == []
+    agent, run = load_agent(tmp_path / "run")
+    assert agent.num_timesteps == 2000
+    assert run.seconds > 0
+    assert run.evaluations == []
     monkeypatch.setattr(Watch, "evaluate", evaluate)
     main(["--out", str(tmp_path / "run"), "--resume"])
-    assert [row["step"] // 1000 for row in load_agent(tmp_path / "run").facts["evaluations"]][:2] == [2, 4]
+    assert [row.step // 1000 for row in read_run(tmp_path / "run").evaluations][:2] == [2, 4]
 
 
-def test_a_folder_that_another_process_trains_in_is_left_to_it(tmp_path, capsys):
+def test_folder_that_another_process_trains_in_is_refused(tmp_path, capsys):
     out = tmp_path / "run"
     main([*SHORT, "--steps", "1024", "--out", str(out)])
-    facts = json.loads((out / "config.json").read_text())
-    facts["preset"]["steps"] = 2048
-    (out / "config.json").write_text(json.dumps(facts))
+    lengthen(out, 2048)
     with claimed(out), pytest.raises(SystemExit) as stop:
         main(["--out", str(out), "--resume"])
     assert stop.value.code == 1
@@ -154,43 +136,29 @@ def test_a_folder_that_another_process_trains_in_is_left_to_it(tmp_path, capsys)
     assert load_agent(out).agent.num_timesteps == 1024
 
 
-def test_an_episode_of_the_training_is_long_enough_for_more_objects():
+def test_episodes_in_training_are_long_enough_for_more_objects():
     given = {"task": "DigitOrder", "observation": "oracle"}
-    assert fresh_facts(given)["preset"]["episode_steps"] == 3
-    assert fresh_facts(given | {"num_objects": 2})["preset"]["episode_steps"] == 3
-    assert fresh_facts(given | {"num_objects": [2, 5]})["preset"]["episode_steps"] == 5
-    assert fresh_facts({"task": "Push", "num_objects": 4})["preset"]["episode_steps"] is None
+    assert new_run(given).preset.episode_steps == 3
+    assert new_run(given | {"num_objects": 2}).preset.episode_steps == 3
+    assert new_run(given | {"num_objects": (2, 5)}).preset.episode_steps == 5
+    assert new_run({"task": "Push", "num_objects": 4}).preset.episode_steps is None
 
 
-def test_a_run_of_another_version_is_refused(tmp_path, capsys):
-    out = tmp_path / "run"
-    main([*SHORT, "--steps", "1024", "--out", str(out)])
-    facts = json.loads((out / "config.json").read_text())
-    for text, message in [
-        (json.dumps(facts | {"preset": {"colour": 1}}), "another version of this program"),
-        ("{", "is damaged"),
-    ]:
-        (out / "config.json").write_text(text)
-        with pytest.raises(SystemExit):
-            main(["--out", str(out), "--resume"])
-        assert message in capsys.readouterr().out
-
-
-def test_a_model_is_found_from_another_folder(tmp_path, monkeypatch):
+def test_folder_of_a_model_is_stored_as_an_absolute_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(find("multi-dsprites"), tmp_path / "mine")
-    given = given_settings(dict.fromkeys(("env", "algo", *DEFAULTS, *PRESET_FLAGS)) | {"model": "mine"})
+    given = given_settings(dict.fromkeys((*DEFAULTS, *PRESET_FLAGS)) | {"model": "mine"})
     assert given == {"model": str(tmp_path / "mine")}
 
 
-def test_a_model_with_other_weights_is_not_the_one_that_was_learned_on(tmp_path):
+def test_model_whose_weights_have_changed_is_refused(tmp_path):
     mine = shutil.copytree(find("multi-dsprites"), tmp_path / "mine")
-    facts = fresh_facts({"model": str(mine)})
-    check_model(facts)
+    run = new_run({"model": str(mine)})
+    run.check_model()
     model = LAVAE.from_pretrained(mine)
     model.load_state_dict(model.state_dict() | {"count_logits": torch.zeros(4)})
     model.save_pretrained(mine)
     with pytest.raises(ValueError, match=r"weights have changed; train the agent again, .*--model"):
-        check_model(facts)
-    check_model({**facts, "model_fingerprint": None})  # of an agent from before fingerprints were kept
-    assert fresh_facts({"observation": "oracle"})["model_fingerprint"] is None
+        run.check_model()
+    replace(run, model_fingerprint=None).check_model()  # of an agent from before fingerprints were kept
+    assert new_run({"observation": "oracle"}).model_fingerprint is None

@@ -23,6 +23,7 @@ from lavae_rl.runs.config import write_json
 
 ROOT = Path(__file__).parents[1]
 SMOKE = ["--recipe", "smoke", "--device", "cpu"]
+STEPS = 40  # a checkpoint every 10 steps, and time to stop a run after the first
 
 
 def _fails(argv, capsys):
@@ -34,16 +35,16 @@ def _fails(argv, capsys):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A complete smoke run of 60 steps."""
+    """A complete smoke run."""
     out = tmp_path_factory.mktemp("runs") / "whole"
-    program.main([*SMOKE, "--steps", "60", "--out", str(out)])
+    program.main([*SMOKE, "--steps", str(STEPS), "--out", str(out)])
     return out
 
 
 def test_a_run_folder_describes_itself(finished):
     run = read_run(finished)
     assert run.data.dataset == "multi-dsprites"
-    assert run.recipe == dataclasses.replace(RECIPE, steps=60)
+    assert run.recipe == dataclasses.replace(RECIPE, steps=STEPS)
     assert (run.recipe_name, run.seed, run.device, run.processes, run.resumed) == ("smoke", 0, "cpu", 1, [])
     assert run.provenance.command
     assert run.training_seconds is not None
@@ -103,7 +104,7 @@ def test_an_interrupted_run_resumes_to_bit_identical_weights(number, finished, t
     environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     command = [sys.executable, "pretrain/train_lavae.py", "--out", str(out)]
     process = subprocess.Popen(
-        [*command, *SMOKE, "--steps", "60"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+        [*command, *SMOKE, "--steps", str(STEPS)], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
     )
     while not (out / "checkpoint.pt").exists() and process.poll() is None:
         time.sleep(0.005)
@@ -184,7 +185,7 @@ def test_a_folder_with_another_run_is_left_alone(finished, capsys):
     ("argv", "message"),
     [
         (["--seed", "3"], "has seed 0, got 3"),
-        (["--steps", "9"], "has steps 60, got 9"),
+        (["--steps", "9"], f"has steps {STEPS}, got 9"),
         (["--recipe", "fast"], "has recipe 'smoke', got 'fast'"),
         (["--compile"], "has compile False, got True"),
     ],

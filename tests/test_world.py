@@ -1,16 +1,12 @@
-from importlib import import_module
-from typing import Any
-
 import numpy as np
 import pytest
 
 from lavae_rl.data.scenes import Scenes, render_scenes
 from lavae_rl.data.sprites import dsprites_bank
-
-worlds: Any = import_module("lavae_rl.envs.world")
+from lavae_rl.envs.world import ABSENT, DISTRACTOR, NEUTRAL, TARGET, World, shared_bank
 
 SLOTS = 4
-ROLES = np.array([worlds.NEUTRAL, worlds.RIGHT, worlds.WRONG, worlds.RIGHT])
+ROLES = np.array([NEUTRAL, TARGET, DISTRACTOR, TARGET])
 SPRITES = np.array([700, 1500, 2600, 4200])
 PLACES = [(9, 9), (40, 12), (15, 50), (48, 52)]
 
@@ -25,15 +21,7 @@ def make_world(bank):
     """Makes a world of some environments, each with the scene above."""
 
     def make(num_envs=1):
-        scenes = Scenes(
-            np.zeros((num_envs, SLOTS), np.int32),
-            np.zeros((num_envs, SLOTS, 2), np.int16),
-            np.zeros(num_envs, np.int64),
-            (64, 64),
-        )
-        role, box = np.full((num_envs, SLOTS), worlds.ABSENT), np.zeros((num_envs, SLOTS, 4), np.int64)
-        ways = np.full(num_envs, None)
-        world = worlds.World(scenes, role, box, np.ones(num_envs, np.int64), np.zeros((num_envs, 2)), bank, ways)
+        world = World.empty(bank, num_envs, SLOTS, (64, 64))
         for env in range(num_envs):
             world.begin(env, SPRITES, ROLES, PLACES)
         return world
@@ -50,20 +38,20 @@ def _state(world, env):
     )
 
 
-def test_a_scene_that_begins_is_the_one_that_was_given(make_world):
+def test_begin_puts_the_given_scene_into_an_environment(make_world):
     world = make_world()
     assert _state(world, 0) == (SPRITES.tolist(), ROLES.tolist(), PLACES)
     assert world.total.tolist() == [2]
-    assert world.right.tolist() == [[False, True, False, True]]
+    assert world.targets.tolist() == [[False, True, False, True]]
 
 
-def test_nothing_is_left_of_an_earlier_scene_with_more_objects(make_world, bank):
+def test_begin_leaves_nothing_of_an_earlier_scene_with_more_objects(make_world, bank):
     world = make_world(2)
     world.begin(1, SPRITES[:2], ROLES[:2], [(20, 20), (50, 50)])
     assert _state(world, 0) == (SPRITES.tolist(), ROLES.tolist(), PLACES)
     assert _state(world, 1) == (SPRITES[:2].tolist(), ROLES[:2].tolist(), [(20, 20), (50, 50)])
     assert world.total.tolist() == [2, 1]
-    assert (world.role[1, 2:] == worlds.ABSENT).all()
+    assert (world.role[1, 2:] == ABSENT).all()
     for values in (world.scenes.sprite_index, world.scenes.location, world.box):
         assert not values[1, 2:].any()
     area = (bank.patches[SPRITES].max(axis=3) > 0).sum(axis=(1, 2))
@@ -72,7 +60,7 @@ def test_nothing_is_left_of_an_earlier_scene_with_more_objects(make_world, bank)
     )
 
 
-def test_objects_behind_those_that_go_move_up(make_world):
+def test_objects_behind_removed_ones_move_up(make_world):
     world = make_world(3)
     gone = np.zeros((3, SLOTS), bool)
     gone[1, 1] = gone[2, [0, 1, 2, 3]] = True
@@ -82,24 +70,24 @@ def test_objects_behind_those_that_go_move_up(make_world):
     assert _state(world, 1) == (SPRITES[left].tolist(), ROLES[left].tolist(), [PLACES[i] for i in left])
     assert _state(world, 2) == ([], [], [])
     assert world.scenes.count.tolist() == [4, 3, 0]
-    np.testing.assert_array_equal(world.role == worlds.ABSENT, ~world.scenes.mask)
+    np.testing.assert_array_equal(world.role == ABSENT, ~world.scenes.mask)
     for values in (world.scenes.sprite_index, world.scenes.location, world.box):
         assert not values[~world.scenes.mask].any()
     np.testing.assert_array_equal(world.boxes()[1, :3], world.boxes()[0, left])
     assert world.total.tolist() == [2, 2, 2]
 
 
-def test_ways_are_forgotten_where_objects_change(make_world):
+def test_distance_fields_are_dropped_where_objects_change(make_world):
     world = make_world(3)
-    world.ways[:] = "known"
+    world.distance_fields[:] = "known"
     gone = np.zeros((3, SLOTS), bool)
     gone[1, 2] = True
     world.remove(gone)
     world.begin(2, SPRITES, ROLES, PLACES)
-    assert world.ways.tolist() == ["known", None, None]
+    assert world.distance_fields.tolist() == ["known", None, None]
 
 
-def test_boxes_are_those_of_the_lit_pixels_with_room_on_the_far_side(make_world, bank):
+def test_boxes_enclose_the_lit_pixels_and_two_more_on_the_far_side(make_world, bank):
     world = make_world()
     for slot in range(SLOTS):
         one = Scenes(SPRITES[None, [slot]], world.scenes.location[:, [slot]], np.array([1]), (64, 64))
@@ -107,7 +95,7 @@ def test_boxes_are_those_of_the_lit_pixels_with_room_on_the_far_side(make_world,
         assert world.boxes()[0, slot].tolist() == [*lit.min(axis=0), *lit.max(axis=0) + 1 + 2]
 
 
-def test_only_what_leaves_less_than_two_dark_pixels_is_in_the_way(make_world, bank):
+def test_objects_block_when_less_than_two_dark_pixels_are_left(make_world, bank):
     world = make_world()
     agent, other = (bank.boxes[SPRITES[slot]] - 9 for slot in (0, 1))
     for gap, expected in ((3, []), (2, []), (1, [1]), (0, [1]), (-3, [1])):
@@ -118,7 +106,7 @@ def test_only_what_leaves_less_than_two_dark_pixels_is_in_the_way(make_world, ba
             assert np.flatnonzero(blocked[0]).tolist() == expected, (gap, place)
 
 
-def test_nothing_is_in_its_own_way_and_what_is_absent_in_nobodys(make_world):
+def test_an_object_does_not_block_itself_and_absent_ones_block_nothing(make_world):
     world = make_world(2)
     world.begin(1, SPRITES[:2], ROLES[:2], PLACES[:2])
     for slot in range(2):
@@ -128,15 +116,15 @@ def test_nothing_is_in_its_own_way_and_what_is_absent_in_nobodys(make_world):
     np.testing.assert_array_equal(world.blockers(slots, np.array([PLACES[0], PLACES[1]])), [[1, 0, 0, 0], [0, 1, 0, 0]])
 
 
-def test_distance_is_that_to_the_nearest_wanted_object_in_diagonals(make_world):
+def test_distance_to_the_nearest_object_is_in_canvas_diagonals(make_world):
     world = make_world(2)
-    world.hand[:] = 40, 12 + 8
+    world.pointer[:] = 40, 12 + 8
     expected = 8 / np.hypot(64, 64)
-    assert world.distance(world.right) == pytest.approx([expected, expected])
+    assert world.distance(world.targets) == pytest.approx([expected, expected])
     only = np.zeros((2, SLOTS), bool)
     only[0, 2] = True
     assert world.distance(only) == pytest.approx([np.hypot(25, 30) / np.hypot(64, 64), 0])
 
 
 def test_environments_share_a_bank():
-    assert worlds.shared_bank("multi-dsprites") is worlds.shared_bank("multi-dsprites")
+    assert shared_bank("multi-dsprites") is shared_bank("multi-dsprites")

@@ -28,7 +28,7 @@ def test_a_single_environment_shows_the_tokens_of_its_frames(make_env, slots, re
 
 
 @pytest.mark.parametrize("mode", AutoresetMode)
-def test_every_observation_and_final_observation_of_a_vector_is_right(mode, factories, slots, reference, assert_same):
+def test_a_vector_encodes_every_observation_and_final_observation(mode, factories, slots, reference, assert_same):
     plain, inner = (SyncVectorEnv(factories, autoreset_mode=mode) for _ in range(2))
     wrapped = VectorLAVAEObservation(inner, max_objects=slots)
     frames, _ = plain.reset(seed=11)
@@ -61,7 +61,7 @@ def test_models_loaded_inside_inference_mode_work(make_env, slots):
 
 @pytest.mark.parametrize("flatten", [False, True])
 @pytest.mark.filterwarnings("ignore:.*is different from the unwrapped version:UserWarning")
-def test_environment_checkers_are_content(flatten, monkeypatch, make_env, slots):
+def test_wrapped_environments_pass_the_environment_checkers(flatten, monkeypatch, make_env, slots):
     entry_point: Any = lambda render_mode=None: make_env()  # noqa: E731
     monkeypatch.setitem(gym.registry, "test/Scene-v0", EnvSpec("test/Scene-v0", entry_point))
     env = gym.make("test/Scene-v0", disable_env_checker=True)
@@ -172,7 +172,7 @@ def test_rendering_is_untouched_unless_objects_are_asked_for(make_env, slots):
         "tracking",
     ],
 )
-def test_what_does_not_fit_is_refused_with_the_remedy(space, options, error, message, make_env):
+def test_frames_and_options_that_do_not_fit_are_refused_with_the_remedy(space, options, error, message, make_env):
     env = make_env()
     env.observation_space = space
     with pytest.raises(error, match=message):
@@ -236,3 +236,40 @@ def test_tracked_objects_keep_slot_and_velocity_until_the_episode_ends(make_env,
     assert sorted(np.abs(moved).sum(1)[:2].round(3).tolist()) == pytest.approx([2 * 2 / 63] * 2, abs=1e-3)
     after, _ = env.reset(seed=1)
     assert not after["tokens"][:, -2:].any()
+
+
+@pytest.fixture
+def small_env(make_env):
+    """An environment that declares frames of 32 x 32 pixels."""
+    env = make_env()
+    env.observation_space = gym.spaces.Box(0, 255, (32, 32, 3), np.uint8)
+    return env
+
+
+def test_preprocessing_stored_with_the_weights_is_applied(prepared_model, small_env, dim_square, slots, reference):
+    env = LAVAEObservation(small_env, model=prepared_model, max_objects=slots)
+    tokens = env.observation(dim_square)
+    binary = (dim_square > 99).repeat(2, axis=0).repeat(2, axis=1) * np.uint8(255)
+    np.testing.assert_allclose(tokens["tokens"], reference(binary)["tokens"], atol=1e-5)
+    assert tokens["mask"].sum() == 1
+    rebuilt = cloudpickle.loads(cloudpickle.dumps(env.frame_encoder))
+    assert rebuilt.prepare == env.frame_encoder.prepare
+
+
+def test_a_wrapper_option_overrides_the_stored_preprocessing_as_a_whole(prepared_model, small_env, dim_square):
+    env = LAVAEObservation(small_env, model=prepared_model, preprocessing={"threshold": 100})
+    objects = env.frame_encoder.find(dim_square[None])
+    assert (objects.canvas_size, objects.count.tolist()) == ((32, 32), [0])
+    env = LAVAEObservation(small_env, model=prepared_model, preprocessing={})
+    with pytest.raises(ValueError, match="expected pixel values 0 and 255 only, got 100"):
+        env.observation(dim_square)
+
+
+def test_objects_of_preprocessed_frames_are_drawn_where_the_picture_shows_them(prepared_model, small_env, dim_square):
+    env = LAVAEObservation(small_env, model=prepared_model, render_objects=True)
+    env.observation(dim_square)
+    small_env.frame = dim_square
+    picture = env.render()
+    assert picture.shape[1] == 4 * 32
+    marked = (picture[: 4 * 32] == (255, 160, 0)).all(axis=2)
+    assert marked[4 * 10 : 4 * 11, 4 * 20 : 4 * 21].any()

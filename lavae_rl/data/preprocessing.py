@@ -1,4 +1,4 @@
-"""Frames that are not ours: a declared way from an environment's frames to the binary frames a model reads."""
+"""Preprocessing: a declared way from the frames of an environment to the binary frames that a model reads."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ Color = Sequence[int]
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What to do with frames before a model sees them, in the order of the fields.
+    """Preprocessing of frames, in the order of the fields; stored with the weights of a model.
 
-    The default does nothing: the frames must be what the model reads, or it says so. Raises ValueError on values that
-    make no sense together.
+    The default does nothing, and the model refuses frames that it cannot read. Raises ValueError on values that make
+    no sense together.
     """
 
     layout: str = "hwc"
@@ -54,23 +54,24 @@ class Preprocessing:
                 )
             object.__setattr__(self, "palette", tuple((tuple(color), tuple(becomes)) for color, becomes in pairs))
 
-    def canvas_size(self, shape: tuple[int, ...]) -> tuple[int, int]:
-        """(height, width) that frames of this shape come out with."""
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, int, int]:
+        """Shape (height, width, channels) of prepared frames.
+
+        Args:
+            shape: of a single frame before.
+
+        Raises:
+            ValueError: a shape whose axes are not as ``layout`` says.
+        """
         rank = 2 if self.layout == "hw" else 3
         if len(shape) != rank:
             raise ValueError(f'expected frames of {rank} axes for layout "{self.layout}", got shape {shape}')
-        if self.resize is not None:
-            return (self.resize[0], self.resize[1])
-        return (shape[1], shape[2]) if self.layout == "chw" else (shape[0], shape[1])
-
-    def channels_of(self, shape: tuple[int, ...]) -> int:
-        """Number of channels that frames of this shape come out with."""
-        if self.channels is not None:
-            return self.channels
-        return {"hwc": shape[-1], "chw": shape[0], "hw": 1}[self.layout]
+        *size, channels = (*shape[1:], shape[0]) if self.layout == "chw" else (*shape, 1)[:3]
+        height, width = self.resize or size
+        return height, width, self.channels or channels
 
     def __call__(self, frames: np.ndarray) -> Frames:
-        """Prepares a batch of frames, uint8 (batch, *shape of a frame).
+        """Prepare a batch of frames, uint8 (batch, *shape of a frame).
 
         Raises:
             TypeError: frames that are not uint8.
@@ -78,7 +79,7 @@ class Preprocessing:
         """
         if frames.dtype != np.uint8:
             raise TypeError(f"expected frames as uint8 with values 0 to 255, got {frames.dtype}")
-        size = self.canvas_size(frames.shape[1:])
+        height, width, _ = self.output_shape(frames.shape[1:])
         if self.layout == "chw":
             frames = frames.transpose(0, 2, 3, 1)
         elif self.layout == "hw":
@@ -87,9 +88,9 @@ class Preprocessing:
             frames = _apply_palette(frames, self.palette)
         if self.channels is not None and frames.shape[3] != self.channels:
             frames = _convert(frames, self.channels)
-        # After the colours: a blend of two colours is in no palette, and the threshold should see it.
-        if frames.shape[1:3] != size:
-            frames = _resize(frames, size)
+        # After the palette, which holds no blends of two colours, and before the threshold, which makes them binary.
+        if frames.shape[1:3] != (height, width):
+            frames = _resize(frames, height, width)
         if self.threshold is not None:
             frames = np.where(frames > self.threshold, np.uint8(255), np.uint8(0))
         return np.ascontiguousarray(frames)
@@ -103,8 +104,7 @@ def _convert(frames: Frames, channels: int) -> UInt8[np.ndarray, "batch height w
     return np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in np.ascontiguousarray(frames)])[..., None]
 
 
-def _resize(frames: Frames, size: tuple[int, int]) -> UInt8[np.ndarray, "batch rows columns channels"]:
-    height, width = size
+def _resize(frames: Frames, height: int, width: int) -> UInt8[np.ndarray, "batch rows columns channels"]:
     whole = height % frames.shape[1] == 0 and width % frames.shape[2] == 0
     interpolation = cv2.INTER_NEAREST if whole else cv2.INTER_AREA
     resized = [

@@ -95,8 +95,7 @@ class Prepared:
     @property
     def shape(self) -> tuple[int, int, int]:
         """(height, width, channels) of every prepared frame."""
-        given = self.source.shape
-        return (*self.preprocessing.canvas_size(given), self.preprocessing.channels_of(given))
+        return self.preprocessing.output_shape(self.source.shape)
 
     def __len__(self) -> int:
         return len(self.source)

@@ -41,8 +41,8 @@ class LAVAE(LAVAECore, PretrainedModel):
 
         Args:
             frames: uint8 (batch, height, width, channels), values 0 and 255, NumPy or torch.
-            max_objects: number of slots, at least 1; of more objects the surest are kept, and the first time this
-                happens it is warned about. None gives as many slots as the fullest frame has objects.
+            max_objects: number of slots, at least 1; if a frame has more objects, the most confident ones are kept,
+                and a warning is issued once. None gives as many slots as the fullest frame has objects.
 
         Returns:
             Objects of the same kind (NumPy or torch).
@@ -81,7 +81,7 @@ class LAVAE(LAVAECore, PretrainedModel):
             self._warned = True
             slots = objects.mask.shape[1]
             warnings.warn(
-                f"a frame has {slots + most} objects, max_objects={slots} keeps the surest; "
+                f"a frame has {slots + most} objects, max_objects={slots} keeps the most confident; "
                 "Objects.dropped counts the others from now on",
                 stacklevel=3,
             )

@@ -126,7 +126,7 @@ class Objects:
     @staticmethod
     def concatenate(batches: Sequence["Objects"]) -> "Objects":
         """One batch of several, NumPy, with as many slots and on the same canvas."""
-        names = [field.name for field in dataclasses.fields(Objects) if field.name != "canvas_size"]
+        names = [field.name for field in dataclasses.fields(batches[0]) if field.name != "canvas_size"]
         values: dict[str, Any] = {name: np.concatenate([getattr(batch, name) for batch in batches]) for name in names}
         return dataclasses.replace(batches[0], **values)
 

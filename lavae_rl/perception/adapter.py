@@ -1,4 +1,4 @@
-"""Any Gymnasium vector environment as a VecEnv of Stable-Baselines3."""
+"""The adapter from Gymnasium's vector environments to Stable-Baselines3."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
+from stable_baselines3.common.env_util import is_wrapped
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
@@ -19,7 +20,7 @@ class GymVectorToSB3(VecEnv):
 
     Args:
         env: with autoreset mode SAME_STEP or DISABLED. In NEXT_STEP, Gymnasium's default, the first observation of an
-            episode is not known when the last one ends, and Stable-Baselines3 needs both at once.
+            episode comes one step after the last one of the episode before, and Stable-Baselines3 needs both at once.
 
     Raises:
         ValueError: autoreset mode NEXT_STEP.
@@ -37,7 +38,7 @@ class GymVectorToSB3(VecEnv):
         self._actions: Any = None
 
     def reset(self) -> Any:
-        """Resets all environments, with the seed and the options set before."""
+        """Reset all environments, with the seed and the options set before."""
         if any(options != self._options[0] for options in self._options):
             raise ValueError("a Gymnasium vector environment takes the same options for all, got different ones")
         # Stable-Baselines3 seeds with seed, seed + 1, ...; so does Gymnasium, given the first.
@@ -48,11 +49,11 @@ class GymVectorToSB3(VecEnv):
         return take(observations, slice(None))
 
     def step_async(self, actions: np.ndarray) -> None:
-        """Keeps the actions for ``step_wait``."""
+        """Keep the actions for ``step_wait``."""
         self._actions = actions
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Steps, and resets what is done; its last observation goes to ``infos[i]["terminal_observation"]``."""
+        """Step, and reset what is done; its last observation goes to ``infos[i]["terminal_observation"]``."""
         observations, rewards, terminations, truncations, vector_infos = self.env.step(self._actions)
         dones = np.logical_or(terminations, truncations)
         infos = split_infos(vector_infos, self.num_envs)
@@ -64,18 +65,18 @@ class GymVectorToSB3(VecEnv):
         return take(observations, slice(None)), rewards.astype(np.float32), dones, infos
 
     def _end_same_step(self, observations: Any, ended: np.ndarray, infos: list[Infos]) -> Any:
-        """The environment has reset what is done: observation and infos are those of the new episode."""
+        """Put final observations and infos back: what has reset itself returned those of the new episode."""
         for i in ended:
             if "final_obs" not in infos[i]:
                 raise ValueError("a SAME_STEP environment must give infos['final_obs'] when an episode ends, got none")
             final, last = infos[i].pop("final_obs"), infos[i].pop("final_info", {})
-            # Statistics that a vector wrapper counted stand outside, but are the old episode's.
+            # A vector wrapper puts its episode statistics outside, but they are those of the old episode.
             last |= {"episode": infos[i].pop("episode")} if "episode" in infos[i] else {}
             self.reset_infos[i], infos[i] = infos[i], last | {"terminal_observation": final}
         return observations
 
     def _end_disabled(self, observations: Any, ended: np.ndarray, infos: list[Infos]) -> Any:
-        """Nobody has reset what is done: do it."""
+        """Reset what is done."""
         for i in ended:
             infos[i]["terminal_observation"] = take(observations, int(i))
         mask = np.isin(np.arange(self.num_envs), ended)
@@ -86,11 +87,11 @@ class GymVectorToSB3(VecEnv):
         return observations
 
     def close(self) -> None:
-        """Closes the vector environment."""
+        """Close the vector environment."""
         self.env.close()
 
     def get_images(self) -> Sequence[np.ndarray | None]:
-        """One rendered frame per environment."""
+        """Render one frame per environment."""
         frames: Any = self.env.render()
         return [None] * self.num_envs if frames is None else list(frames)
 
@@ -101,33 +102,33 @@ class GymVectorToSB3(VecEnv):
         return base
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """Attribute of each environment."""
+        """Get an attribute of some environments."""
         base: Any = self.env.unwrapped
         values = base.get_attr(attr_name) if hasattr(base, "get_attr") else [getattr(base, attr_name)] * self.num_envs
         return [values[i] for i in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        """Sets an attribute of some environments."""
+        """Set an attribute of some environments."""
         chosen = set(self._get_indices(indices))
         old = [None] * self.num_envs if len(chosen) == self.num_envs else self.get_attr(attr_name)
         self._base("set_attr").set_attr(attr_name, [value if i in chosen else old[i] for i in range(self.num_envs)])
 
     def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
-        """Calls a method of every environment, and gives the results of some."""
+        """Call a method of every environment, and return the results of some."""
         results = self._base("call").call(method_name, *args, **kwargs)
         return [results[i] for i in self._get_indices(indices)]
 
     def env_is_wrapped(self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: Any = None) -> list[bool]:
-        """Whether each environment is wrapped in a class; only known where the environments are in this process."""
+        """Whether each environment is wrapped in a class; always False where they are in other processes."""
         envs: Iterable[Any] = getattr(self.env.unwrapped, "envs", [None] * self.num_envs)
-        wrapped = [_is_wrapped(env, wrapper_class) for env in envs]
+        wrapped = [is_wrapped(env, wrapper_class) for env in envs]
         return [wrapped[i] for i in self._get_indices(indices)]
 
 
 def split_infos(infos: Infos, num_envs: int, outer_mask: np.ndarray | None = None) -> list[Infos]:
-    """Gymnasium's dictionary of arrays, each with a mask ``_key`` beside it, as one dictionary per environment.
+    """Split Gymnasium's dictionary of arrays, each with a mask ``_key`` beside it, by environment.
 
-    What has no mask of its own takes that of the dictionary around it, or belongs to every environment.
+    An entry without a mask takes that of the dictionary around it, or belongs to every environment.
     """
     result: list[Infos] = [{} for _ in range(num_envs)]
     everyone = np.ones(num_envs, bool) if outer_mask is None else outer_mask
@@ -140,11 +141,3 @@ def split_infos(infos: Infos, num_envs: int, outer_mask: np.ndarray | None = Non
             for i in np.flatnonzero(mask):
                 result[i][key] = rows[i]
     return result
-
-
-def _is_wrapped(env: Any, wrapper_class: type) -> bool:
-    while isinstance(env, gym.Wrapper):
-        if isinstance(env, wrapper_class):
-            return True
-        env = env.env
-    return False

@@ -1,7 +1,8 @@
-"""The core of all fronts: a batch of frames to a batch of observations, with one forward pass."""
+"""The encoder that all wrappers share: a batch of frames to a batch of observations, with one forward pass."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -9,21 +10,24 @@ from gymnasium import spaces
 
 from lavae_rl.data.preprocessing import Preprocessing
 from lavae_rl.model import checkpoint
-from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.objects import Objects
 from lavae_rl.perception.tokens import Observations, TokenLayout
 from lavae_rl.perception.tracking import SlotTracker, TrackingConfig, track
+from lavae_rl.runs.config import CONFIG_FILE, parse, read_json
 
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """What the fronts have in common. All of it can be recorded, pickled and sent to another process."""
+    """The options that the wrappers share. All of them can be recorded, pickled and sent to another process.
+
+    Raises ValueError on options that do not fit together.
+    """
 
     model: str = "multi-dsprites"
     """Bundled name, or folder with config.json and model.safetensors."""
     max_objects: int = 8
-    """Number of slots."""
+    """Number K of slots."""
     flatten: bool = False
     """A flat vector instead of tokens and mask; see ``TokenLayout``."""
     presence: bool = False
@@ -33,7 +37,7 @@ class EncoderConfig:
     tracking: str | TrackingConfig | Mapping[str, Any] | None = None
     """None, "hungarian", or a ``TrackingConfig`` (or its fields, as a dictionary that JSON can hold)."""
     preprocessing: Preprocessing | Mapping[str, Any] | None = None
-    """How frames become what the model reads (or its fields, as a dictionary that JSON can hold)."""
+    """How frames become what the model reads (or its fields, as above); None is what is stored with the weights."""
     frame_key: str | None = None
     """Key of the frame in dictionary observations; the other keys are kept."""
     device: str = "cpu"
@@ -44,22 +48,35 @@ class EncoderConfig:
         if self.tracking == "hungarian" or isinstance(self.tracking, Mapping):
             fields = self.tracking if isinstance(self.tracking, Mapping) else {}
             object.__setattr__(self, "tracking", TrackingConfig(**fields))
-        if not isinstance(self.preprocessing, Preprocessing):
-            object.__setattr__(self, "preprocessing", Preprocessing(**(self.preprocessing or {})))
+        if not isinstance(self.preprocessing, Preprocessing | None):
+            object.__setattr__(self, "preprocessing", Preprocessing(**self.preprocessing))
         if not isinstance(self.tracking, TrackingConfig | None):
             raise ValueError(f'expected tracking None, "hungarian" or a TrackingConfig, got {self.tracking!r}')
         if self.velocity and self.tracking is None:
-            raise ValueError('velocity needs to know which object is which: add tracking="hungarian"')
+            raise ValueError('velocity needs the same object in the same slot: add tracking="hungarian"')
+
+
+def stored_preprocessing(folder: Path) -> Preprocessing:
+    """The preprocessing stored with the weights of a model; the default, which does nothing, if there is none."""
+    return parse(Preprocessing, read_json(folder).get("preprocessing") or {}, folder / CONFIG_FILE)
 
 
 class FrameEncoder:
-    """Encodes the frames of ``num_envs`` environments. Pickles without weights: they are loaded again when needed."""
+    """Encoder of the frames of ``num_envs`` environments to object tokens.
+
+    It pickles without weights, which are loaded when they are first used.
+
+    Raises:
+        FileNotFoundError: no such model.
+        TypeError: observations that are not frames.
+        ValueError: frames that do not fit the model; the message names the option that mends it.
+    """
 
     def __init__(self, config: EncoderConfig, frame_space: "spaces.Space[Any]", num_envs: int = 1) -> None:
         self.config = config
         self._folder = checkpoint.find(config.model)
-        self.prepare = cast("Preprocessing", config.preprocessing)
-        model = checkpoint.read_config(self._folder, LAVAEConfig)
+        self.prepare = cast("Preprocessing", config.preprocessing or stored_preprocessing(self._folder))
+        model = checkpoint.read_config(self._folder, LAVAE)
         self.layout = TokenLayout(config.max_objects, model.latents, config.presence, config.velocity, config.flatten)
         self._check(frame_space, model.channels, model.sprite_size)
         tracking = cast("TrackingConfig | None", config.tracking)
@@ -77,14 +94,13 @@ class FrameEncoder:
         return self._model
 
     def _check(self, frame_space: "spaces.Space[Any]", channels: int, sprite_size: int) -> None:
-        """Refuses environments whose frames cannot fit the model, with the option that mends it."""
+        """Refuse environments whose frames cannot fit the model, and name the option that mends it."""
         if not isinstance(frame_space, spaces.Box) or frame_space.dtype != np.uint8:
             raise TypeError(
                 f"expected frames as a uint8 Box, got {frame_space}; for dictionary observations name the frame's "
                 "key with frame_key, for state observations add gymnasium.wrappers.AddRenderObservation first"
             )
-        size = self.prepare.canvas_size(frame_space.shape)
-        given = self.prepare.channels_of(frame_space.shape)
+        *size, given = self.prepare.output_shape(frame_space.shape)
         if given != channels:
             remedy = f"Preprocessing(channels={channels}) turns grey into RGB and back"
             if self.prepare.layout == "hwc" and frame_space.shape[0] == channels:
@@ -95,12 +111,12 @@ class FrameEncoder:
             )
         if min(size) < sprite_size:
             raise ValueError(
-                f"model {self.config.model!r} needs frames of at least {sprite_size} px a side, got {size}: "
+                f"model {self.config.model!r} needs frames of at least {sprite_size} px a side, got {tuple(size)}: "
                 "Preprocessing(resize=(height, width)) enlarges them"
             )
 
     def find(self, frames: np.ndarray) -> Objects:
-        """Objects of a batch of frames of the environment, NumPy, in ``max_objects`` slots.
+        """Find the objects of a batch of frames of the environment, NumPy, in ``max_objects`` slots.
 
         Raises:
             ValueError: frames that are not binary.
@@ -108,19 +124,39 @@ class FrameEncoder:
         return self.model.encode(self.prepare(frames), self.config.max_objects)
 
     def reset(self, envs: np.ndarray) -> None:
-        """Begins a new episode in the given environments: their tracks are forgotten."""
+        """Forget the tracks of the given environments, in which a new episode begins."""
         if self._trackers is not None:
             for index in envs:
                 self._trackers[index].reset()
 
     def observe(self, objects: Objects, owners: np.ndarray) -> tuple[Objects, Observations]:
-        """Observations of a batch of frames, and the objects in their slots; with tracking, in the slots they keep.
+        """Compute the observations of a batch of frames.
 
         Args:
-            objects: as ``find`` gives them; each is the next frame of its environment.
+            objects: from ``find``; each entry is the next frame of its environment.
             owners: (batch,), the environment of each frame.
+
+        Returns:
+            The objects, with tracking in the slots that they keep, and the observations.
         """
         velocity = None
         if self._trackers is not None:
             objects, velocity = track(objects, self._trackers, owners)
         return objects, self.layout.tokens(objects, velocity)
+
+    def encode(self, frames: np.ndarray, started: np.ndarray, finals: np.ndarray) -> tuple[Observations, Observations]:
+        """Compute the observations of all environments, in one pass with those that ended an episode.
+
+        Args:
+            frames: of all environments.
+            started: the environments in which a new episode begins with them.
+            finals: the last frame of the old episode of each of ``started``, or none.
+
+        Returns:
+            Observations of ``frames`` and of ``finals``.
+        """
+        objects, ended = self.find(np.concatenate([finals, frames])), len(finals)
+        _, last = self.observe(objects[:ended], started[:ended])
+        self.reset(started)
+        _, new = self.observe(objects[ended:], np.arange(len(frames)))
+        return new, last

@@ -1,4 +1,4 @@
-"""What the agent sees, drawn over what people see."""
+"""Objects and their sprites, drawn over a rendered frame."""
 
 import cv2
 import numpy as np
@@ -13,10 +13,10 @@ _TILE = 48
 
 
 def draw_objects(picture: UInt8[np.ndarray, "height width 3"], objects: Objects, model: LAVAE) -> Picture:
-    """Marks centres and slot numbers on a rendered frame, and adds a strip with the decoded sprite of each slot.
+    """Mark centres and slot numbers on a rendered frame, and add a strip with the decoded sprite of each slot.
 
     Args:
-        picture: an rgb_array frame of any size that shows the whole canvas.
+        picture: an rgb_array frame that shows the whole canvas, of any size.
         objects: of one frame, NumPy.
         model: decodes the sprites.
     """
@@ -32,7 +32,7 @@ def draw_objects(picture: UInt8[np.ndarray, "height width 3"], objects: Objects,
 
 
 def _sprite_strip(objects: Objects, model: LAVAE, width: int) -> Picture:
-    """One tile per slot, as many to a row as fit the width."""
+    """Draw one tile per slot, as many to a row as fit the width."""
     slots = objects.mask.shape[1]
     columns = max(1, width // _TILE)
     strip = np.full((-(-slots // columns) * _TILE, width, 3), 32, np.uint8)

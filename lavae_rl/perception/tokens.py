@@ -1,5 +1,6 @@
-"""Tokens: a fixed-size array and mask that say what the objects of a frame are."""
+"""Tokens: a fixed-size array and mask that describe the objects of a frame, made of named features."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,24 +8,40 @@ import numpy as np
 from gymnasium import spaces
 from jaxtyping import Float
 
+from lavae_rl.data.coordinates import to_xy
 from lavae_rl.model.objects import Objects
 
 APPEARANCE_RANGE = 5.0
-"""Appearances are posterior means under a N(0, 1) prior: clipped here, which trained models do not reach."""
+"""Bound of appearances, which are posterior means under a N(0, 1) prior: trained models do not reach it."""
 
-
+Velocity = Float[np.ndarray, "batch slots 2"]
 Observations = Any
 """``{"tokens": float32 (batch, K, width), "mask": int8 (batch, K)}``, or float32 (batch, features) when flat."""
 
 
 @dataclass(frozen=True)
-class TokenLayout:
-    """What a token is made of: x, y, appearance, then what was asked for.
+class Feature:
+    """One named part of a token.
 
-    x and y are in [-1, 1], x to the right, y down, (-1, -1) the centre of the top left pixel; appearances in
-    [-5, 5]; presence, a probability, in [0, 1]; velocity (x, y) in [-2, 2], the change per frame since the
-    object was last seen. Unused slots are 0. Objects stand in the order of
-    presence, the surest first, or with tracking, each in its slot.
+    Attributes:
+        name: what it is called.
+        width: how many numbers of a token it takes.
+        range: (low, high), to which its values are clipped.
+        read: computes its values, (batch, slots, width), from ``Objects`` and their ``Velocity``.
+    """
+
+    name: str
+    width: int
+    range: tuple[float, float]
+    read: Callable[[Objects, Any], Any]
+
+
+@dataclass(frozen=True)
+class TokenLayout:
+    """The features that make up a token, and the arrays that hold the tokens of a batch.
+
+    ``features`` lists them with their ranges. Unused slots are 0. Objects stand in the order of presence, the most
+    confident first, or with tracking, each in its own slot. Raises ValueError on ``max_objects`` below 1.
     """
 
     max_objects: int
@@ -43,53 +60,50 @@ class TokenLayout:
             raise ValueError(f"expected max_objects of at least 1, got {self.max_objects}")
 
     @property
+    def features(self) -> Sequence[Feature]:
+        """The features of a token, in their order; a new feature is one entry here."""
+        clip = (-APPEARANCE_RANGE, APPEARANCE_RANGE)
+        entries = (
+            (True, Feature("xy", 2, (-1.0, 1.0), lambda objects, _: to_xy(objects.location, objects.canvas_size))),
+            (True, Feature("appearance", self.latents, clip, lambda objects, _: objects.appearance)),
+            (self.presence, Feature("presence", 1, (0.0, 1.0), lambda objects, _: objects.presence[..., None])),
+            # Change of (x, y) per frame since the object was last detected.
+            (self.velocity, Feature("velocity", 2, (-2.0, 2.0), lambda _, velocity: velocity)),
+        )
+        return [feature for chosen, feature in entries if chosen]
+
+    @property
     def width(self) -> int:
         """Numbers per token."""
-        return 2 + self.latents + self.presence + 2 * self.velocity
+        return sum(feature.width for feature in self.features)
 
     def space(self) -> "spaces.Space[Any]":
         """The observation space: ``{"tokens": Box (K, width), "mask": MultiBinary (K,)}``, or a flat Box."""
-        high = np.array(
-            [1.0, 1.0] + [APPEARANCE_RANGE] * self.latents + [1.0] * self.presence + [2.0] * 2 * self.velocity,
-            np.float32,
-        )
-        low = -high
-        if self.presence:
-            low[2 + self.latents] = 0.0
+        ranges = np.array([feature.range for feature in self.features], np.float32)
+        low, high = np.repeat(ranges, [feature.width for feature in self.features], axis=0).T
         if self.flatten:
-            low, high = np.insert(low, 0, 0.0), np.insert(high, 0, 1.0)
-            return spaces.Box(np.tile(low, self.max_objects), np.tile(high, self.max_objects), dtype=np.float32)
+            low, high = np.insert(low, 0, 0), np.insert(high, 0, 1)  # the mask comes before each token
+            return spaces.Box(np.tile(low, self.max_objects), np.tile(high, self.max_objects))
         shape = (self.max_objects, 1)
-        tokens = spaces.Box(np.tile(low, shape), np.tile(high, shape), dtype=np.float32)
+        tokens = spaces.Box(np.tile(low, shape), np.tile(high, shape))
         return spaces.Dict({"tokens": tokens, "mask": spaces.MultiBinary(self.max_objects)})
 
-    def tokens(self, objects: Objects, velocity: Float[np.ndarray, "batch slots 2"] | None = None) -> Observations:
-        """Observations of a batch, new arrays each time.
+    def tokens(self, objects: Objects, velocity: Velocity | None = None) -> Observations:
+        """Compute the observations of a batch, in new arrays.
 
         Args:
             objects: NumPy, in ``max_objects`` slots.
-            velocity: change of (x, y) since the last frame; needed with ``velocity=True``.
+            velocity: change of (x, y) per frame, in token units.
+
+        Raises:
+            ValueError: no velocity for a layout with velocity.
         """
-        parts = [normalised_xy(objects), objects.appearance.clip(-APPEARANCE_RANGE, APPEARANCE_RANGE)]
-        if self.presence:
-            parts.append(objects.presence[..., None])
-        if self.velocity:
-            if velocity is None:
-                raise ValueError("expected velocities for a layout with velocity, got None")
-            parts.append(velocity.clip(-2, 2))
+        if self.velocity and velocity is None:
+            raise ValueError("expected velocities for a layout with velocity, got None")
+        parts = [feature.read(objects, velocity).clip(*feature.range) for feature in self.features]
         mask = objects.mask
         tokens = np.where(mask[..., None], np.concatenate(parts, axis=2), 0).astype(np.float32)
-        if self.flatten:
-            return (
-                np.concatenate([mask[..., None], tokens], axis=2)
-                .astype(np.float32)
-                .reshape(len(tokens), self.max_objects * (1 + self.width))
-            )
-        return {"tokens": tokens, "mask": mask.astype(np.int8)}
-
-
-def normalised_xy(objects: Objects) -> Float[np.ndarray, "batch slots 2"]:
-    """Locations as (x, y) in [-1, 1] between the centres of the first and last pixels."""
-    extent = np.array(objects.canvas_size[::-1]) - 1
-    xy: Float[np.ndarray, "batch slots 2"] = objects.location[..., ::-1] / extent * 2 - 1
-    return xy
+        if not self.flatten:
+            return {"tokens": tokens, "mask": mask.astype(np.int8)}
+        flat = np.concatenate([mask[..., None].astype(np.float32), tokens], axis=2)
+        return flat.reshape(len(tokens), self.max_objects * (1 + self.width))

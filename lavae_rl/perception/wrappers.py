@@ -1,6 +1,6 @@
 """Gymnasium's wrappers: frames become object tokens."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -8,15 +8,22 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
-from gymnasium.vector.utils import batch_space
+from gymnasium.vector.utils import batch_space, create_empty_array
 
 from lavae_rl.model.objects import Objects
 from lavae_rl.perception.encoder import EncoderConfig, FrameEncoder
 from lavae_rl.perception.overlay import draw_objects
+from lavae_rl.perception.tokens import Observations
+
+Encode = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[Observations, Observations]]
+"""Computes observations of frames and of final frames; see ``FrameEncoder.encode``."""
 
 
 class ObservationPort:
-    """Where the frame is in an observation, and where the tokens go."""
+    """The place of the frame in an observation, where what an encoder computes replaces it.
+
+    Raises ValueError if there is no such place.
+    """
 
     def __init__(self, space: "spaces.Space[Any]", frame_key: str | None) -> None:
         if frame_key is None:
@@ -29,7 +36,11 @@ class ObservationPort:
         self._key = frame_key
 
     def space(self, tokens: "spaces.Space[Any]") -> "spaces.Space[Any]":
-        """The new observation space: the tokens', beside what else is observed."""
+        """The new observation space: that of the tokens, beside the other keys.
+
+        Raises:
+            ValueError: a key of the tokens that is there already.
+        """
         if self._others is None:
             return tokens
         added = dict(tokens.items()) if isinstance(tokens, spaces.Dict) else {"tokens": tokens}
@@ -48,31 +59,32 @@ class ObservationPort:
         added = tokens if isinstance(tokens, dict) else {"tokens": tokens}
         return {**{key: observation[key] for key in self._others}, **added}
 
+    def encode(
+        self, encode: Encode, observations: Any, started: np.ndarray, finals: Sequence[Any] = ()
+    ) -> tuple[Observations, list[Any]]:
+        """Encode the frames of all environments, and the final observations of those that ``started`` anew.
+
+        Returns:
+            Tokens of all environments, and the final observations with tokens in place of the frame.
+        """
+        frames = self.frames(observations)
+        final_frames = np.stack([self.frames(final) for final in finals]) if finals else frames[:0]
+        tokens, last = encode(frames, started, final_frames)
+        return tokens, [self.observation(final, take(last, i)) for i, final in enumerate(finals)]
+
 
 def take(tokens: Any, index: int | slice) -> Any:
-    """One observation, or some, of a batch; copied, for nobody may share memory with an earlier observation."""
+    """Copy one observation, or some, out of a batch: no observation shares memory with an earlier one."""
     if isinstance(tokens, Mapping):
         return {key: np.array(value[index]) for key, value in tokens.items()}
     return np.array(tokens[index])
 
 
-def replace(tokens: Any, index: np.ndarray, new: Any) -> Any:
-    """A copy of a batch of observations with those at ``index`` replaced."""
-    result = take(tokens, slice(None))
-    if isinstance(result, Mapping):
-        for key, value in new.items():
-            result[key][index] = value
-    else:
-        result[index] = new
-    return result
-
-
 class LAVAEObservation(gym.ObservationWrapper, RecordConstructorArgs):
-    """Turns the frames of an environment into a set of object tokens.
+    """Replace the frames of an environment by a set of object tokens.
 
-    Observations become ``{"tokens": (K, 2 + D) float32, "mask": (K,) int8}``; ``TokenLayout`` says what is in a token.
-    A vector version exists: ``VectorLAVAEObservation``; it encodes all environments in one pass and is the one to
-    train with.
+    Observations become ``{"tokens": (K, 2 + D) float32, "mask": (K,) int8}``; ``TokenLayout`` lists what a token holds.
+    ``VectorLAVAEObservation`` encodes the frames of many environments in one pass: use it for training.
 
     Args:
         env: has uint8 frames as observations (see ``gymnasium.wrappers.AddRenderObservation``).
@@ -83,8 +95,7 @@ class LAVAEObservation(gym.ObservationWrapper, RecordConstructorArgs):
             ``preprocessing``, ``frame_key``, ``device``.
 
     Raises:
-        TypeError: observations that are not frames.
-        ValueError: frames that do not fit the model; the message names the option that mends it.
+        FileNotFoundError, TypeError, ValueError: see ``FrameEncoder``.
     """
 
     def __init__(
@@ -95,9 +106,8 @@ class LAVAEObservation(gym.ObservationWrapper, RecordConstructorArgs):
         render_objects: bool = False,
         **options: Any,
     ) -> None:
-        RecordConstructorArgs.__init__(
-            self, model=model, max_objects=max_objects, render_objects=render_objects, **options
-        )
+        recorded = {"model": model, "max_objects": max_objects, "render_objects": render_objects, **options}
+        RecordConstructorArgs.__init__(self, **recorded)
         gym.ObservationWrapper.__init__(self, env)
         config = EncoderConfig(model=model, max_objects=max_objects, **options)
         self._port = ObservationPort(env.observation_space, config.frame_key)
@@ -107,18 +117,18 @@ class LAVAEObservation(gym.ObservationWrapper, RecordConstructorArgs):
         self._objects: Objects | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Resets the environment, and forgets the tracks of the last episode."""
+        """Reset the environment, and forget the tracks of the last episode."""
         self.frame_encoder.reset(np.array([0]))
         return super().reset(seed=seed, options=options)
 
     def observation(self, observation: Any) -> Any:
-        """Tokens of a frame."""
+        """Replace the frame of an observation by tokens."""
         objects = self.frame_encoder.find(self._port.frames(observation)[None])
         self._objects, tokens = self.frame_encoder.observe(objects, np.array([0]))
         return self._port.observation(observation, take(tokens, 0))
 
     def render(self) -> Any:
-        """What the environment renders; with ``render_objects``, what the agent sees is drawn over it."""
+        """Render the environment; with ``render_objects``, its objects are drawn over the picture."""
         picture = self.env.render()
         if not self._render_objects or self._objects is None or not isinstance(picture, np.ndarray):
             return picture
@@ -126,18 +136,16 @@ class LAVAEObservation(gym.ObservationWrapper, RecordConstructorArgs):
 
 
 class VectorLAVAEObservation(VectorWrapper):
-    """Turns the frames of a vector environment into object tokens, all environments in one pass.
+    """Replace the frames of a vector environment by object tokens, all environments in one pass.
 
-    Works in every autoreset mode; with SAME_STEP, ``infos["final_obs"]`` holds tokens too, encoded in the same pass.
+    It works in every autoreset mode; with SAME_STEP, ``infos["final_obs"]`` is encoded in the same pass.
 
     Args:
         env: a vector environment with uint8 frames as observations.
-        model: bundled name, or folder of a model.
-        max_objects: number K of slots.
-        options: further fields of ``EncoderConfig``, see ``LAVAEObservation``.
+        model, max_objects, options: see ``LAVAEObservation``.
 
     Raises:
-        TypeError, ValueError: see ``LAVAEObservation``.
+        FileNotFoundError, TypeError, ValueError: see ``FrameEncoder``.
     """
 
     def __init__(self, env: VectorEnv, model: str = "multi-dsprites", max_objects: int = 8, **options: Any) -> None:
@@ -145,76 +153,40 @@ class VectorLAVAEObservation(VectorWrapper):
         config = EncoderConfig(model=model, max_objects=max_objects, **options)
         self._port = ObservationPort(env.single_observation_space, config.frame_key)
         self.frame_encoder = FrameEncoder(config, self._port.frame_space, env.num_envs)
-        self.single_observation_space = self._port.space(self.frame_encoder.layout.space())
+        tokens = self.frame_encoder.layout.space()
+        self.single_observation_space = self._port.space(tokens)
         self.observation_space = batch_space(self.single_observation_space, env.num_envs)
         self._mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
-        self._everyone = np.arange(env.num_envs)
         self._resetting = np.zeros(env.num_envs, bool)
-        self._latest: Any = None
+        self._latest: Any = create_empty_array(tokens, env.num_envs)
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Resets all environments, or, with ``options={"reset_mask": ...}``, those that it names."""
-        mask = None if options is None else options.get("reset_mask")
-        # Gymnasium takes the mask out of the dictionary it is given.
+        """Reset all environments, or, with ``options={"reset_mask": ...}``, those that it names."""
+        # Gymnasium takes the mask out of the dictionary that it is given.
         observations, infos = self.env.reset(seed=seed, options=None if options is None else dict(options))
-        started = self._everyone if mask is None else np.flatnonzero(mask)
-        self.frame_encoder.reset(started)
+        started = np.flatnonzero((options or {}).get("reset_mask", np.ones(self.num_envs, bool)))
         self._resetting[started] = False
-        if mask is None or self._latest is None:
-            return self._encode(observations), infos
-        # The others have not moved: their tokens stand, and their tracks must not see the same frame twice.
+        # The others have not moved: their tokens stand, and their trackers must not read the same frame twice.
+        self.frame_encoder.reset(started)
         objects = self.frame_encoder.find(self._port.frames(observations)[started])
         _, tokens = self.frame_encoder.observe(objects, started)
-        return self._port.observation(observations, self._remember(replace(self._latest, started, tokens))), infos
+        for key in tokens if isinstance(tokens, Mapping) else [...]:
+            self._latest[key][started] = tokens[key]
+        return self._port.observation(observations, take(self._latest, slice(None))), infos
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Steps all environments; new and final observations are encoded together."""
+        """Step all environments; new and final observations are encoded together."""
         observations, rewards, terminations, truncations, infos = self.env.step(actions)
-        done = np.logical_or(terminations, truncations)
-        if self._mode == AutoresetMode.NEXT_STEP:
-            # An environment that was done at the last step begins a new episode in this one.
-            self.frame_encoder.reset(np.flatnonzero(self._resetting))
-            self._resetting = done
-        if self._mode == AutoresetMode.SAME_STEP and done.any():
-            return self._encode_final(observations, done, infos), rewards, terminations, truncations, infos
-        return self._encode(observations), rewards, terminations, truncations, infos
-
-    def _encode(self, observations: Any) -> Any:
-        objects = self.frame_encoder.find(self._port.frames(observations))
-        _, tokens = self.frame_encoder.observe(objects, self._everyone)
-        return self._port.observation(observations, self._remember(tokens))
-
-    def _remember(self, tokens: Any) -> Any:
-        """Keeps a copy for a partial reset, which only this mode has."""
-        if self._mode == AutoresetMode.DISABLED:
-            self._latest = take(tokens, slice(None))
-        return tokens
-
-    def _encode_final(self, observations: Any, done: np.ndarray, infos: dict[str, Any]) -> Any:
-        """Final observations belong to the old episode, and the others of a done environment to the new one."""
-        envs = np.flatnonzero(done)
-        finals = [infos["final_obs"][i] for i in envs]
-        new, last = encode_with_finals(
-            self.frame_encoder, self._port.frames(observations), [self._port.frames(final) for final in finals], envs
-        )
-        replaced = infos["final_obs"].copy()
-        for i, final, tokens in zip(envs, finals, last, strict=True):
-            replaced[i] = self._port.observation(final, tokens)
-        infos["final_obs"] = replaced
-        return self._port.observation(observations, self._remember(new))
-
-
-def encode_with_finals(
-    encoder: FrameEncoder, frames: np.ndarray, finals: list[np.ndarray], envs: np.ndarray
-) -> tuple[Any, list[Any]]:
-    """Encodes a batch of frames and, in the same pass, the final frames of the environments whose episode ended.
-
-    Returns:
-        Observations of all environments, and the final observation of each of ``envs``.
-    """
-    objects = encoder.find(np.concatenate([np.stack(finals), frames]) if finals else frames)
-    split = len(finals)
-    _, last = encoder.observe(objects[:split], envs)
-    encoder.reset(envs)
-    _, new = encoder.observe(objects[split:], np.arange(len(frames)))
-    return new, [take(last, i) for i in range(split)]
+        done, same_step = np.logical_or(terminations, truncations), self._mode == AutoresetMode.SAME_STEP
+        # In NEXT_STEP, an environment that was done at the last step begins a new episode in this one.
+        started = np.flatnonzero(done if same_step else self._resetting)
+        self._resetting = done & (self._mode == AutoresetMode.NEXT_STEP)
+        finals = [infos["final_obs"][i] for i in started] if same_step else []
+        tokens, last = self._port.encode(self.frame_encoder.encode, observations, started, finals)
+        if finals:
+            infos["final_obs"] = infos["final_obs"].copy()
+            for i, final in zip(started, last, strict=True):
+                infos["final_obs"][i] = final
+        self._latest = tokens
+        observations = self._port.observation(observations, take(tokens, slice(None)))
+        return observations, rewards, terminations, truncations, infos

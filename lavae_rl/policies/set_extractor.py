@@ -16,32 +16,33 @@ from lavae_rl.policies.set_networks import (
     RelationNetwork,
 )
 
-ARCHITECTURES = ("relation", "attention", "deepsets", "flat")
+_NETWORKS = {"relation": RelationNetwork, "attention": AttentionNetwork, "deepsets": DeepSetsNetwork}
+ARCHITECTURES = (*_NETWORKS, "flat")
 
 
 class SetFeaturesExtractor(BaseFeaturesExtractor):
-    """Reads object tokens as a set: features do not depend on the order of objects, nor on the number of slots.
+    """Features of a set of object tokens: neither the order of objects nor the number of slots matters.
 
     For "MultiInputPolicy"::
 
         PPO("MultiInputPolicy", venv, policy_kwargs={"features_extractor_class": SetFeaturesExtractor})
 
-    Architectures, all with hidden layers of ``width``:
-      * "relation": MLPs on what each object and then each pair of objects is, and, in four views, on where each object
-        is from three selected ones, twice; the one to start with where objects must be compared;
+    Architectures, all with hidden layers of ``width`` units:
+      * "relation": MLPs on each object and on each pair of objects by appearance, then, in four rotations, on the
+        positions of all objects relative to three selected ones; the one to start with where objects are compared;
       * "attention": a small transformer, cheaper than "relation";
       * "deepsets": an MLP on each object, then mean and maximum; the cheapest;
-      * "flat": an MLP on the concatenated slots: the baseline, for which the order matters.
+      * "flat": an MLP on the concatenated slots, a baseline for which the order matters.
 
     The first three summarise by averages and maxima, never by sums: features stay in range with more objects than in
-    training, and say little about how many there are.
+    training, and hardly depend on how many there are.
 
     PPO and A2C initialise linear layers orthogonally (``ortho_init=True``), those of the extractor too. Leave it on:
-    "relation" is initialised like that anyway, for all algorithms, and the others learn about as fast either way.
+    "relation" is initialised like that for all algorithms, and the others learn about as fast either way.
 
     Args:
         observation_space: ``{"tokens": Box (K, D), "mask": MultiBinary (K,)}``, as ``LAVAEObservation`` and its
-            vector versions give it. Any further entries are one-dimensional Boxes: they are appended to the features.
+            vector versions return it. Any further entries are one-dimensional Boxes, appended to the features.
         arch: architecture, see above.
         features_dim: number of features made of the tokens. The attribute ``features_dim``, which
             Stable-Baselines3 reads, also counts what is appended.
@@ -56,9 +57,7 @@ class SetFeaturesExtractor(BaseFeaturesExtractor):
     def __init__(
         self, observation_space: "spaces.Space[Any]", arch: str = "relation", features_dim: int = 64, width: int = 48
     ) -> None:
-        entries = _entries(observation_space)
-        slots, token_width = _token_shape(entries)
-        others = _others(entries)
+        slots, token_width, others = _sizes(observation_space)
         network = _make_network(arch, slots, token_width, width, features_dim)
         super().__init__(observation_space, features_dim + sum(others.values()))
         self.network = network
@@ -75,28 +74,24 @@ class SetFeaturesExtractor(BaseFeaturesExtractor):
         return torch.cat([features, *(observations[key] for key in self._others)], dim=1)
 
 
-def _entries(space: "spaces.Space[Any]") -> dict[str, Any]:
-    """The spaces of a dictionary."""
+def _kind(space: "spaces.Space[Any]") -> str:
+    return f"{type(space).__name__} of shape {space.shape}"
+
+
+def _sizes(space: "spaces.Space[Any]") -> tuple[int, int, dict[str, int]]:
+    """Number of slots, numbers per token, and the length of each further entry."""
     if not isinstance(space, spaces.Dict):
         raise TypeError(
             f'expected a dictionary observation with "tokens" and "mask", got a {_kind(space)}: wrap frames in '
             'VecLAVAEObservation; flat tokens need no features extractor, use "MlpPolicy" without it, or flatten=False'
         )
-    return dict(space.spaces)
-
-
-def _kind(space: "spaces.Space[Any]") -> str:
-    return f"{type(space).__name__} of shape {space.shape}"
-
-
-def _token_shape(entries: dict[str, Any]) -> tuple[int, int]:
-    """Number of slots, and of numbers per token."""
+    entries = dict(space.spaces)
     if missing := sorted({"tokens", "mask"} - entries.keys()):
         raise ValueError(
             f'expected observations with "tokens" and "mask", got {sorted(entries)} without {missing}: '
             "wrap the environment in LAVAEObservation, or rename the entries"
         )
-    tokens, mask = entries["tokens"], entries["mask"]
+    tokens, mask = entries.pop("tokens"), entries.pop("mask")
     if not isinstance(tokens, spaces.Box) or not isinstance(mask, spaces.MultiBinary):
         raise TypeError(
             f'expected "tokens" as a Box (K, D) and "mask" as MultiBinary(K), got {_kind(tokens)} and {_kind(mask)}'
@@ -106,41 +101,26 @@ def _token_shape(entries: dict[str, Any]) -> tuple[int, int]:
             f'expected "tokens" of shape (K, D) and "mask" of shape (K,), got {tokens.shape} and {mask.shape}: '
             "one row per slot, and one bit"
         )
-    slots, token_width = tokens.shape
-    return slots, token_width
-
-
-def _others(entries: dict[str, Any]) -> dict[str, int]:
-    """Length of each further entry."""
     lengths = {}
     for key, entry in entries.items():
-        if key in ("tokens", "mask"):
-            continue
         if not isinstance(entry, spaces.Box) or len(entry.shape) != 1:
             raise TypeError(
                 f"expected entries beside the tokens as one-dimensional Boxes, got {key!r}, a {_kind(entry)}: "
                 "flatten it, or leave it out with gymnasium.wrappers.FilterObservation"
             )
         lengths[key] = entry.shape[0]
-    return lengths
+    return *tokens.shape, lengths
 
 
 def _make_network(arch: str, slots: int, token_width: int, width: int, features: int) -> nn.Module:
     if features < 1 or width < 1:
         raise ValueError(f"expected features_dim and width of at least 1, got {features} and {width}")
-    match arch:
-        case "relation":
-            if token_width < 3:
-                raise ValueError(f'expected for "relation" tokens of x, y and an appearance, got {token_width} numbers')
-            return RelationNetwork(token_width, width, features)
-        case "attention":
-            if width % ATTENTION_HEADS:
-                raise ValueError(
-                    f'expected for "attention" a width that is a multiple of {ATTENTION_HEADS}, got {width}'
-                )
-            return AttentionNetwork(token_width, width, features)
-        case "deepsets":
-            return DeepSetsNetwork(token_width, width, features)
-        case "flat":
-            return FlatNetwork(slots, token_width, width, features)
-    raise ValueError(f"expected arch as one of {', '.join(ARCHITECTURES)}, got {arch!r}")
+    if arch == "relation" and token_width < 3:
+        raise ValueError(f'expected for "relation" tokens of x, y and an appearance, got {token_width} numbers')
+    if arch == "attention" and width % ATTENTION_HEADS:
+        raise ValueError(f'expected for "attention" a width that is a multiple of {ATTENTION_HEADS}, got {width}')
+    if arch == "flat":
+        return FlatNetwork(slots, token_width, width, features)
+    if arch not in _NETWORKS:
+        raise ValueError(f"expected arch as one of {', '.join(ARCHITECTURES)}, got {arch!r}")
+    return _NETWORKS[arch](token_width, width, features)

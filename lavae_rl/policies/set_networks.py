@@ -1,8 +1,8 @@
-"""Networks that read a set of object tokens: which slot an object is in, and what unused slots hold, must not matter.
+"""Networks that read a set of object tokens: neither the order of the slots nor the content of unused ones matters.
 
 Sets are summarised by means, maxima and softmax averages, never by sums: features keep their scale when there are
-more objects than in training. Unused slots contribute exact zeros, so that the empty set is an input like any other,
-with finite gradients.
+more objects than in training. Unused slots contribute exact zeros, so the empty set is an input like any other, with
+finite gradients.
 """
 
 import itertools
@@ -18,45 +18,43 @@ Mask = Bool[Tensor, "batch slots"]
 """True where there is an object."""
 Features = Float[Tensor, "batch features"]
 
-Nodes = Float[Tensor, "#views batch used width"]
-"""What is known of each object: once, or in each view."""
-Turns = Complex[Tensor, "views batch used turns"]
-"""Where each object is: how far a hand turns that starts in the middle of the canvas, x and y at all wavelengths."""
+Nodes = Float[Tensor, "#rotations batch used width"]
+"""Features of each object, the same in all rotations or one for each."""
+Fourier = Complex[Tensor, "rotations batch used frequencies"]
+"""Fourier features of each object's position: exp(2 pi i x / wavelength) for x and y at each wavelength."""
 
 ATTENTION_HEADS = 4
 
 SELECTED = 3
-"""How many objects "relation" selects at a time."""
+"""Number of objects that "relation" selects at a time."""
 
-VIEWS = 4
-"""From how many sides "relation" looks at a scene: all that a canvas of pixels has."""
+ROTATIONS = 4
+"""Number of rotations in which "relation" reads a scene: those that map a canvas of pixels onto itself."""
 
 _WAVELENGTHS = (4.0, 2.0, 1.0, 0.5)
-"""Of the turns of a place, in units of half a canvas: from two canvases to a sprite."""
+"""Wavelengths of the Fourier features in units of half a canvas: from two canvases to a sprite."""
 
 _REALS = 2 * 2 * len(_WAVELENGTHS)
-"""The turns of a place as real numbers."""
+"""Number of real and imaginary parts of the Fourier features of a position."""
 
 
 class RelationNetwork(nn.Module):
-    """Compares what objects are, then sees where they are from a few of them, in four views.
+    """Compares all pairs of objects by appearance, then relates all objects to a few selected ones, in four rotations.
 
-    The comparison of all pairs, by what they are alone, tells what an object is among the others, say the odd one. Then
-    a few objects are selected, say the agent and the odd one, and each object is seen from them, twice: what is in the
-    way from one to the other is a matter of three objects, which pairs alone do not show.
+    The comparison of pairs finds what an object is among the others, for example the odd one. Then a few objects are
+    selected, for example the agent and the odd one, and each object is related to them, twice: whether something
+    stands between two objects is a relation of three, which pairs alone do not contain.
 
-    All that has to do with places is done in four views, of the scene as it is and turned by one, two and three
-    quarters, with the same weights: what is in the way to the right and what is in the way upwards is learned once.
+    Positions are read in four rotations of the scene, by 0, 90, 180 and 270 degrees, with the same weights: what is
+    learned about obstacles to the right holds for obstacles above. They are read as Fourier features: to walk around
+    an object, left and right must be separated within a few pixels, and with these a linear layer can do so.
 
-    Places are read as sines and cosines: to walk past something, left and right have to be told apart to a few pixels,
-    and so that is a matter of a linear layer.
-
-    What follows x and y in a token counts as what an object is, and is not turned: a velocity too. On a canvas that is
-    not square, quarters are turned in units of its sides.
+    All numbers of a token after x and y count as appearance and are not rotated, not even a velocity. On a canvas that
+    is not square, positions are rotated in units of its sides.
 
     Args:
         token_width: numbers per token, x and y first; at least 3.
-        width: units per hidden layer; pairs, of which there are many, and the summary of a view get half.
+        width: units per hidden layer; those on pairs, which are many, and on the summary of a rotation have half.
         features: number of features.
     """
 
@@ -66,30 +64,28 @@ class RelationNetwork(nn.Module):
         self.first = _Selected(width)
         self.second = _Selected(width)
         self.scores = nn.Linear(width, SELECTED)
-        view_width = max(width // 2, 1)
-        self.read = _mlp((SELECTED + 2) * width, view_width)
-        self.project = nn.Linear(VIEWS * view_width, features)
+        summary_width = max(width // 2, 1)
+        self.read = _mlp((SELECTED + 2) * width, summary_width)
+        self.project = nn.Linear(ROTATIONS * summary_width, features)
         self.apply(_init_orthogonal)
 
     def forward(self, tokens: Tokens, mask: Mask) -> Features:
         """Features of each set of the batch."""
         tokens, mask = _slots_in_use(tokens, mask)
-        xy, looks = tokens[..., :2], tokens[..., 2:]
-        turns = _turns(_views(xy))
-        nodes = self.pairs(looks, mask)[None]  # the same in all views
-        nodes = self.first(nodes, turns, mask)
-        nodes = self.second(nodes, turns, mask)
+        fourier = _fourier_features(_rotations(tokens[..., :2]))
+        nodes = self.pairs(tokens[..., 2:], mask)[None]  # the same in all rotations
+        nodes = self.first(nodes, fourier, mask)
+        nodes = self.second(nodes, fourier, mask)
         selected = _select(self.scores(nodes), mask) @ nodes
         read = self.read(torch.cat([selected.flatten(2), _mean_and_max(nodes, mask[None])], dim=2))
-        features: Features = self.project(read.transpose(0, 1).flatten(1))
-        return features
+        return self.project(read.transpose(0, 1).flatten(1))
 
 
 class _Pairs(nn.Module):
-    """What each object is among the others.
+    """Features of each object among the others.
 
-    An MLP reads each object alone: classes lie in a learned appearance in ways that a layer on pairs is slow to see.
-    Another reads each ordered pair of the results; a third the object's, with the mean and maximum over its partners.
+    One MLP reads each appearance alone, since classes are separated in it in ways that a layer on pairs learns slowly.
+    A second reads each ordered pair of the results; a third reads the object's with the mean and maximum of its pairs.
     """
 
     def __init__(self, inputs: int, width: int) -> None:
@@ -102,18 +98,17 @@ class _Pairs(nn.Module):
         self.pair = nn.Linear(width, pair_width)
         self.node = _mlp(width + 2 * pair_width, width, width, width)
 
-    def forward(self, looks: Float[Tensor, "batch used inputs"], mask: Mask) -> Float[Tensor, "batch used width"]:
-        looks = self.look(looks)
+    def forward(self, appearance: Float[Tensor, "batch used inputs"], mask: Mask) -> Float[Tensor, "batch used width"]:
+        looks = self.look(appearance)
         others = mask[:, :, None] & mask[:, None, :] & ~torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
-        # In place, for these are the large arrays: relu_ needs no input for its gradient, and neither does "+".
+        # In place, since these arrays are large: neither relu_ nor "+" needs its input for its gradient.
         pairs = F.relu_(self.own(looks)[:, :, None] + self.partner(looks)[:, None])
         pairs = F.relu_(self.pair(pairs))
-        compared: Tensor = self.node(torch.cat([looks, _mean_and_max(pairs, others)], dim=2))
-        return compared
+        return self.node(torch.cat([looks, _mean_and_max(pairs, others)], dim=2))
 
 
 class _Selected(nn.Module):
-    """How each object stands to a few that are selected: averages of all, with learned weights."""
+    """Relations of each object to a few selected ones, which are averages of all objects with learned weights."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -124,11 +119,11 @@ class _Selected(nn.Module):
         self.selected = nn.Linear(SELECTED * width, width, bias=False)
         self.displacement = nn.Linear(SELECTED * _REALS, width, bias=False)
 
-    def forward(self, nodes: Nodes, turns: Turns, mask: Mask) -> Nodes:
-        weights, place = _select(self.scores(nodes), mask), _reals(turns)
+    def forward(self, nodes: Nodes, fourier: Fourier, mask: Mask) -> Nodes:
+        weights, place = _select(self.scores(nodes), mask), _reals(fourier)
         origins = torch.view_as_complex(torch.unflatten(weights @ place, 3, (-1, 2)))
-        # The turn of a difference is a product with a conjugate; with that of an average, the average of such turns.
-        displacement = turns[:, :, :, None] * origins[:, :, None].conj()
+        # The feature of a difference is a product with a conjugate; with an averaged conjugate, the average of these.
+        displacement = fourier[:, :, :, None] * origins[:, :, None].conj()
         compared = self.displacement(_reals(displacement).flatten(3)) + self.place(place) + self.own(nodes)
         compared += self.selected((weights @ nodes).flatten(2))[:, :, None]
         return F.relu_(compared)
@@ -160,8 +155,7 @@ class AttentionNetwork(nn.Module):
         objects = self.embed(tokens)
         everything = torch.cat([self.query.expand(len(objects), 1, -1), objects], dim=1)
         ignored = F.pad(~mask, (1, 0), value=False)  # never the query: attention to nothing is NaN
-        features: Features = self.project(self.layers(everything, src_key_padding_mask=ignored)[:, 0])
-        return features
+        return self.project(self.layers(everything, src_key_padding_mask=ignored)[:, 0])
 
 
 class DeepSetsNetwork(nn.Module):
@@ -180,12 +174,11 @@ class DeepSetsNetwork(nn.Module):
 
     def forward(self, tokens: Tokens, mask: Mask) -> Features:
         """Features of each set of the batch."""
-        features: Features = self.rho(_mean_and_max(self.phi(_without_padding(tokens, mask)), mask))
-        return features
+        return self.rho(_mean_and_max(self.phi(_without_padding(tokens, mask)), mask))
 
 
 class FlatNetwork(nn.Module):
-    """One MLP reads all slots and the mask as one vector: the baseline, for which the order of objects matters.
+    """One MLP reads all slots and the mask as one vector: a baseline for which the order of objects matters.
 
     Args:
         slots: number of slots; fixed, unlike those of the other networks.
@@ -201,8 +194,7 @@ class FlatNetwork(nn.Module):
     def forward(self, tokens: Tokens, mask: Mask) -> Features:
         """Features of each set of the batch."""
         flat = torch.cat([_without_padding(tokens, mask).flatten(1), mask.to(tokens.dtype)], dim=1)
-        features: Features = self.layers(flat)
-        return features
+        return self.layers(flat)
 
 
 def _mlp(*widths: int) -> nn.Sequential:
@@ -213,35 +205,34 @@ def _mlp(*widths: int) -> nn.Sequential:
 
 
 def _init_orthogonal(module: nn.Module) -> None:
-    # As Stable-Baselines3 does for PPO and A2C alone: relations are learned about twice as fast from here.
+    # Stable-Baselines3 does so for PPO and A2C only; from here relations are learned about twice as fast.
     if isinstance(module, nn.Linear):
         nn.init.orthogonal_(module.weight, math.sqrt(2))
         if module.bias is not None:
             nn.init.zeros_(module.bias)
 
 
-def _turns(xy: Float[Tensor, "*axes 2"]) -> Complex[Tensor, "*axes turns"]:
-    """Places (x, y) as points of the unit circle."""
+def _fourier_features(xy: Float[Tensor, "*axes 2"]) -> Complex[Tensor, "*axes frequencies"]:
     frequencies = xy.new_tensor([2 * math.pi / wavelength for wavelength in _WAVELENGTHS])
     phases = (xy[..., None] * frequencies).flatten(-2)
     return torch.polar(torch.ones_like(phases), phases)
 
 
-def _reals(turns: Complex[Tensor, "*axes turns"]) -> Float[Tensor, "*axes reals"]:
-    return torch.view_as_real(turns).flatten(-2)
+def _reals(fourier: Complex[Tensor, "*axes frequencies"]) -> Float[Tensor, "*axes reals"]:
+    return torch.view_as_real(fourier).flatten(-2)
 
 
-def _views(xy: Float[Tensor, "*axes 2"]) -> Float[Tensor, "views *axes 2"]:
-    """Places (x, y) as they are, then turned by one, two and three quarters."""
+def _rotations(xy: Float[Tensor, "*axes 2"]) -> Float[Tensor, "rotations *axes 2"]:
+    """Positions (x, y) rotated by 0, 90, 180 and 270 degrees."""
     x, y = xy.unbind(-1)
     return torch.stack([xy, torch.stack([-y, x], -1), -xy, torch.stack([y, -x], -1)])
 
 
 def _select(
-    scores: Float[Tensor, "#views batch used selected"], mask: Mask
-) -> Float[Tensor, "#views batch selected used"]:
-    """Weights of the objects, which add up to 1, for each that is to be selected; 0 of no objects."""
-    scores = scores.masked_fill(~mask[..., None], torch.finfo(scores.dtype).min)  # -inf makes NaN of no objects
+    scores: Float[Tensor, "#rotations batch used selected"], mask: Mask
+) -> Float[Tensor, "#rotations batch selected used"]:
+    """Weights of the objects, with sum 1, for each object to select; all 0 if there are no objects."""
+    scores = scores.masked_fill(~mask[..., None], torch.finfo(scores.dtype).min)  # -inf gives NaN without objects
     return (scores.softmax(dim=2) * mask[..., None]).transpose(2, 3)
 
 
@@ -250,16 +241,16 @@ def _without_padding(tokens: Tokens, mask: Mask) -> Tokens:
 
 
 def _slots_in_use(tokens: Tokens, mask: Mask) -> tuple[Float[Tensor, "batch used token"], Bool[Tensor, "batch used"]]:
-    """Leaves out slots that no set of the batch uses: with 4 objects in 8 slots, three pairs of four are such."""
+    """Drop slots that no set of the batch uses: with 4 objects in 8 slots, three pairs of four are in such slots."""
     used = mask.any(dim=0)
-    used[0] = True  # a maximum needs something to choose from
+    used[0] = True  # a maximum needs at least one value
     return _without_padding(tokens, mask)[:, used], mask[:, used]
 
 
 def _mean_and_max(
     members: Float[Tensor, "*#batch members width"], present: Bool[Tensor, "*#batch members"]
 ) -> Float[Tensor, "*batch features"]:
-    """Mean and maximum over the members that are present; 0 if none is. Members are ReLUs, never below 0."""
+    """Mean and maximum over the members that are present, 0 if none is; members come from ReLUs, so are at least 0."""
     counted = members * present[..., None]
     mean = counted.sum(dim=-2) / present.sum(dim=-1, keepdim=True).clamp(min=1)
     return torch.cat([mean, counted.amax(dim=-2)], dim=-1)

@@ -72,7 +72,7 @@ def train(
         measured = unmeasured
         if due:
             method.calibrate(training.average, source, last=progress.step == recipe.steps)
-            found = method.validate(training.average, validation)
+            found = method.validate(training.average, validation, recipe, training.seed)
             measured = unmeasured | found  # without truth, some stay unmeasured, and all rows need the same columns
             picture = reconstruction_figure(training.average, validation[:_SHOWN])
             folder.save_figure(f"reconstructions-{progress.step:06d}", picture)

@@ -15,7 +15,7 @@ from lavae_rl.model.relaxed import relaxed_elbo_terms
 from lavae_rl.model.shapes import Images, LogitMaps, PerImage
 from lavae_rl.pretraining.recipes import PaperRecipe
 from lavae_rl.pretraining.state import Loss, ParameterGroup, make_seeded
-from lavae_rl.pretraining.validation import AGREEMENT, validate_lavae
+from lavae_rl.pretraining.validation import LAVAE_VALIDATION, validate_lavae
 from lavae_rl.pretraining.wake_sleep import make_lavae
 from lavae_rl.shapes import Frames
 
@@ -40,14 +40,15 @@ class PaperMethod:
         "temperature",
         "gradient_norm",
     )
-    validation = (*AGREEMENT, "elbo", "kl_location")
+    model_class, recipe_class = LAVAE, PaperRecipe
+    validation, validate = LAVAE_VALIDATION, staticmethod(validate_lavae)
     optimizer = torch.optim.Adamax
     fixed_shapes = True
 
     def __init__(self, config: LAVAEConfig, recipe: PaperRecipe, seed: int, accelerator: Accelerator) -> None:
         if not config.networks.startswith("paper"):
             raise ValueError(f'expected networks "paper" or "paper-small", got {config.networks!r}')
-        self.recipe, self._seed = recipe, seed
+        self.recipe = recipe
         self.auxiliary = make_seeded(lambda: AuxiliaryVAE(config.channels), seed).to(accelerator.device)
         self.model = model = make_lavae(config, seed, accelerator.device)
         self.modules = {"model": self.model, "auxiliary": self.auxiliary}
@@ -106,7 +107,3 @@ class PaperMethod:
 
     def calibrate(self, average: LAVAE, source: FrameSource, last: bool) -> None:
         """Leaves the model as it is: the sharpness is a constant."""
-
-    def validate(self, average: LAVAE, source: FrameSource) -> dict[str, float]:
-        """Measures ``validation``."""
-        return validate_lavae(average, source, self.recipe, self._seed)

@@ -4,46 +4,22 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from accelerate import Accelerator
 
 from lavae_rl.data.preprocessing import Preprocessing
 from lavae_rl.data.sources import SceneSpec
-from lavae_rl.model.baseline import BaselineConfig, ConvVAE
-from lavae_rl.model.config import LAVAEConfig
-from lavae_rl.model.lavae import LAVAE
 from lavae_rl.pretraining.paper import PaperMethod
-from lavae_rl.pretraining.recipes import DIGIT_LATENTS, DIGITS, PRESETS, BaselineRecipe, LAVAERecipe, PaperRecipe
+from lavae_rl.pretraining.recipes import DIGIT_LATENTS, DIGITS, PRESETS
 from lavae_rl.pretraining.state import Method
 from lavae_rl.pretraining.vae import PlainVAE
 from lavae_rl.pretraining.wake_sleep import WakeSleep
 from lavae_rl.runs.config import CONFIG_FILE, parse, read_json
 from lavae_rl.runs.provenance import Provenance
 
-
-class MethodKind(NamedTuple):
-    """What a method trains, with which settings.
-
-    Attributes:
-        method: makes a ``Method`` of model configuration, recipe, seed and accelerator.
-        recipe: class of its settings.
-        model_type: type of the model.
-        config: class of the model's configuration.
-    """
-
-    method: Any
-    recipe: type
-    model_type: str
-    config: type
-
-
-METHODS: Mapping[str, MethodKind] = {
-    "wake-sleep": MethodKind(WakeSleep, LAVAERecipe, LAVAE.model_type, LAVAEConfig),
-    "paper": MethodKind(PaperMethod, PaperRecipe, LAVAE.model_type, LAVAEConfig),
-    "vae": MethodKind(PlainVAE, BaselineRecipe, ConvVAE.model_type, BaselineConfig),
-}
-"""By the name that config.json states."""
+METHODS: Mapping[str, Any] = {"wake-sleep": WakeSleep, "paper": PaperMethod, "vae": PlainVAE}
+"""Methods by the name that config.json states."""
 
 
 @dataclass
@@ -95,7 +71,7 @@ class PretrainingRun:
 
     def make_method(self, accelerator: Accelerator) -> Method:
         """The method at its first step."""
-        method: Method = METHODS[self.method].method(self.model, self.recipe, self.seed, accelerator)
+        method: Method = METHODS[self.method](self.model, self.recipe, self.seed, accelerator)
         return method
 
 
@@ -118,15 +94,15 @@ def new_run(
     if name not in PRESETS[model]:
         raise ValueError(f"expected --recipe of {', '.join(PRESETS[model])} for --model {model}, got {name}")
     preset, digits = PRESETS[model][name], dataset in DIGITS
-    kind, data = METHODS[preset.method], SceneSpec(dataset, mnist_dir, **preset.data)
+    model_class, data = METHODS[preset.method].model_class, SceneSpec(dataset, mnist_dir, **preset.data)
     changed = dict(preset.digits if digits else {}) | ({} if steps is None else {"steps": steps})
     config = {"channels": data.bank().channels, **preset.model}
-    if kind.config is LAVAEConfig:
+    if model_class.finds_objects:
         config |= {"max_objects": data.max_objects} | ({"latents": DIGIT_LATENTS} if digits else {})
     return PretrainingRun(
         method=preset.method,
-        model_type=kind.model_type,
-        model=kind.config(**config),
+        model_type=model_class.model_type,
+        model=model_class.config_type(**config),
         data=data,
         recipe_name=name,
         recipe=dataclasses.replace(preset.recipe, **changed),
@@ -148,12 +124,12 @@ def read_run(folder: Path) -> PretrainingRun:
             f"{path} was written by lavae-rl 0.1.0: its weights can be used, but the run cannot be continued; "
             "start another one in another --out"
         )
-    kind = METHODS.get(content.get("method", ""))
-    if kind is None or not {"model", "recipe"} <= content.keys():
+    method = METHODS.get(content.get("method", ""))
+    if method is None or not {"model", "recipe"} <= content.keys():
         raise ValueError(f"expected {path} to hold a pretraining by {' or '.join(METHODS)}, got {sorted(content)}")
     content |= {
-        "model": parse(kind.config, content["model"], path),
-        "recipe": parse(kind.recipe, content["recipe"], path),
+        "model": parse(method.model_class.config_type, content["model"], path),
+        "recipe": parse(method.recipe_class, content["recipe"], path),
     }
     return parse(PretrainingRun, content, path)
 

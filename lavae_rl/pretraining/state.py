@@ -41,6 +41,9 @@ class Method(Protocol):
         fixed_shapes: whether networks read the same shapes in every step.
         terms: names of what a step measures.
         validation: names of what ``validate`` measures.
+        validate: measures a model on frames, given recipe and seed, and changes nothing.
+        model_class: class of the model.
+        recipe_class: class of the settings.
     """
 
     model: Any
@@ -50,15 +53,15 @@ class Method(Protocol):
     fixed_shapes: bool
     terms: Sequence[str]
     validation: Sequence[str]
+    validate: Callable[[Any, FrameSource, Any, int], dict[str, float]]
+    model_class: type
+    recipe_class: type
 
     def loss(self, frames: Frames, step: int, generator: torch.Generator) -> Loss:
         """The loss on a batch at a step (from 0)."""
 
     def calibrate(self, average: Any, source: FrameSource, last: bool) -> None:
         """Fits what no gradient reaches in the averaged model, on training frames; ``last`` at the end of the run."""
-
-    def validate(self, average: Any, source: FrameSource) -> dict[str, float]:
-        """Measures ``validation``."""
 
 
 @dataclass

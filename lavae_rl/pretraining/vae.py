@@ -7,7 +7,7 @@ from lavae_rl.data.sources import FrameSource
 from lavae_rl.model.baseline import BaselineConfig, ConvVAE
 from lavae_rl.pretraining.recipes import BaselineRecipe
 from lavae_rl.pretraining.state import Loss, ParameterGroup, make_seeded
-from lavae_rl.pretraining.validation import validate_vae
+from lavae_rl.pretraining.validation import VAE_VALIDATION, validate_vae
 from lavae_rl.shapes import Frames
 
 
@@ -18,12 +18,13 @@ class PlainVAE:
     """
 
     terms = ("loss", "log_likelihood", "kl", "gradient_norm")
-    validation = ("elbo", "kl")
+    model_class, recipe_class = ConvVAE, BaselineRecipe
+    validation, validate = VAE_VALIDATION, staticmethod(validate_vae)
     optimizer = torch.optim.Adam
     fixed_shapes = True
 
     def __init__(self, config: BaselineConfig, recipe: BaselineRecipe, seed: int, accelerator: Accelerator) -> None:
-        self.recipe, self._seed = recipe, seed
+        self.recipe = recipe
         model = make_seeded(lambda: ConvVAE(config), seed)
         # The layout that frames come in: on a CPU, half as fast again as PyTorch's own.
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -43,7 +44,3 @@ class PlainVAE:
 
     def calibrate(self, average: ConvVAE, source: FrameSource, last: bool) -> None:
         """Leaves the model as it is: gradients reach all of it."""
-
-    def validate(self, average: ConvVAE, source: FrameSource) -> dict[str, float]:
-        """Measures ``validation``."""
-        return validate_vae(average, source, self.recipe, self._seed)

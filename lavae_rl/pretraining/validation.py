@@ -9,8 +9,11 @@ from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.objective import elbo_terms
 from lavae_rl.pretraining.recipes import Recipe
 
-AGREEMENT = ("count_accuracy", "location_error_px", "miss_rate", "false_rate")
-"""Measured where the truth is known: where the source is a ``SceneDataset``."""
+LAVAE_VALIDATION = ("count_accuracy", "location_error_px", "miss_rate", "false_rate", "elbo", "kl_location")
+"""What ``validate_lavae`` measures; the first four only where the truth is known, in a ``SceneDataset``."""
+
+VAE_VALIDATION = ("elbo", "kl")
+"""What ``validate_vae`` measures."""
 
 
 @torch.inference_mode()
@@ -18,8 +21,7 @@ def validate_lavae(model: LAVAE, source: FrameSource, recipe: Recipe, seed: int)
     """ELBO and KL of the locations, nats per frame; on scenes, how well the objects agree with the truth."""
     found: dict[str, float] = {}
     if isinstance(source, SceneDataset):
-        agreement = measure_agreement(model, source, recipe.validation_scenes)
-        found = agreement.summary()
+        found = measure_agreement(model, source, recipe.validation_scenes).summary()
     generator = torch.Generator(model.device).manual_seed(seed)
     terms = elbo_terms(model, model.images(source[: recipe.elbo_scenes]), generator)
     return found | {"elbo": terms.elbo.mean().item(), "kl_location": terms.kl_location.mean().item()}

@@ -16,7 +16,7 @@ from lavae_rl.pretraining.proposals import propose_by_surprise
 from lavae_rl.pretraining.recipes import LAVAERecipe
 from lavae_rl.pretraining.sharpness import fit_sharpness
 from lavae_rl.pretraining.state import Loss, ParameterGroup, make_seeded
-from lavae_rl.pretraining.validation import AGREEMENT, validate_lavae
+from lavae_rl.pretraining.validation import LAVAE_VALIDATION, validate_lavae
 from lavae_rl.shapes import Frames
 
 _JOINT_SAMPLES = 2
@@ -36,7 +36,8 @@ class WakeSleep:
         "dream_location",
         "gradient_norm",
     )
-    validation = (*AGREEMENT, "elbo", "kl_location")
+    model_class, recipe_class = LAVAE, LAVAERecipe
+    validation, validate = LAVAE_VALIDATION, staticmethod(validate_lavae)
     optimizer = torch.optim.Adam
     fixed_shapes = False  # as many appearances and sprites as there are objects
 
@@ -118,10 +119,6 @@ class WakeSleep:
         """Fits the sharpness on training frames, at last with more samples."""
         images = average.images(source[: self.recipe.sharpness_scenes])
         fit_sharpness(average, images, self._seed, self.recipe.sharpness_samples if last else 1)
-
-    def validate(self, average: LAVAE, source: FrameSource) -> dict[str, float]:
-        """Measures ``validation``."""
-        return validate_lavae(average, source, self.recipe, self._seed)
 
 
 def make_lavae(config: LAVAEConfig, seed: int, device: torch.device) -> LAVAE:

@@ -6,7 +6,7 @@ A run folder holds ``config.json`` (see ``AgentRun``), ``agent.zip`` and the log
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from zipfile import BadZipFile
 
 from gymnasium import spaces
@@ -160,19 +160,18 @@ def load_agent(folder: Path, venv: VecEnv | None = None, device: str = "cpu") ->
     """
     run = read_run(folder)
     if (algorithm := ALGORITHMS.get(run.preset.algorithm)) is None:
-        known = ", ".join(ALGORITHMS)
-        raise ValueError(f"expected {folder / CONFIG_FILE} with algorithm of {known}, got {run.preset.algorithm!r}")
-    # The networks are those of the preset: agents of 0.1.0 pickled a class path that is deprecated. Before its setup,
-    # an algorithm only adds its optimiser to them.
-    kind = observation_kind(run.observation)
-    networks = policy_kwargs(kind, run.preset)
-    unset = algorithm.kind(kind.policy, None, policy_kwargs=networks, _init_setup_model=False, device=device)
+        names = ", ".join(ALGORITHMS)
+        raise ValueError(f"expected {folder / CONFIG_FILE} with algorithm of {names}, got {run.preset.algorithm!r}")
+    # The networks are those of the preset: agents of 0.1.0 pickled a class path that is deprecated. Some algorithms add
+    # their optimiser to them, so the arguments are taken from one that is not set up.
+    kind, make = observation_kind(run.observation), cast("Any", algorithm.kind)
+    unset = make(kind.policy, None, policy_kwargs=policy_kwargs(kind, run.preset), _init_setup_model=False)
+    networks = {"policy_kwargs": unset.policy_kwargs}
     try:
         with warnings.catch_warnings():
             # If weights do not fit, Stable-Baselines3 loads those that do, and only warns.
             warnings.filterwarnings("error", "You are probably loading a A2C/PPO model")
-            custom = {"policy_kwargs": unset.policy_kwargs}
-            agent = algorithm.kind.load(folder / AGENT_FILE, env=venv, device=device, custom_objects=custom)
+            agent = algorithm.kind.load(folder / AGENT_FILE, env=venv, device=device, custom_objects=networks)
     except (RuntimeError, ValueError, UserWarning, BadZipFile) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(

@@ -83,6 +83,12 @@ def observation_kind(name: str) -> Observation:
     return OBSERVATIONS[name]
 
 
-def kinds_with(has: Callable[[Observation], Any]) -> str:
-    """The names of the kinds that have a property, for messages: "lavae or vae"."""
-    return " or ".join(name for name, kind in OBSERVATIONS.items() if has(kind))
+def require(what: str, observation: str, has: Callable[[Observation], Any]) -> None:
+    """Refuse ``what`` for a kind of observation without a property.
+
+    Raises:
+        ValueError: the message names the kinds that have it.
+    """
+    if not has(observation_kind(observation)):
+        names = " or ".join(name for name, kind in OBSERVATIONS.items() if has(kind))
+        raise ValueError(f"expected {what} with observation {names}, got it with {observation}")

@@ -57,8 +57,9 @@ def write_report(folders: Sequence[Path], out: Path) -> None:
         tests = updated(out / "agents.csv", TEST_COLUMNS, [row for run in runs for row in tests_of(*run)])
         curves = updated(out / "agents-steps.csv", CURVE_COLUMNS, [row for run, _ in runs for row in curve_of(run)])
         (out / "agents.md").write_text(markdown(tests))
-        plot_steps(curves, out / "agents-steps.png")
-        plot_objects(tests, out / "agents-objects.png")
+        plot(curves, out / "agents-steps.png", "million steps", lambda row: row["step"] / 1e6)
+        trained = [row for row in tests if row["mode"] == "train"]
+        plot(trained, out / "agents-objects.png", "objects", lambda row: row["num_objects"])
 
 
 def updated(file: Path, columns: Sequence[str], rows: Sequence[Row]) -> list[Row]:
@@ -152,21 +153,14 @@ def grouped(items: Sequence[Item], key: Callable[[Item], Key]) -> dict[Key, list
     return groups
 
 
-def plot_steps(curves: Sequence[Row], file: Path) -> None:
-    """Success against steps of training: a line per kind of agent, and a band from the worst to the best seed."""
-    with _panels(list(grouped(curves, lambda row: row["task"])), "million steps", file) as panels:
-        for task, same in grouped(curves, lambda row: row["task"]).items():
-            _lines(panels[task], same, lambda row: row["step"] / 1e6)
-
-
-def plot_objects(tests: Sequence[Row], file: Path) -> None:
-    """Success against the number of objects, in combinations of the training, with the random baseline."""
-    tests = [row for row in tests if row["mode"] == "train"]
-    with _panels(list(grouped(tests, lambda row: row["task"])), "objects", file) as panels:
-        for task, same in grouped(tests, lambda row: row["task"]).items():
-            _lines(panels[task], same, lambda row: row["num_objects"])
-            chance = sorted({row["num_objects"]: row["chance"] for row in same}.items())
-            panels[task].plot(*zip(*chance, strict=True), color="grey", linestyle="dotted", label="chance")
+def plot(rows: Sequence[Row], file: Path, x_label: str, x: Callable[[Row], float]) -> None:
+    """Plot success rates by task: a line per kind of agent, a band from the worst to the best seed, and chance."""
+    by_task = grouped(rows, lambda row: row["task"])
+    with _panels(list(by_task), x_label, file) as panels:
+        for task, same in by_task.items():
+            _lines(panels[task], same, x)
+            if chance := sorted({x(row): row["chance"] for row in same if "chance" in row}.items()):
+                panels[task].plot(*zip(*chance, strict=True), color="grey", linestyle="dotted", label="chance")
 
 
 def _lines(axes: Axes, rows: Sequence[Row], x: Callable[[Row], float]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from lavae_rl.model.checkpoint import find, fingerprint
 from lavae_rl.registration import task_name
-from lavae_rl.rl.observations import OBSERVATIONS, kinds_with
+from lavae_rl.rl.observations import require
 from lavae_rl.rl.presets import preset_for
 from lavae_rl.rl.run import AgentRun, read_run
 from lavae_rl.runs.provenance import Provenance
@@ -54,14 +54,10 @@ def new_run(given: Mapping[str, Any]) -> AgentRun:
     """
     settings = {name: given.get(name, default) for name, default in DEFAULTS.items()}
     changed = {name: given[name] for name in PRESET_FLAGS if name in given}
-    kind = OBSERVATIONS[settings["observation"]]
-    if "arch" in changed and not kind.reads_tokens:
-        tokens = kinds_with(lambda other: other.reads_tokens)
-        raise ValueError(f"expected --arch with tokens ({tokens}), got it with {settings['observation']}")
-    if settings["model"] is not None and kind.wrap is None:
-        raise ValueError(
-            f"expected --model with {kinds_with(lambda other: other.wrap)}, got it with {settings['observation']}"
-        )
+    if "arch" in changed:
+        require("--arch", settings["observation"], lambda kind: kind.reads_tokens)
+    if settings["model"] is not None:
+        require("--model", settings["observation"], lambda kind: kind.wrap)
     usual = preset_for(settings["task"])
     preset = dataclasses.replace(usual, **changed)
     if preset.episode_steps is not None:

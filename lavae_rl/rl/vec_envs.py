@@ -8,7 +8,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
 from lavae_rl.perception.adapter import GymVectorToSB3
 from lavae_rl.registration import task_name
-from lavae_rl.rl.observations import SLOTS, Env, kinds_with, observation_kind
+from lavae_rl.rl.observations import SLOTS, Env, observation_kind, require
 from lavae_rl.rl.run import AgentRun
 
 
@@ -73,14 +73,13 @@ def make_task_env(task: str, observation: str, model: str | None = None, **optio
     Raises:
         ValueError: unknown task, another observation, or more objects than tokens have slots.
     """
+    require("a film", observation, lambda kind: kind.watch)
     kind, name = observation_kind(observation), task_name(task)
-    if kind.watch is None:
-        raise ValueError(f"expected observation of {kinds_with(lambda other: other.watch)}, got {observation!r}")
     options = {"observation": kind.view, "max_objects": SLOTS, "render_mode": "rgb_array", **options}
     env: Env = gym.make(f"LAVAE/{name}-v0", **options)
     if kind.reads_tokens:
         _check_slots(env)
-    return kind.watch(env, kind.model(name, model))
+    return kind.watch(env, kind.model(name, model)) if kind.watch else env
 
 
 def _check_slots(env: Any) -> None:

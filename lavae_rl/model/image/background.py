@@ -1,15 +1,11 @@
 """Pixel means of a scene without objects."""
 
-from typing import Protocol
+from collections.abc import Callable
 
 from lavae_rl.model.shapes import Images
 
-
-class Background(Protocol):
-    """Pixel means behind the objects of each image."""
-
-    def __call__(self, images: Images) -> Images:
-        """Means in [0, 1] of the shape of the images."""
+Background = Callable[[Images], Images]
+"""Pixel means behind the objects of each image, in [0, 1] and of the shape of the images."""
 
 
 def black(images: Images) -> Images:

@@ -1,6 +1,6 @@
 """Sprites composed over a background."""
 
-from typing import Protocol
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -8,12 +8,8 @@ import torch.nn.functional as F
 from lavae_rl.model.objects import Detections
 from lavae_rl.model.shapes import Images, Sprites
 
-
-class Composition(Protocol):
-    """Draws sprites at their sites."""
-
-    def __call__(self, sprites: Sprites, found: Detections, background: Images) -> Images:
-        """Pixel means theta of each image: its sprites, centred on their locations, over its background."""
+Composition = Callable[[Sprites, Detections, Images], Images]
+"""Pixel means theta of each image: its sprites, centred on their locations, over its background."""
 
 
 def add_sprites(sprites: Sprites, found: Detections, background: Images) -> Images:
