@@ -1,4 +1,5 @@
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ def dataset():
 
 def _training(seed=0, **settings):
     recipe, accelerator = dataclasses.replace(PAPER_SMOKE, **settings), make_accelerator(cpu=True)
-    method = PaperMethod(LAVAEConfig(latents=4, max_objects=2, **PRESET.model), recipe, seed, accelerator)
+    method: Any = PaperMethod(LAVAEConfig(latents=4, max_objects=2, **PRESET.model), recipe, seed, accelerator)
     return Training(method, recipe, seed, accelerator)
 
 

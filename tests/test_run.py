@@ -87,8 +87,8 @@ def test_a_new_run_has_the_model_of_its_preset_and_data(model, name, dataset, co
 def test_every_method_is_made_of_a_run_of_it(method):
     presets = [(model, name) for model in PRESETS for name in PRESETS[model] if PRESETS[model][name].method == method]
     made: Any = new_run(*presets[0], "multi-dsprites", seed=0).make_method(make_accelerator(cpu=True))
-    assert isinstance(made, METHODS[method].method)
-    assert made.model.model_type == METHODS[method].model_type
+    assert isinstance(made, METHODS[method])
+    assert isinstance(made.model, METHODS[method].model_class)
 
 
 def test_an_unknown_preset_is_refused():

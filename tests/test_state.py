@@ -2,6 +2,7 @@ import copy
 import dataclasses
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from lavae_rl.pretraining.wake_sleep import WakeSleep
 
 def _training(seed=0, recipe=SMOKE):
     accelerator = make_accelerator(cpu=True)
-    return Training(WakeSleep(LAVAEConfig(latents=4), recipe, seed, accelerator), recipe, seed, accelerator)
+    method: Any = WakeSleep(LAVAEConfig(latents=4), recipe, seed, accelerator)
+    return Training(method, recipe, seed, accelerator)
 
 
 def _weights(training):
