@@ -3,6 +3,8 @@
 Sets are summarised by means, maxima and softmax averages, never by sums: features keep their scale when there are
 more objects than in training. Unused slots contribute exact zeros, so the empty set is an input like any other, with
 finite gradients.
+
+All networks read tokens of ``token_width`` numbers, with ``width`` units per hidden layer, into ``features`` numbers.
 """
 
 import itertools
@@ -52,10 +54,8 @@ class RelationNetwork(nn.Module):
     All numbers of a token after x and y count as appearance and are not rotated, not even a velocity. On a canvas that
     is not square, positions are rotated in units of its sides.
 
-    Args:
-        token_width: numbers per token, x and y first; at least 3.
-        width: units per hidden layer; those on pairs, which are many, and on the summary of a rotation have half.
-        features: number of features.
+    Tokens have at least 3 numbers, x and y first. Layers on pairs, which are many, and on the summary of a rotation
+    have half of the ``width``.
     """
 
     def __init__(self, token_width: int, width: int, features: int) -> None:
@@ -132,10 +132,7 @@ class _Selected(nn.Module):
 class AttentionNetwork(nn.Module):
     """Two layers of a pre-norm transformer; the features are read from an extra token, which is always present.
 
-    Args:
-        token_width: numbers per token.
-        width: units per layer, a multiple of ``ATTENTION_HEADS``.
-        features: number of features.
+    The ``width`` is a multiple of ``ATTENTION_HEADS``.
     """
 
     def __init__(self, token_width: int, width: int, features: int) -> None:
@@ -159,13 +156,7 @@ class AttentionNetwork(nn.Module):
 
 
 class DeepSetsNetwork(nn.Module):
-    """One MLP reads each object alone, another the mean and the maximum of the results.
-
-    Args:
-        token_width: numbers per token.
-        width: units per hidden layer.
-        features: number of features.
-    """
+    """One MLP reads each object alone, another the mean and the maximum of the results."""
 
     def __init__(self, token_width: int, width: int, features: int) -> None:
         super().__init__()
@@ -180,11 +171,7 @@ class DeepSetsNetwork(nn.Module):
 class FlatNetwork(nn.Module):
     """One MLP reads all slots and the mask as one vector: a baseline for which the order of objects matters.
 
-    Args:
-        slots: number of slots; fixed, unlike those of the other networks.
-        token_width: numbers per token.
-        width: units of the hidden layer.
-        features: number of features.
+    The number of ``slots`` is fixed, unlike in the other networks.
     """
 
     def __init__(self, slots: int, token_width: int, width: int, features: int) -> None:
