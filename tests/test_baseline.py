@@ -47,6 +47,7 @@ def test_samples_are_frames(model):
             model.sample(2, size)
 
 
+@pytest.mark.slow
 def test_the_bound_is_exact_where_the_decoder_ignores_the_latents(model, scenes):
     torch.nn.init.zeros_(model.decoder[-2].weight)
     torch.nn.init.constant_(model.decoder[-2].bias, -2.0)
@@ -65,6 +66,7 @@ def test_the_bound_is_exact_where_the_decoder_ignores_the_latents(model, scenes)
     np.testing.assert_allclose(bound, log_likelihood.detach(), atol=0.2)
 
 
+@pytest.mark.slow
 def test_the_bound_rises_with_the_samples(model, scenes):
     few, many = (model.log_likelihood(scenes[:8], n, torch.Generator().manual_seed(0)).mean() for n in (1, 50))
     assert few < many
@@ -93,6 +95,7 @@ def test_configurations_out_of_range_are_refused(values):
         BaselineConfig(**values)
 
 
+@pytest.mark.slow
 def test_it_learns_in_a_few_steps(scenes):
     accelerator = make_accelerator(cpu=True)
     method: Any = PlainVAE(BaselineConfig(), BASELINE_SMOKE, 0, accelerator)

@@ -26,6 +26,7 @@ def test_an_evaluation_on_nothing_is_refused(untrained, values):
         evaluate(untrained, DIGITS, 5, **values)
 
 
+@pytest.mark.slow
 def test_an_evaluation_has_all_metrics_and_repeats_itself(untrained):
     first, again = _evaluation(untrained), _evaluation(untrained)
     assert first.pop("seconds") > 0

@@ -41,6 +41,7 @@ def test_a_model_that_finds_nothing_has_no_location_error(tmp_path, capsys):
     assert json.loads(text)["miss_rate"] == 1
 
 
+@pytest.mark.slow
 def test_a_baseline_is_measured_by_its_bounds(tmp_path):
     torch.manual_seed(0)
     ConvVAE(BaselineConfig()).save_pretrained(tmp_path / "baseline", {"data": {"dataset": "multi-dsprites"}})
@@ -70,6 +71,7 @@ def test_arguments_that_cannot_work_are_refused(model, argv, message, capsys):
     assert message in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.slow
 def test_a_model_of_smaller_scenes_is_measured_on_them(tmp_path):
     torch.manual_seed(0)
     data = SceneSpec("multi-dsprites", canvas_size=24, patch_size=10, max_objects=2)

@@ -46,6 +46,7 @@ def _scene(rng, height, width, num_objects):
     raise AssertionError("could not pack a scene")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("height", "width", "most"), [(48, 48, 3), (64, 64, 7), (80, 120, 9), (127, 99, 12), (160, 160, 15)]
 )

@@ -44,6 +44,7 @@ def _equal(first, second):
     return all(torch.equal(value, second[name]) for name, value in first.items())
 
 
+@pytest.mark.slow
 def test_a_run_reports_every_term_and_leaves_a_model_that_loads(scenes, tmp_path):
     steps, evaluations = [], []
     assert _run(
@@ -64,6 +65,7 @@ def test_a_run_reports_every_term_and_leaves_a_model_that_loads(scenes, tmp_path
     assert len(list((tmp_path / "run" / "figures").glob("*.png"))) == 2
 
 
+@pytest.mark.slow
 def test_a_stopped_run_resumes_to_bit_identical_weights(scenes, tmp_path):
     whole = _training()
     _run(whole, scenes, tmp_path / "whole")
@@ -77,6 +79,7 @@ def test_a_stopped_run_resumes_to_bit_identical_weights(scenes, tmp_path):
     assert _equal(_weights(whole), _weights(resumed))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("poisoned", "message"),
     [(12, "4 steps up to step 16 had a non-finite loss"), (18, "not finite at step 20")],
@@ -98,6 +101,7 @@ def test_non_finite_weights_end_the_run_with_the_last_good_checkpoint(poisoned, 
     assert torch.isfinite(resumed.method.model.count_logits).all()
 
 
+@pytest.mark.slow
 def test_a_poisoned_statistic_ends_the_run_rather_than_be_kept(scenes, tmp_path):
     training = _training()
 

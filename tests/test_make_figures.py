@@ -15,6 +15,7 @@ TILE = 64 * 3 + 4
 """Side of an enlarged frame with its edge."""
 
 
+@pytest.mark.slow
 def test_all_pictures_are_drawn(tmp_path, capsys):
     torch.manual_seed(0)
     ConvVAE(BaselineConfig(latents=2)).save_pretrained(tmp_path / "baseline")

@@ -32,6 +32,7 @@ def test_every_term_is_measured_and_finite(dataset):
     assert np.isfinite(list(terms.values())).all()
 
 
+@pytest.mark.slow
 def test_the_same_seed_takes_the_same_steps(dataset):
     first, again, other = (_training(seed) for seed in (0, 0, 1))
     for _ in range(2):

@@ -102,6 +102,7 @@ def test_other_data_sets_than_those_of_the_table_are_reported(tmp_path):
     assert "| paper-small | multi-mnist-1k | -40.0 nats" in (tmp_path / "ablation.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_failed_run_does_not_replace_an_earlier_one(tmp_path):
     _run_folder(tmp_path, "fast-multi-dsprites-seed0", _metrics(-40.0, 1.0))
     cell = program.Cell("fast", "multi-dsprites", 0)

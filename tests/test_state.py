@@ -30,6 +30,7 @@ def _equal(first, second):
     return all(torch.equal(value, second[name]) for name, value in first.items())
 
 
+@pytest.mark.slow
 def test_the_same_seed_takes_the_same_steps(scenes):
     first, again, other = (_training(seed) for seed in (0, 0, 1))
     for _ in range(12):

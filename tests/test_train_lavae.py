@@ -61,6 +61,7 @@ def test_a_run_folder_is_a_pretrained_model(finished):
     assert LAVAE.from_pretrained(finished).config.channels == 3
 
 
+@pytest.mark.slow
 def test_the_baseline_trains_by_the_same_program(tmp_path, capsys):
     out = tmp_path / "baseline"
     argv = [*SMOKE, "--model", "baseline", "--out", str(out)]
@@ -213,6 +214,7 @@ def test_as_many_processes_resume_a_run_as_started_it(finished, tmp_path, capsys
     assert "started by 2 processes, got 1; launch as many" in output
 
 
+@pytest.mark.slow
 def test_the_papers_recipe_trains_by_the_same_program(tmp_path, capsys):
     out = tmp_path / "run"
     program.main(["--recipe", "paper-smoke", "--steps", "4", "--device", "cpu", "--out", str(out)])

@@ -42,6 +42,7 @@ def fine_tune(precision):
     assert measure_agreement(model.eval(), scenes, 64).count_accuracy > 0.9
 
 
+@pytest.mark.slow
 def test_joint_fine_tuning_keeps_the_objects_that_the_model_finds():
     fine_tune("no")
 
