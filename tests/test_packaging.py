@@ -103,12 +103,12 @@ def test_plain_install_works_in_the_checkout_and_elsewhere(
     assert installed.is_relative_to(checkout) == inside
     assert Path(envs).parent == (checkout if inside else installed) / "envs"
     assert Path(runs) == installed / "runs"
-    for program in (
-        ["lavae-make-dataset"],
-        ["python", "-m", "lavae_rl.envs.play"],
-        ["python", checkout / "pretrain" / "make_dataset.py"],
+    for program, *options in (
+        ("lavae-make-dataset",),
+        ("python", "-m", "lavae_rl.envs.play"),
+        ("python", str(checkout / "pretrain" / "make_dataset.py")),
     ):
-        assert "usage:" in run(plain_install / program[0], *program[1:], "--help", cwd=folder)
+        assert "usage:" in run(plain_install / program, *options, "--help", cwd=folder)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -22,7 +22,7 @@ def _commands(*starts):
 
 
 SNIPPETS = {
-    f"{document.name}, {i}": code
+    f"{document.name}, {i}": pytest.param(code, marks=[pytest.mark.slow] if ".learn(" in code else [])
     for document in DOCUMENTS
     for i, code in enumerate(_blocks("python", document.read_text()))
 }
