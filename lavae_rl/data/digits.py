@@ -81,9 +81,8 @@ def _read_idx(folder: Path, kind: str, rank: int) -> np.ndarray:
     names = [f"train-{kind}{mark}idx{rank}-ubyte{end}" for mark in "-." for end in ("", ".gz")]
     path = next((folder / name for name in names if (folder / name).is_file()), None)
     if path is None:
-        raise FileNotFoundError(
-            f"expected one of {', '.join(names)} in {folder}; is it the folder of MNIST's IDX files?"
-        )
+        wanted = ", ".join(names)
+        raise FileNotFoundError(f"expected one of {wanted} in {folder}; is it the folder of MNIST's IDX files?")
     raw = path.read_bytes()
     try:
         raw = gzip.decompress(raw) if path.suffix == ".gz" else raw
@@ -93,9 +92,7 @@ def _read_idx(folder: Path, kind: str, rank: int) -> np.ndarray:
     magic, *shape = struct.unpack(f">{1 + rank}i", raw[:header]) if len(raw) >= header else (None,)
     if magic != expected:
         raise ValueError(f"{path} is not an IDX file of MNIST {kind}: expected magic {expected}, got {magic}")
-    content, promised = raw[header:], np.prod(shape)
-    if len(content) != promised:
-        raise ValueError(
-            f"{path} is damaged: its header promises {promised} bytes, {len(content)} follow; download it again"
-        )
-    return np.frombuffer(content, np.uint8).reshape(shape)
+    there, promised = len(raw) - header, np.prod(shape)
+    if there != promised:
+        raise ValueError(f"{path} is damaged: its header promises {promised} bytes, {there} follow; download it again")
+    return np.frombuffer(raw, np.uint8, offset=header).reshape(shape)

@@ -104,7 +104,7 @@ def _sample_counts(rng: np.random.Generator, num_scenes: int, num_objects: int |
         if not 0 <= low <= high:
             raise ValueError(f"expected 0 <= low <= high in num_objects, got {num_objects}")
         return rng.integers(low, high + 1, size=num_scenes)
-    count = np.broadcast_to(np.asarray(num_objects, np.int64), (num_scenes,)).copy()
+    count = np.full(num_scenes, num_objects, np.int64)
     if (count < 0).any():
         raise ValueError(f"expected counts of at least 0, got {count.min()}")
     return count
@@ -170,6 +170,5 @@ def render_scenes(scenes: Scenes, bank: SpriteBank) -> Frames:
     patches = bank.patches.transpose(0, 3, 1, 2)
     for slot in range(mask.shape[1]):
         scene = np.flatnonzero(mask[:, slot])
-        where = (scene, *corner[scene, slot].T)
-        windows[where] |= patches[scenes.sprite_index[scene, slot]]
+        windows[scene, *corner[scene, slot].T] |= patches[scenes.sprite_index[scene, slot]]
     return frames

@@ -32,7 +32,7 @@ def entropy_floor(
 
     With C equally likely counts, H(x) = log C + mean of H(x | n) over the counts; see ``scene_entropy``.
     """
-    return float(_entropies(bank, num_objects, canvas_size).mean())
+    return float(_entropies(bank, *num_objects, canvas_size).mean())
 
 
 def scene_entropy(bank: SpriteBank, num_objects: int, canvas_size: tuple[int, int] = (64, 64)) -> float:
@@ -64,7 +64,7 @@ def check_bound(dataset: SceneDataset, bound: Float[np.ndarray, " batch"]) -> fl
         ImpossibleBoundError: the mean bound is better by more than four standard errors and ``_TOLERANCE``.
     """
     scenes = dataset.scenes
-    best = _entropies(dataset.bank, (0, int(scenes.count.max())), scenes.canvas_size)[scenes.count[: len(bound)]]
+    best = _entropies(dataset.bank, 0, int(scenes.count.max()), scenes.canvas_size)[scenes.count[: len(bound)]]
     surplus = bound + best
     error = float(surplus.std()) / math.sqrt(len(surplus))
     if surplus.mean() > 4 * error + _TOLERANCE:
@@ -75,11 +75,8 @@ def check_bound(dataset: SceneDataset, bound: Float[np.ndarray, " batch"]) -> fl
     return float(best.mean())
 
 
-def _entropies(
-    bank: SpriteBank, num_objects: tuple[int, int], canvas_size: tuple[int, int]
-) -> Float[np.ndarray, " counts"]:
-    """Least mean -log p(x) of the scenes of each count, where all counts of a range are equally likely."""
-    low, high = num_objects
+def _entropies(bank: SpriteBank, low: int, high: int, canvas_size: tuple[int, int]) -> Float[np.ndarray, " counts"]:
+    """Least mean -log p(x) of the scenes of each count from ``low`` to ``high``, where all are equally likely."""
     return np.array([scene_entropy(bank, n, canvas_size) for n in range(low, high + 1)]) + math.log(high - low + 1)
 
 

@@ -1,7 +1,6 @@
 """Interventions: change one latent variable of one object and see what changes in the picture, and what does not."""
 
 import dataclasses
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,15 +76,19 @@ def measure_moves(model: LAVAE, frames: Frames, seed: int = 0) -> MoveErrors:
     """
     rng = np.random.default_rng(seed)
     before = model.encode(frames)
-    after, chosen = _moved(rng, before, _boxes(model.decode_sprites(before)))
+    lit = model.decode_sprites(before).max(axis=4) > 0.5
+    relative = tight_boxes(lit) - lit.shape[2] // 2
+    after, chosen = _moved(rng, before, np.where(lit.any(axis=(2, 3))[..., None], relative, 0))
     if not chosen:
         raise ValueError("expected at least one scene with an object that has room to move, got none")
     again = model.encode((pixel_means(model, after) > 0.5) * np.uint8(255))  # the likeliest frames
     moved: list[Change] = []
     others: list[Change] = []
     for scene, slot in chosen:
-        for i, change in _changes(after, again, scene, model.config.sprite_size / 2):
-            (moved if i == slot else others).append(change)
+        there, found = (objects.location[scene, : objects.count[scene]] for objects in (after, again))
+        for i, j in zip(*match_locations(there, found, model.config.sprite_size / 2), strict=True):
+            change = again.appearance[scene, j] - after.appearance[scene, i]
+            (moved if i == slot else others).append((float(np.linalg.norm(found[j] - there[i])), change))
     scenes = [scene for scene, _ in chosen]
     looks = before.appearance[before.mask]
     return MoveErrors(
@@ -104,7 +107,10 @@ def measure_moves(model: LAVAE, frames: Frames, seed: int = 0) -> MoveErrors:
 def _moved(
     rng: np.random.Generator, objects: Objects, boxes: Int[np.ndarray, "batch slots 4"]
 ) -> tuple[Objects, list[tuple[int, int]]]:
-    """The objects, one of each scene in a free place, and which: (scene, slot). Scenes without room are left out."""
+    """Move an object of each scene to a free place, and return which: (scene, slot), where there is room.
+
+    The boxes (top, left, bottom, right) of what objects show are relative to their centres.
+    """
     chosen = []
     for scene in np.flatnonzero(objects.count).tolist():
         slot = int(rng.integers(objects.count[scene]))
@@ -112,20 +118,6 @@ def _moved(
             objects = move(objects, scene, slot, place)
             chosen.append((scene, slot))
     return objects, chosen
-
-
-def _changes(drawn: Objects, again: Objects, scene: int, radius: float) -> Iterator[tuple[int, Change]]:
-    """Slot and change of each object of a scene that is found again within a radius."""
-    there, found = (objects.location[scene, : objects.count[scene]] for objects in (drawn, again))
-    for i, j in zip(*match_locations(there, found, radius), strict=True):
-        distance = float(np.linalg.norm(found[j] - there[i]))
-        yield int(i), (distance, again.appearance[scene, j] - drawn.appearance[scene, i])
-
-
-def _boxes(sprites: Float[np.ndarray, "batch slots size size channels"]) -> Int[np.ndarray, "batch slots 4"]:
-    """Boxes (top, left, bottom, right) of sprites, relative to their centres; empty where no pixel is lit."""
-    lit = sprites.max(axis=4) > 0.5
-    return np.where(lit.any(axis=(2, 3))[..., None], tight_boxes(lit) - sprites.shape[2] // 2, 0)
 
 
 def _free_place(
