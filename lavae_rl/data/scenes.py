@@ -104,7 +104,7 @@ def _sample_counts(rng: np.random.Generator, num_scenes: int, num_objects: int |
         if not 0 <= low <= high:
             raise ValueError(f"expected 0 <= low <= high in num_objects, got {num_objects}")
         return rng.integers(low, high + 1, size=num_scenes)
-    count = np.full(num_scenes, num_objects, np.int64)
+    count = np.broadcast_to(np.asarray(num_objects, np.int64), (num_scenes,)).copy()
     if (count < 0).any():
         raise ValueError(f"expected counts of at least 0, got {count.min()}")
     return count
