@@ -33,7 +33,7 @@ def mark_centres(frame: UInt8[np.ndarray, "height width channels"], location: np
         centre = (int(column) * _ZOOM + _ZOOM // 2, int(row) * _ZOOM + _ZOOM // 2)
         cv2.drawMarker(large, centre, (0, 0, 0), cv2.MARKER_CROSS, 4 * _ZOOM, 3)
         cv2.drawMarker(large, centre, _MARK_COLOR, cv2.MARKER_CROSS, 4 * _ZOOM, 1)
-    return cv2.copyMakeBorder(large, *[_EDGE] * 4, cv2.BORDER_CONSTANT, value=(96, 96, 96))
+    return cv2.copyMakeBorder(large, _EDGE, _EDGE, _EDGE, _EDGE, cv2.BORDER_CONSTANT, value=(96, 96, 96))
 
 
 def save_png(path: str | Path, picture: Picture) -> None:

@@ -70,8 +70,8 @@ def load_mnist_idx(folder: str | Path) -> tuple[UInt8[np.ndarray, "digits 28 28"
         ValueError: a file is damaged or is not what its name says.
     """
     images, labels = _read_idx(Path(folder), "images", 3), _read_idx(Path(folder), "labels", 1)
-    if images.shape[1:] != (DIGIT_SIZE, DIGIT_SIZE):
-        raise ValueError(f"expected digits of {DIGIT_SIZE} x {DIGIT_SIZE} pixels in {folder}, got {images.shape[1:]}")
+    if (size := list(images.shape[1:])) != [DIGIT_SIZE, DIGIT_SIZE]:
+        raise ValueError(f"expected digits of {DIGIT_SIZE} x {DIGIT_SIZE} pixels in {folder}, got {size}")
     if len(images) != len(labels):
         raise ValueError(f"expected as many labels as images in {folder}, got {len(labels)} and {len(images)}")
     return images, labels

@@ -60,7 +60,7 @@ class SpriteBank:
     @cached_property
     def boxes(self) -> Boxes:
         """Tight boxes of the lit pixels, see ``tight_boxes``."""
-        return tight_boxes(self.patches.any(axis=3))
+        return tight_boxes(self.patches.max(axis=3) > 0)
 
 
 def tight_boxes(lit: Bool[np.ndarray, "*axes size size"]) -> Int[np.ndarray, "*axes 4"]:
