@@ -38,7 +38,7 @@ def evaluate(
     start = time.perf_counter()
     few = open_source(spec, "test")
     objects: dict[str, float | None] = {}
-    if model.finds_objects:
+    if isinstance(model, LAVAE):
         found = [measure_agreement(model, scenes, num_scenes) for scenes in (few, open_source(spec, "test-7"))]
         both = found[0] + found[1]
         error = both.location_error if len(both.displacement) else None
