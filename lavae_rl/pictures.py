@@ -9,23 +9,23 @@ from jaxtyping import Float, UInt8
 
 from lavae_rl.shapes import Frames, Picture
 
-_ZOOM, _MARGIN = 3, 4
+_ZOOM, _EDGE = 3, 2
 _MARK_COLOR = (255, 160, 0)
 
 
 def to_bytes(mean: Float[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
-    """Pixel means in [0, 1] as 0 to 255."""
+    """Turn pixel means in [0, 1] into 0 to 255."""
     return np.rint(mean * 255).astype(np.uint8)
 
 
 def frame_rows(*rows: Frames, centres: Sequence[np.ndarray] | None = None) -> Picture:
     """Rows of frames, one below the other, enlarged; ``centres`` holds the (row, column) marks of each column."""
     marks = [np.zeros((0, 2))] * len(rows[0]) if centres is None else centres
-    return np.concatenate([np.concatenate(list(map(mark_centres, row, marks)), axis=1) for row in rows], axis=0)
+    return np.vstack([np.hstack(list(map(mark_centres, row, marks))) for row in rows])
 
 
 def mark_centres(frame: UInt8[np.ndarray, "height width channels"], location: np.ndarray) -> Picture:
-    """Enlarges a frame to RGB, frames it in grey, and puts a cross on each (row, column) location."""
+    """Enlarge a frame to RGB, border it in grey, and put a cross on each (row, column) location."""
     large = cv2.resize(frame, None, fx=_ZOOM, fy=_ZOOM, interpolation=cv2.INTER_NEAREST)
     if frame.shape[2] == 1:
         large = cv2.cvtColor(large, cv2.COLOR_GRAY2RGB)
@@ -33,36 +33,26 @@ def mark_centres(frame: UInt8[np.ndarray, "height width channels"], location: np
         centre = (int(column) * _ZOOM + _ZOOM // 2, int(row) * _ZOOM + _ZOOM // 2)
         cv2.drawMarker(large, centre, (0, 0, 0), cv2.MARKER_CROSS, 4 * _ZOOM, 3)
         cv2.drawMarker(large, centre, _MARK_COLOR, cv2.MARKER_CROSS, 4 * _ZOOM, 1)
-    edge = _MARGIN // 2
-    framed = np.full((large.shape[0] + _MARGIN, large.shape[1] + _MARGIN, 3), 96, np.uint8)
-    framed[edge:-edge, edge:-edge] = large
-    return framed
+    return cv2.copyMakeBorder(large, _EDGE, _EDGE, _EDGE, _EDGE, cv2.BORDER_CONSTANT, value=(96, 96, 96))
 
 
 def save_png(path: str | Path, picture: Picture) -> None:
-    """Writes an RGB picture.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
+    """Write an RGB picture. Raises OSError where the file cannot be written."""
     # Not cv2.imwrite: it returns False, or raises its own error, without saying what is wrong.
     _, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     Path(path).write_bytes(encoded.tobytes())
 
 
 def write_gif(file: Path, frames: Iterable[tuple[Picture, int]], fps: float) -> None:
-    """Writes an animated GIF that repeats forever, each picture seen for its number of frames.
+    """Write an animated GIF that repeats forever, each picture shown for its number of frames.
 
-    Raises:
-        OSError: the file cannot be written.
+    Raises OSError where the file cannot be written.
     """
-    # One by one: together they are large, and need not be there twice.
-    shown, durations = [], []
-    for picture, count in frames:
-        shown.append(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-        durations.append(10 * round(100 * count / fps))  # in ms, of which a GIF knows tens
     animation = cv2.Animation()
-    animation.frames, animation.durations = shown, durations
+    # One by one: together they are large, and need not be there twice.
+    shown = [(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), count) for picture, count in frames]
+    animation.frames = [picture for picture, _ in shown]
+    animation.durations = [10 * round(100 * count / fps) for _, count in shown]  # in ms; a GIF stores hundredths
     # Without dithering and with a palette of the pictures' own colours, up to 256 of them stay what they are.
     exact = [cv2.IMWRITE_GIF_DITHER, 3, cv2.IMWRITE_GIF_QUALITY, 8]
     _, encoded = cv2.imencodeanimation(".gif", animation, exact)

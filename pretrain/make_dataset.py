@@ -1,4 +1,4 @@
-"""Exports a split of a data set as frames and labels, or checks such a file.
+"""Export a split of a data set as frames and labels, or check such a file.
 
 python pretrain/make_dataset.py --dataset multi-dsprites --split test --out test.npz --preview test.png
 python pretrain/make_dataset.py --check test.npz
@@ -9,6 +9,7 @@ frames of 64 x 64 pixels of a training split, 0.8 GB in grey.
 """
 
 import argparse
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,41 +28,33 @@ _PREVIEW_COLUMNS = 4
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Reads the command line: either a data set to export or a file to check."""
+    """Read the command line: either a data set to export or a file to check."""
     parser = program_parser(__doc__)
     task = parser.add_mutually_exclusive_group(required=True)
     task.add_argument("--dataset", choices=list(DATASETS), help="data set to export")
     task.add_argument("--check", type=Path, metavar="FILE.npz", help="load this file and print what is in it")
     parser.add_argument("--split", choices=list(SPLITS), help="split to export")
-    parser.add_argument(
-        "--num-scenes", type=int, help="export the first so many scenes only (default: the whole split)"
-    )
+    parser.add_argument("--num-scenes", type=int, help="export only that many scenes (default: the whole split)")
     parser.add_argument("--seed", type=int, help="seed of the data set, a whole number from 0 (default: 0)")
     parser.add_argument("--mnist-dir", help="folder of MNIST's IDX files, to draw digits from all 60,000")
     parser.add_argument("--out", type=Path, metavar="FILE.npz", help="file to write")
-    parser.add_argument(
-        "--preview", type=Path, metavar="FILE.png", help="also draw the first 16 scenes, centres marked"
-    )
-    parser.add_argument(
-        "--allow-pickle",
-        action="store_true",
-        default=None,
-        help="with --check: unpickle the labels of a file that has no plain ones, which runs code from the file",
-    )
+    parser.add_argument("--preview", type=Path, metavar="FILE.png", help="also draw the first 16, centres marked")
+    pickled = "with --check: unpickle the labels of a file that has no plain ones, which runs code from the file"
+    parser.add_argument("--allow-pickle", action="store_true", default=None, help=pickled)
     args = parser.parse_args(argv)
-    exporting = ("split", "num_scenes", "seed", "mnist_dir", "out", "preview")
-    foreign = ("allow_pickle",) if args.check is None else exporting
+    chosen, foreign = "--dataset", ["allow_pickle"]
+    if args.check is not None:
+        chosen, foreign = "--check", ["split", "num_scenes", "seed", "mnist_dir", "out", "preview"]
     for name in foreign:
         if getattr(args, name) is not None:
-            task_name = "--dataset" if args.check is None else "--check"
-            parser.error(f"argument --{name.replace('_', '-')}: not allowed with argument {task_name}")
+            parser.error(f"argument --{name.replace('_', '-')}: not allowed with argument {chosen}")
     if args.check is None and (args.split is None or args.out is None):
         parser.error("--dataset needs --split and --out as well")
     return args
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs the program. Exit status: 0 done, 1 failed, 2 unusable arguments, 130 stopped."""
+    """Run the program. Exit status: 0 done, 1 failed, 2 unusable arguments, 130 stopped."""
     args = parse_args(argv)
     with clean_exit() as console:
         if args.check is None:
@@ -71,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def export(args: argparse.Namespace, console: Console) -> None:
-    """Writes the split that the arguments ask for, and its preview."""
+    """Write a split and its preview."""
     refuse_output(args.out, ".npz")
     if args.preview is not None:
         refuse_output(args.preview, ".png")
@@ -83,17 +76,15 @@ def export(args: argparse.Namespace, console: Console) -> None:
     if args.preview is not None:
         save_png(args.preview, preview(dataset))
     save_npz(args.out, dataset)
-    height, width = dataset.scenes.canvas_size
-    shape = (num_scenes, height, width, dataset.bank.channels)
+    shape, size = " x ".join(map(str, dataset.shape)), num_scenes * math.prod(dataset.shape)
     console.print(
-        f"wrote {escape(str(args.out))}: {num_scenes:,} frames of {height} x {width} x {dataset.bank.channels}, "
-        f"{args.out.stat().st_size / 1e6:,.2f} MB ({np.prod(shape) / 1e6:,.2f} MB in memory)",
-        soft_wrap=True,
+        f"wrote {escape(str(args.out))}: {num_scenes:,} frames of {shape}, "
+        f"{args.out.stat().st_size / 1e6:,.2f} MB ({size / 1e6:,.2f} MB in memory)"
     )
 
 
 def refuse_output(path: Path, suffix: str) -> None:
-    """Raises, before any work is done, where a file cannot or should not be written."""
+    """Raise, before any work is done, where a file cannot or should not be written."""
     if path.suffix != suffix:
         raise ValueError(f"expected the name of a {suffix} file, got {path}")
     if path.exists():
@@ -108,13 +99,13 @@ def preview(dataset: SceneDataset) -> Picture:
     marked = [mark_centres(frame, scenes.location[i, : scenes.count[i]]) for i, frame in enumerate(frames)]
     marked += [np.zeros_like(marked[0])] * (-len(marked) % _PREVIEW_COLUMNS)
     rows = [marked[i : i + _PREVIEW_COLUMNS] for i in range(0, len(marked), _PREVIEW_COLUMNS)]
-    return np.concatenate([np.concatenate(row, axis=1) for row in rows], axis=0)
+    return np.vstack([np.hstack(row) for row in rows])
 
 
 def check(path: Path, allow_pickle: bool, console: Console) -> None:
-    """Loads a file and prints the shape and type of its frames and how many scenes have how many objects."""
+    """Load a file, print the shape and type of its frames and how many scenes have how many objects."""
     frames, count = load_npz(path, allow_pickle)
-    console.print(f"{escape(str(path))}: x is {frames.dtype} {frames.shape}", soft_wrap=True)
+    console.print(f"{escape(str(path))}: x is {frames.dtype} {frames.shape}")
     table = Table("objects", "scenes", "share")
     for value, scenes in zip(*np.unique(count, return_counts=True), strict=True):
         table.add_row(str(value), f"{scenes:,}", f"{scenes / len(count):.1%}")

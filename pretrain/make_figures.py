@@ -1,4 +1,4 @@
-"""Draws the paper's figures 1 to 9 with a trained model, and measures what an intervention changes.
+"""Draw the paper's figures 1 to 9 with a trained model, and measure what an intervention changes.
 
 python pretrain/make_figures.py multi-dsprites --out figures
 """
@@ -29,12 +29,10 @@ MOST_OBJECTS = 8
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Reads the command line."""
+    """Read the command line."""
     parser = program_parser(__doc__)
     parser.add_argument("model", help="bundled name, or folder with config.json and model.safetensors")
-    parser.add_argument(
-        "--dataset", choices=list(DATASETS), help="data set whose test scenes to use (default: that of the training)"
-    )
+    parser.add_argument("--dataset", choices=list(DATASETS), help="of the scenes (default: that of the training)")
     parser.add_argument("--baseline", help="folder of train_lavae.py --model baseline: draws its samples too")
     parser.add_argument("--out", type=Path, required=True, help="folder for the PNGs; made if it is missing")
     parser.add_argument("--num-scenes", type=int, default=1_000, help="scenes to intervene on (default: 1,000)")
@@ -44,7 +42,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs the program. Exit status: 0 done, 1 failed, 2 unusable arguments, 130 stopped."""
+    """Run the program. Exit status: 0 done, 1 failed, 2 unusable arguments, 130 stopped."""
     args = parse_args(argv)
     with clean_exit(errors=(ValueError, TypeError, OSError)) as console:
         errors = run(args)
@@ -55,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run(args: argparse.Namespace) -> MoveErrors:
-    """Draws and measures."""
+    """Draw the figures and measure the interventions."""
     if args.num_scenes < 1:
         raise ValueError(f"expected --num-scenes of at least 1, got {args.num_scenes}")
     model = LAVAE.from_pretrained(args.model)
@@ -73,7 +71,7 @@ def run(args: argparse.Namespace) -> MoveErrors:
 def pictures(
     model: LAVAE, baseline: ConvVAE | None, few: SceneDataset, seven: SceneDataset, seed: int
 ) -> Iterator[tuple[str, Picture]]:
-    """The figures, one after the other: what a model is too poor for does not take the others with it."""
+    """Yield figures one by one, so that those before a figure that a poor model cannot draw are saved."""
     canvas_size = few.scenes.canvas_size
     several = np.flatnonzero(few.scenes.count == few.scenes.count.max())[:6]
     yield "inference", gallery.inference(model, few[several])

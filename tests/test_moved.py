@@ -102,7 +102,7 @@ NAMES = {
 
 # Names without a successor: what they did is done in another shape, which the comment names.
 GONE = {
-    "datasets": {"POOLS"},  # data.sources.DATASETS makes banks, not sizes of pools
+    "datasets": {"POOLS", "Split"},  # data.sources: DATASETS makes banks, SPLITS holds numbers of scenes
     "learning.agents": {"POLICIES"},  # fields of the kinds in rl.observations
     "learning.report": {"plot_steps", "plot_objects"},  # one function draws both: plot
     "learning.run_settings": {"fresh_facts", "check_model", "resumed_facts"},  # rl.run: a dataclass, not a dictionary

@@ -10,30 +10,16 @@ from jaxtyping import Float, Num
 
 
 def to_xy(location: Num[np.ndarray, "*axes 2"], canvas_size: tuple[int, int]) -> Float[np.ndarray, "*axes 2"]:
-    """Convert (row, column) in pixels to (x, y) in [-1, 1].
-
-    Args:
-        location: (row, column), from (0, 0) to (height - 1, width - 1).
-        canvas_size: (height, width) in pixels, of at least 2 each.
+    """Convert (row, column) in pixels to (x, y) in [-1, 1]; ``canvas_size`` is (height, width), of at least 2 each.
 
     The last row of an 11 x 21 canvas is y = 1, and its middle column is x = 0:
 
     >>> to_xy(np.array([10, 10]), (11, 21))
     array([0., 1.])
     """
-    extent = np.array(canvas_size[::-1]) - 1
-    return location[..., ::-1] / extent * 2 - 1
+    return location[..., ::-1] / (np.array(canvas_size[::-1]) - 1) * 2 - 1
 
 
 def to_location(xy: Float[np.ndarray, "*axes 2"], canvas_size: tuple[int, int]) -> Float[np.ndarray, "*axes 2"]:
-    """Convert (x, y) in [-1, 1] to (row, column) in pixels, not rounded.
-
-    Args:
-        xy: from (-1, -1) to (1, 1); points outside lie outside the canvas.
-        canvas_size: (height, width) in pixels.
-
-    >>> to_location(np.array([0.0, 1.0]), (11, 21))
-    array([10., 10.])
-    """
-    extent = np.array(canvas_size) - 1
-    return (xy[..., ::-1] + 1) / 2 * extent
+    """Convert (x, y) in [-1, 1] to (row, column) in pixels, not rounded: the inverse of ``to_xy``."""
+    return (xy[..., ::-1] + 1) / 2 * (np.array(canvas_size) - 1)

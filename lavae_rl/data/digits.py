@@ -17,13 +17,12 @@ DIGIT_SIZE = 28
 """Side of an original MNIST digit in pixels."""
 
 _POOL_SEED = 1909
-_MAGIC = {"images": 0x803, "labels": 0x801}
 
 
 def digits_bank(pool_size: int, size: int = PATCH_SIZE, mnist_dir: str | Path | None = None) -> SpriteBank:
     """A pool of statically binarised MNIST digits: bilinear rescaling, then rounding (paper, section 3.1).
 
-    The pool is drawn once, without replacement and with a fixed seed, so "the 1k pool" is the same everywhere.
+    The pool is drawn without replacement and with a fixed seed, so "the 1k pool" is the same everywhere.
 
     Args:
         pool_size: number of digits, 1,000 or 10,000 in the paper.
@@ -62,47 +61,38 @@ def _embedded_digits() -> tuple[np.ndarray, np.ndarray]:
 
 
 def load_mnist_idx(folder: str | Path) -> tuple[UInt8[np.ndarray, "digits 28 28"], UInt8[np.ndarray, " digits"]]:
-    """MNIST's training images and labels from the standard IDX files, gzipped or not.
+    """Read MNIST's training set from ``train-images-idx3-ubyte[.gz]`` and ``train-labels-idx1-ubyte[.gz]``.
 
-    Args:
-        folder: holds ``train-images-idx3-ubyte[.gz]`` and ``train-labels-idx1-ubyte[.gz]``
-            (some mirrors write ``.idx3-ubyte``; both names are taken).
+    Some mirrors write ``.idx3-ubyte``; both names are taken.
 
     Raises:
         FileNotFoundError: a file is missing.
         ValueError: a file is damaged or is not what its name says.
     """
-    images = _read_idx(_find_idx(Path(folder), "train-images", 3), "images")
-    labels = _read_idx(_find_idx(Path(folder), "train-labels", 1), "labels")
+    images, labels = _read_idx(Path(folder), "images", 3), _read_idx(Path(folder), "labels", 1)
+    if (size := list(images.shape[1:])) != [DIGIT_SIZE, DIGIT_SIZE]:
+        raise ValueError(f"expected digits of {DIGIT_SIZE} x {DIGIT_SIZE} pixels in {folder}, got {size}")
     if len(images) != len(labels):
         raise ValueError(f"expected as many labels as images in {folder}, got {len(labels)} and {len(images)}")
     return images, labels
 
 
-def _find_idx(folder: Path, stem: str, rank: int) -> Path:
-    names = [f"{stem}{mark}idx{rank}-ubyte{end}" for mark in "-." for end in ("", ".gz")]
-    for name in names:
-        if (folder / name).is_file():
-            return folder / name
-    raise FileNotFoundError(f"expected one of {', '.join(names)} in {folder}; is it the folder of MNIST's IDX files?")
-
-
-def _read_idx(path: Path, kind: str) -> np.ndarray:
+def _read_idx(folder: Path, kind: str, rank: int) -> np.ndarray:
+    names = [f"train-{kind}{mark}idx{rank}-ubyte{end}" for mark in "-." for end in ("", ".gz")]
+    path = next((folder / name for name in names if (folder / name).is_file()), None)
+    if path is None:
+        wanted = ", ".join(names)
+        raise FileNotFoundError(f"expected one of {wanted} in {folder}; is it the folder of MNIST's IDX files?")
     raw = path.read_bytes()
     try:
         raw = gzip.decompress(raw) if path.suffix == ".gz" else raw
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path} is a damaged gzip file ({error}); download it again") from error
-    rank = 3 if kind == "images" else 1
-    header = 4 + 4 * rank
+    header, expected = 4 + 4 * rank, 0x800 + rank  # a magic number says uint8 and the number of axes
     magic, *shape = struct.unpack(f">{1 + rank}i", raw[:header]) if len(raw) >= header else (None,)
-    if magic != _MAGIC[kind]:
-        raise ValueError(f"{path} is not an IDX file of MNIST {kind}: expected magic {_MAGIC[kind]}, got {magic}")
-    if kind == "images" and shape[1:] != [DIGIT_SIZE, DIGIT_SIZE]:
-        raise ValueError(f"expected digits of {DIGIT_SIZE} x {DIGIT_SIZE} pixels in {path}, got {shape[1:]}")
-    if len(raw) - header != np.prod(shape):
-        raise ValueError(
-            f"{path} is damaged: its header promises {np.prod(shape)} bytes, {len(raw) - header} follow; "
-            "download it again"
-        )
+    if magic != expected:
+        raise ValueError(f"{path} is not an IDX file of MNIST {kind}: expected magic {expected}, got {magic}")
+    there, promised = len(raw) - header, np.prod(shape)
+    if there != promised:
+        raise ValueError(f"{path} is damaged: its header promises {promised} bytes, {there} follow; download it again")
     return np.frombuffer(raw, np.uint8, offset=header).reshape(shape)

@@ -11,10 +11,10 @@ from lavae_rl.shapes import Counts, Frames
 
 
 def save_npz(path: str | Path, dataset: SceneDataset) -> None:
-    """Writes frames and labels in the format of the author's generator, readable with and without pickle.
+    """Write frames and labels in the format of the author's generator, readable with and without pickle.
 
     ``x`` holds frames, uint8 (N, height, width, channels). ``labels`` is the author's pickled dictionary: ``n_obj``
-    and, for each attribute, one array per scene. The same facts stand beside it as plain arrays, which need no pickle:
+    and, for each attribute, one array per scene. The same values stand beside it as plain arrays without pickle:
     ``n_obj`` (N,), ``location`` (N, slots, 2) and each attribute (N, slots).
     """
     scenes, bank = dataset.scenes, dataset.bank
@@ -26,12 +26,12 @@ def save_npz(path: str | Path, dataset: SceneDataset) -> None:
 
 
 def load_npz(path: str | Path, allow_pickle: bool = False) -> tuple[Frames, Counts]:
-    """Reads frames and object counts from a file in the author's format.
+    """Read frames and object counts from an npz file with ``x`` and ``n_obj`` or the author's pickled ``labels``.
 
     Args:
-        path: an npz file with ``x`` and either ``n_obj`` or the author's pickled ``labels``.
-        allow_pickle: unpickle ``labels`` where the file has no plain ``n_obj``. Unpickling runs code that the file
-            contains: only for files from people you trust.
+        path: the file.
+        allow_pickle: unpickle a file without plain ``n_obj``. Unpickling runs code that the file contains: only for
+            files from people you trust.
 
     Raises:
         ValueError: not such a file; frames of the wrong type or shape; or pickle is needed and not allowed.
@@ -50,19 +50,18 @@ def load_npz(path: str | Path, allow_pickle: bool = False) -> tuple[Frames, Coun
 def _read_npz(path: str | Path, names: set[str], allow_pickle: bool) -> tuple[Frames, Counts]:
     if "x" not in names or not names & {"n_obj", "labels"}:
         raise ValueError(f"expected arrays 'x' and 'labels' (or 'n_obj') in {path}, got {sorted(names)}")
-    if "n_obj" not in names and not allow_pickle:
+    plain = "n_obj" in names
+    if not plain and not allow_pickle:
         raise ValueError(
             f"the labels in {path} are pickled, and unpickling runs code from the file. If you trust its author, "
             "load it with allow_pickle=True (--allow-pickle)"
         )
-    with np.load(path) as data:
-        frames, count = data["x"], data["n_obj"] if "n_obj" in names else None
-    if count is None:
-        with np.load(path, allow_pickle=True) as data:
-            labels = data["labels"]
-        if labels.shape != () or not isinstance(labels.item(), dict) or "n_obj" not in labels.item():
+    with np.load(path, allow_pickle=not plain) as data:
+        frames, count = data["x"], data["n_obj" if plain else "labels"]
+    if not plain:
+        if count.shape != () or not isinstance(count.item(), dict) or "n_obj" not in count.item():
             raise ValueError(f"expected 'labels' in {path} to be a dictionary with a key 'n_obj'")
-        count = labels.item()["n_obj"]
+        count = count.item()["n_obj"]
     count = np.asarray(count, np.int64)
     if frames.dtype != np.uint8 or frames.ndim != 4 or count.shape != frames.shape[:1]:
         raise ValueError(

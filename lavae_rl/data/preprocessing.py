@@ -15,10 +15,9 @@ Color = Sequence[int]
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Preprocessing of frames, in the order of the fields; stored with the weights of a model.
+    """Preprocessing of frames, in the order of the fields, stored with the weights of a model; by default none.
 
-    The default does nothing, and the model refuses frames that it cannot read. Raises ValueError on values that make
-    no sense together.
+    Raises ValueError on values that make no sense together.
     """
 
     layout: str = "hwc"
@@ -40,10 +39,9 @@ class Preprocessing:
         if self.channels not in (None, 1, 3):
             raise ValueError(f"expected channels 1 or 3, got {self.channels}")
         if self.resize is not None:
-            size = tuple(self.resize)
-            if len(size) != 2 or min(size) < 1:
+            if len(self.resize) != 2 or min(self.resize) < 1:
                 raise ValueError(f"expected resize to (height, width) of at least 1 pixel, got {self.resize}")
-            object.__setattr__(self, "resize", size)
+            object.__setattr__(self, "resize", tuple(self.resize))
         if self.palette is not None:
             pairs = [(color, becomes) for color, becomes in self.palette if len(color) == len(becomes) == 3]
             binary = all(value in (0, 255) for _, becomes in pairs for value in becomes)
@@ -55,14 +53,7 @@ class Preprocessing:
             object.__setattr__(self, "palette", tuple((tuple(color), tuple(becomes)) for color, becomes in pairs))
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, int, int]:
-        """Shape (height, width, channels) of prepared frames.
-
-        Args:
-            shape: of a single frame before.
-
-        Raises:
-            ValueError: a shape whose axes are not as ``layout`` says.
-        """
+        """Shape (height, width, channels) of a prepared frame; ValueError if ``shape`` is not as ``layout`` says."""
         rank = 2 if self.layout == "hw" else 3
         if len(shape) != rank:
             raise ValueError(f'expected frames of {rank} axes for layout "{self.layout}", got shape {shape}')
@@ -84,6 +75,7 @@ class Preprocessing:
             frames = frames.transpose(0, 2, 3, 1)
         elif self.layout == "hw":
             frames = frames[..., None]
+        frames = np.ascontiguousarray(frames)
         if self.palette is not None:
             frames = _apply_palette(frames, self.palette)
         if self.channels is not None and frames.shape[3] != self.channels:
@@ -93,7 +85,7 @@ class Preprocessing:
             frames = _resize(frames, height, width)
         if self.threshold is not None:
             frames = np.where(frames > self.threshold, np.uint8(255), np.uint8(0))
-        return np.ascontiguousarray(frames)
+        return frames
 
 
 def _convert(frames: Frames, channels: int) -> UInt8[np.ndarray, "batch height width converted"]:
@@ -101,16 +93,14 @@ def _convert(frames: Frames, channels: int) -> UInt8[np.ndarray, "batch height w
         return frames.repeat(3, axis=3)
     if frames.shape[3] != 3:
         raise ValueError(f"expected grey or RGB frames to convert, got {frames.shape[3]} channels")
-    return np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in np.ascontiguousarray(frames)])[..., None]
+    return np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames])[..., None]
 
 
 def _resize(frames: Frames, height: int, width: int) -> UInt8[np.ndarray, "batch rows columns channels"]:
     whole = height % frames.shape[1] == 0 and width % frames.shape[2] == 0
     interpolation = cv2.INTER_NEAREST if whole else cv2.INTER_AREA
-    resized = [
-        cv2.resize(frame, (width, height), interpolation=interpolation) for frame in np.ascontiguousarray(frames)
-    ]
-    return np.stack(resized).reshape(len(frames), height, width, frames.shape[3])
+    resized = np.stack([cv2.resize(frame, (width, height), interpolation=interpolation) for frame in frames])
+    return resized.reshape(len(frames), height, width, frames.shape[3])
 
 
 def _apply_palette(frames: Frames, palette: Sequence[Sequence[Color]]) -> Frames:

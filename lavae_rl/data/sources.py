@@ -1,7 +1,7 @@
 """Where frames come from: sources, and the typed settings that open them.
 
-A source of scenes holds a few bytes per object, not pixels; frames are rendered when asked for. The same settings and
-split give the same bytes on every machine.
+The same settings and split give the same bytes on every machine. A source of scenes holds a few bytes per object, not
+pixels: indexing renders frames.
 """
 
 import math
@@ -38,63 +38,40 @@ class FrameSource(Protocol):
     def __getitem__(self, index: Index) -> Frames: ...
 
 
-@dataclass(frozen=True)
-class Split:
-    """How many scenes a split has and how many objects are in each.
-
-    Attributes:
-        num_scenes: scenes in the whole split.
-        num_objects: inclusive range, drawn from uniformly.
-    """
-
-    num_scenes: int
-    num_objects: tuple[int, int]
-
-
-SPLITS: Mapping[str, Split] = {
-    "train": Split(190_000, (0, 3)),
-    "validation": Split(2_000, (0, 3)),
-    "test": Split(10_000, (0, 3)),
-    "test-7": Split(10_000, (7, 7)),
-}
-"""The splits (paper, section 3). Settings are chosen on ``validation`` alone, which the paper does not have."""
+SPLITS: Mapping[str, int] = {"train": 190_000, "validation": 2_000, "test": 10_000, "test-7": 10_000}
+"""Scenes of each split (paper, section 3), of 0 to 3 objects, in ``test-7`` of 7. Settings are chosen on
+``validation`` alone, which the paper does not have."""
 
 
 @dataclass(frozen=True)
 class SceneDataset:
-    """Scenes and the bank their sprites come from: a ``FrameSource`` whose truth is known.
-
-    Attributes:
-        scenes: which sprite is where: the ground truth.
-        bank: sprites and their attributes.
-    """
+    """Scenes and the bank their sprites come from: a ``FrameSource`` with its ground truth."""
 
     scenes: Scenes
     bank: SpriteBank
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(height, width, channels) of every frame."""
+        """See ``FrameSource``."""
         return (*self.scenes.canvas_size, self.bank.channels)
 
     def __len__(self) -> int:
         return len(self.scenes)
 
     def __getitem__(self, index: Index) -> Frames:
-        """Frames, uint8 (selected, height, width, channels), of the chosen scenes."""
         return render_scenes(self.scenes[index], self.bank)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What ``prepared`` makes of a source."""
+    """A source whose frames are preprocessed as they are read."""
 
     source: FrameSource
     preprocessing: Preprocessing
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(height, width, channels) of every prepared frame."""
+        """See ``FrameSource``."""
         return self.preprocessing.output_shape(self.source.shape)
 
     def __len__(self) -> int:
@@ -105,12 +82,8 @@ class Prepared:
 
 
 def prepared(source: FrameSource, preprocessing: Preprocessing) -> FrameSource:
-    """A source whose frames are preprocessed as they are read: the source itself where that changes nothing."""
+    """Preprocess a source; where that changes nothing, return the source itself, with its truth if it has one."""
     return source if preprocessing == Preprocessing() else Prepared(source, preprocessing)
-
-
-def _digits(pool_size: int, size: int, mnist_dir: str | None) -> SpriteBank:
-    return digits_bank(pool_size, size, mnist_dir)
 
 
 def _shapes(size: int, mnist_dir: str | None) -> SpriteBank:
@@ -120,11 +93,11 @@ def _shapes(size: int, mnist_dir: str | None) -> SpriteBank:
 
 
 DATASETS: Mapping[str, Callable[[int, str | None], SpriteBank]] = {
-    "multi-mnist-1k": partial(_digits, 1_000),
-    "multi-mnist-10k": partial(_digits, 10_000),
+    "multi-mnist-1k": partial(digits_bank, 1_000),
+    "multi-mnist-10k": partial(digits_bank, 10_000),
     "multi-dsprites": _shapes,
 }
-"""The paper's data sets: what makes the bank of each, given the side of a patch and a folder of MNIST's files."""
+"""The paper's data sets: the function that makes the bank of each from the side of a patch and a folder of MNIST."""
 
 
 @dataclass(frozen=True)
@@ -149,17 +122,13 @@ class SceneSpec:
             raise ValueError(f"expected a data set of {', '.join(DATASETS)}, got {self.dataset!r}")
 
     def bank(self) -> SpriteBank:
-        """The sprites.
-
-        Raises:
-            ValueError: a folder of MNIST files without use (dSprites), damaged files, or a patch size out of range.
-        """
+        """The sprites. Raises ValueError: patch size out of range, damaged MNIST files, or such files for shapes."""
         return _bank(self.dataset, self.patch_size, self.mnist_dir)
 
 
 @lru_cache(maxsize=4)
 def _bank(dataset: str, patch_size: int, mnist_dir: str | None) -> SpriteBank:
-    # A bank weighs 5 MB and takes a while: all sources of a process share it, and none writes to it.
+    # A bank weighs 5 MB and takes a while to make: all sources of a process share it, and none writes to it.
     return DATASETS[dataset](patch_size, mnist_dir)
 
 
@@ -168,29 +137,22 @@ SourceSpec = SceneSpec
 
 
 def open_source(spec: SourceSpec, split: str) -> SceneDataset:
-    """Opens a split of a source; scenes are drawn in about a second.
-
-    Args:
-        spec: settings of the source.
-        split: ``train``, ``validation``, ``test`` or ``test-7``.
+    """Open a split (a key of ``SPLITS``) of a source; scenes are drawn in about a second.
 
     Raises:
         ValueError: unknown split, or scenes that cannot be packed.
     """
     if split not in SPLITS:
         raise ValueError(f"expected a split of {', '.join(SPLITS)}, got {split!r}")
-    bank = spec.bank()
+    bank, side, num_objects = spec.bank(), spec.canvas_size, (0, spec.max_objects)
     rng = np.random.default_rng([spec.seed, list(SPLITS).index(split), list(DATASETS).index(spec.dataset)])
-    num_objects, side = SPLITS[split].num_objects, spec.canvas_size
     if split == "test-7":
-        side = max(side, math.ceil(spec.patch_size * CANVAS_SIZE / PATCH_SIZE))
-    else:
-        num_objects = (num_objects[0], spec.max_objects)
-    return SceneDataset(sample_scenes(rng, bank, SPLITS[split].num_scenes, num_objects, (side, side)), bank)
+        side, num_objects = max(side, math.ceil(spec.patch_size * CANVAS_SIZE / PATCH_SIZE)), (7, 7)
+    return SceneDataset(sample_scenes(rng, bank, SPLITS[split], num_objects, (side, side)), bank)
 
 
 def load_dataset(name: str, split: str, **options: Any) -> SceneDataset:
-    """Opens a split of a data set by name; ``options`` are the other fields of ``SceneSpec``, see ``open_source``."""
+    """Open a split of a data set by name; ``options`` are the other fields of ``SceneSpec``, see ``open_source``."""
     return open_source(SceneSpec(name, **options), split)
 
 

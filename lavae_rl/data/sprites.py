@@ -10,7 +10,7 @@ from functools import cached_property
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, Int, UInt8
 
 from lavae_rl.shapes import Boxes, Patches
 
@@ -28,15 +28,12 @@ _SUPERSAMPLING = 16
 
 @dataclass(frozen=True)
 class SpriteBank:
-    """Sprites and what is true of each.
-
-    Attributes:
-        patches: uint8 (sprites, size, size, channels), each value 0 or 255.
-        attributes: name -> one value per sprite (``label``, or ``shape``, ``scale``, ``angle``, ``color``).
-    """
+    """Sprites and their attributes."""
 
     patches: Patches
+    """Each value is 0 or 255."""
     attributes: Mapping[str, np.ndarray]
+    """Name -> one value per sprite (``label``, or ``shape``, ``scale``, ``angle``, ``color``)."""
 
     def __post_init__(self) -> None:
         if not ((self.patches == 0) | (self.patches == 255)).all():
@@ -62,50 +59,39 @@ class SpriteBank:
 
     @cached_property
     def boxes(self) -> Boxes:
-        """Tight boxes of the lit pixels: (top, left, bottom, right) in patch pixels, bottom and right exclusive."""
-        lit = self.patches.max(axis=3) > 0
-        rows, columns = lit.max(axis=2), lit.max(axis=1)
-        top, left = rows.argmax(axis=1), columns.argmax(axis=1)
-        bottom = self.size - rows[:, ::-1].argmax(axis=1)
-        right = self.size - columns[:, ::-1].argmax(axis=1)
-        return np.stack([top, left, bottom, right], axis=1)
+        """Tight boxes of the lit pixels, see ``tight_boxes``."""
+        return tight_boxes(self.patches.max(axis=3) > 0)
+
+
+def tight_boxes(lit: Bool[np.ndarray, "*axes size size"]) -> Int[np.ndarray, "*axes 4"]:
+    """Boxes (top, left, bottom, right) of lit pixels, bottom and right exclusive; whole patches where none is lit."""
+    sides = np.stack([lit.any(axis=-1), lit.any(axis=-2)], axis=-2)  # rows, columns
+    return np.concatenate([sides.argmax(axis=-1), lit.shape[-1] - sides[..., ::-1].argmax(axis=-1)], axis=-1)
 
 
 def dsprites_bank(size: int = PATCH_SIZE) -> SpriteBank:
     """3 shapes x 6 scales x 40 angles x 7 colours = 5,040 sprites (paper, section 3.2).
 
     Square and equilateral triangle are inscribed in the circle of radius ``scale * size / 2``; the ellipse has radii
-    ``scale * size / 2`` and ``scale * size / 3``. A pixel is lit where at least half of its area is covered.
-
-    Args:
-        size: side of a patch in pixels, at least 5.
+    ``scale * size / 2`` and ``scale * size / 3``. A pixel is lit where at least half of its area is covered. The side
+    of a patch, ``size``, is at least 5 pixels.
     """
     if size < 5:
         raise ValueError(f"expected a patch size of at least 5 pixels, got {size}")
-    shape, scale, angle, color = (
-        grid.ravel() for grid in np.meshgrid(np.arange(3), np.arange(6), np.arange(40), np.arange(7), indexing="ij")
-    )
-    masks = np.stack(
-        [_draw_shape(name, size, s, a) for name in SHAPES for s in SCALES for a in ANGLES]
-    )  # (720, size, size)
+    shape, scale, angle, color = np.indices((3, 6, 40, 7)).reshape(4, -1)
+    masks = np.stack([_draw_shape(name, size, s, a) for name in SHAPES for s in SCALES for a in ANGLES])
     patches = np.repeat(masks, 7, axis=0)[..., None] & COLORS[color][:, None, None, :]
     attributes = {"shape": shape, "scale": SCALES[scale], "angle": ANGLES[angle], "color": color}
     return SpriteBank(patches, attributes)
 
 
 def _draw_shape(name: str, size: int, scale: float, angle: float) -> UInt8[np.ndarray, "size size"]:
-    """Draws at 16 times the resolution, then averages areas and rounds."""
-    big = size * _SUPERSAMPLING
-    radius = scale * big / 2
-    if name == "ellipse":
-        turn = np.linspace(0, 2 * np.pi, 256, endpoint=False)
-        outline = radius * np.stack([np.cos(turn), np.sin(turn) * 2 / 3], axis=1)
-    else:
-        corners = {"square": 4, "triangle": 3}[name]
-        turn = 2 * np.pi * np.arange(corners) / corners
-        outline = radius * np.stack([np.cos(turn), np.sin(turn)], axis=1)
+    """Draw at 16 times the resolution, then average areas and round."""
+    big, corners = size * _SUPERSAMPLING, {"square": 4, "triangle": 3, "ellipse": 256}[name]
+    turn = 2 * np.pi * np.arange(corners) / corners
+    outline = np.stack([np.cos(turn), np.sin(turn) * 2 / 3 if name == "ellipse" else np.sin(turn)], axis=1)
     rotation = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    vertices = outline @ rotation + (big - 1) / 2
+    vertices = scale * big / 2 * outline @ rotation + (big - 1) / 2
     canvas = np.zeros((big, big), np.uint8)
     # Vertices in 1/16 of a fine pixel: 1/256 of a patch pixel.
     cv2.fillConvexPoly(canvas, np.rint(vertices * 16).astype(np.int32), 255, shift=4)
@@ -113,5 +99,5 @@ def _draw_shape(name: str, size: int, scale: float, angle: float) -> UInt8[np.nd
 
 
 def binarise(patch: np.ndarray) -> np.ndarray:
-    """A patch with every value rounded to 0 or 255."""
+    """Round every value of a patch to 0 or 255."""
     return np.where(patch >= 128, 255, 0).astype(np.uint8)

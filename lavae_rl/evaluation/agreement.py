@@ -18,21 +18,18 @@ _BATCH = 250
 
 @dataclass(frozen=True)
 class Agreement:
-    """How a model's objects agree with the truth on labelled scenes.
-
-    Attributes:
-        correct: number of scenes whose count is right.
-        scenes: number of scenes.
-        displacement: (matched, 2), predicted minus true (row, column) of each matched object, in pixels.
-        objects: number of true objects.
-        predictions: number of predicted objects.
-    """
+    """How a model's objects agree with the truth on labelled scenes."""
 
     correct: int
+    """Number of scenes whose count is right."""
     scenes: int
+    """Number of scenes."""
     displacement: Float[np.ndarray, "matched 2"]
+    """Predicted minus true (row, column) of each matched object, in pixels."""
     objects: int
+    """Number of true objects."""
     predictions: int
+    """Number of predicted objects."""
 
     @property
     def count_accuracy(self) -> float:
@@ -53,7 +50,7 @@ class Agreement:
     def location_error(self) -> float:
         """Mean distance of matched centres in pixels, after one constant offset for all is removed; NaN without any.
 
-        What counts as the centre of a sprite is a convention that no image can tell, hence the offset.
+        The offset is removed since no image shows which pixel of a sprite counts as its centre.
         """
         if not len(self.displacement):
             return float("nan")
@@ -81,14 +78,12 @@ class Agreement:
 def match_locations(
     predicted: Int[np.ndarray, "predicted 2"], true: Int[np.ndarray, "true 2"], radius: float = MATCH_RADIUS
 ) -> tuple[Int[np.ndarray, " matched"], Int[np.ndarray, " matched"]]:
-    """One-to-one matching of least total distance (Hungarian), no pair farther apart than ``radius``.
+    """Match one to one with least total distance (Hungarian), no pair farther apart than ``radius`` pixels.
 
-    Returns:
-        Indices into ``predicted`` and, in the same order, into ``true``.
+    Returns indices into ``predicted`` and, in the same order, into ``true``.
 
-    Example:
-        >>> match_locations(np.array([[9, 9], [30, 30]]), np.array([[31, 30], [50, 9], [9, 10]]))
-        (array([0, 1]), array([2, 0]))
+    >>> match_locations(np.array([[9, 9], [30, 30]]), np.array([[31, 30], [50, 9], [9, 10]]))
+    (array([0, 1]), array([2, 0]))
     """
     distance = np.linalg.norm(predicted[:, None].astype(float) - true[None], axis=2)
     # Beyond the radius every distance costs the same, so a hopeless object cannot pull a good pair apart.
@@ -98,7 +93,7 @@ def match_locations(
 
 
 def measure_agreement(model: LAVAE, dataset: SceneDataset, num_scenes: int | None = None) -> Agreement:
-    """Encodes the first ``num_scenes`` scenes (None: all) and compares with the truth."""
+    """Encode the first ``num_scenes`` scenes (None: all) and compare them with the truth."""
     total = Agreement(0, 0, np.zeros((0, 2)), 0, 0)
     stop = len(dataset) if num_scenes is None else min(num_scenes, len(dataset))
     if stop < 1:
@@ -111,7 +106,7 @@ def measure_agreement(model: LAVAE, dataset: SceneDataset, num_scenes: int | Non
             found, true = objects.location[i, : objects.count[i]], scenes.location[i, : scenes.count[i]]
             rows, columns = match_locations(found, true, dataset.bank.size / 2)
             displacement.append(found[rows] - true[columns].astype(float))
-        right = int((objects.count == scenes.count).sum())
-        batch = len(scenes), np.concatenate(displacement), int(scenes.count.sum()), int(objects.count.sum())
-        total = total + Agreement(right, *batch)
+        correct = int((objects.count == scenes.count).sum())
+        sizes = int(scenes.count.sum()), int(objects.count.sum())
+        total += Agreement(correct, len(scenes), np.concatenate(displacement), *sizes)
     return total

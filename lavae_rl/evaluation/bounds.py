@@ -13,16 +13,9 @@ _BATCH = 250
 def measure_bounds(
     model: LAVAE | ConvVAE, source: FrameSource, num_frames: int, num_samples: int
 ) -> tuple[PerImage, PerImage]:
-    """Single-sample ELBO and importance-weighted bound on log p(x) of the first frames, in nats.
+    """Single-sample ELBO and importance-weighted bound on log p(x) of the first ``num_frames`` frames, in nats.
 
-    Args:
-        model: in evaluation mode.
-        source: frames.
-        num_frames: most frames to measure on, at least 1.
-        num_samples: importance samples of the bound, at least 1.
-
-    Raises:
-        ValueError: no frames or no samples.
+    The model is in evaluation mode. Raises ValueError for no frames or no importance samples.
     """
     if min(num_samples, num_frames) < 1:
         raise ValueError(f"expected num_samples and bound_scenes of at least 1, got {num_samples} and {num_frames}")

@@ -31,20 +31,15 @@ def entropy_floor(
     """Least mean -log p(x) that any model can have on ``sample_scenes(..., num_objects)``, nats per frame.
 
     With C equally likely counts, H(x) = log C + mean of H(x | n) over the counts; see ``scene_entropy``.
-
-    Args:
-        bank: the sprites.
-        num_objects: inclusive range of counts, equally likely.
-        canvas_size: (height, width) in pixels.
     """
-    return float(_entropies(bank, num_objects, canvas_size).mean())
+    return float(_entropies(bank, *num_objects, canvas_size).mean())
 
 
 def scene_entropy(bank: SpriteBank, num_objects: int, canvas_size: tuple[int, int] = (64, 64)) -> float:
     """Entropy of the frames with exactly ``num_objects`` sprites, bounded from below, in nats.
 
-    A scene is an ordered list of sprites and locations; a frame knows no order, and sprites that differ in nothing but
-    a shift, or not at all, are one look. So, with S the look of a sprite and A_k the locations left for object k,
+    A scene is an ordered list of sprites and locations; a frame has no order, and sprites that differ in nothing but a
+    shift, or not at all, are one look. So, with S the look of a sprite and A_k the locations left for object k,
 
         H(x | n) >= n H(S) + sum_k E[log |A_k|] - log n!
 
@@ -59,21 +54,17 @@ def scene_entropy(bank: SpriteBank, num_objects: int, canvas_size: tuple[int, in
 
 
 def check_bound(dataset: SceneDataset, bound: Float[np.ndarray, " batch"]) -> float:
-    """Compares bounds on log p(x) with what is possible, count by count, so that chance in the counts is no excuse.
+    """Compare bounds on log p(x) with the entropy bound of scenes that have the same counts, and return the latter.
 
     Args:
         dataset: scenes of 0 to N objects, all counts equally likely, N among them.
         bound: nats per frame of its first scenes.
 
-    Returns:
-        ``entropy_floor``, but for counts as often as they are here.
-
     Raises:
-        ImpossibleBoundError: the mean is better than that by more than four standard errors and the error of the
-            estimated entropy.
+        ImpossibleBoundError: the mean bound is better by more than four standard errors and ``_TOLERANCE``.
     """
     scenes = dataset.scenes
-    best = _entropies(dataset.bank, (0, int(scenes.count.max())), scenes.canvas_size)[scenes.count[: len(bound)]]
+    best = _entropies(dataset.bank, 0, int(scenes.count.max()), scenes.canvas_size)[scenes.count[: len(bound)]]
     surplus = bound + best
     error = float(surplus.std()) / math.sqrt(len(surplus))
     if surplus.mean() > 4 * error + _TOLERANCE:
@@ -84,11 +75,8 @@ def check_bound(dataset: SceneDataset, bound: Float[np.ndarray, " batch"]) -> fl
     return float(best.mean())
 
 
-def _entropies(
-    bank: SpriteBank, num_objects: tuple[int, int], canvas_size: tuple[int, int]
-) -> Float[np.ndarray, " counts"]:
-    """Least mean -log p(x) of the scenes of each count, where all counts of a range are equally likely."""
-    low, high = num_objects
+def _entropies(bank: SpriteBank, low: int, high: int, canvas_size: tuple[int, int]) -> Float[np.ndarray, " counts"]:
+    """Least mean -log p(x) of the scenes of each count from ``low`` to ``high``, where all are equally likely."""
     return np.array([scene_entropy(bank, n, canvas_size) for n in range(low, high + 1)]) + math.log(high - low + 1)
 
 
@@ -97,13 +85,12 @@ def _look_entropy(bank: SpriteBank) -> float:
         patch[top:bottom, left:right]
         for patch, (top, left, bottom, right) in zip(bank.patches, bank.boxes, strict=True)
     )
-    copies = np.array(list(Counter((crop.shape, crop.tobytes()) for crop in crops).values()))
-    share = copies / len(bank)
+    share = np.array(list(Counter((crop.shape, crop.tobytes()) for crop in crops).values())) / len(bank)
     return float(-(share * np.log(share)).sum())
 
 
 def _room(scenes: Scenes, bank: SpriteBank, slot: int) -> Float[np.ndarray, " batch"]:
-    """Number of locations that are left for the object of a slot beside those of the slots before it."""
+    """Number of locations left for the object of a slot beside those of the slots before it."""
     size, (height, width) = bank.size, scenes.canvas_size
     rows, columns = np.mgrid[: height - size + 1, : width - size + 1] + size // 2
     free = np.stack([rows.ravel(), columns.ravel()], axis=1)

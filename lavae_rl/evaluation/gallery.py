@@ -1,4 +1,4 @@
-"""The paper's figures, for any model: inference, samples, interventions. Each is one picture of enlarged frames."""
+"""The paper's figures for any model, each of them one picture of enlarged frames."""
 
 import numpy as np
 import torch
@@ -18,8 +18,7 @@ def inference(model: LAVAE, frames: Frames) -> Picture:
     """Figures 1, 5 and 8: scene, canvas of locations, then each object's sprite, decoded by itself; a row per scene."""
     objects = model.encode(frames)
     canvas = np.zeros_like(frames)
-    scene, slot = np.nonzero(objects.mask)
-    canvas[scene, objects.location[scene, slot, 0], objects.location[scene, slot, 1]] = 255
+    canvas[np.nonzero(objects.mask)[0], *objects.location[objects.mask].T] = 255
     sprites = to_bytes(model.decode_sprites(objects))
     size, (height, width) = sprites.shape[2], objects.canvas_size
     shown = np.zeros((*sprites.shape[:2], height, width, frames.shape[3]), np.uint8)
@@ -41,25 +40,16 @@ def counted_samples(
 ) -> Picture:
     """Figure 9: samples with 0 to ``most`` objects, one column for each number; the prior p(n) made uniform."""
     generator = torch.Generator(model.device).manual_seed(seed)
-    columns = [
-        pixel_means(model, model.sample_objects(rows, count, canvas_size, generator)) for count in range(most + 1)
-    ]
+    columns = [pixel_means(model, model.sample_objects(rows, n, canvas_size, generator)) for n in range(most + 1)]
     return _grid(np.concatenate(np.stack(columns, axis=1)), rows)
 
 
 def interventions(model: LAVAE, frame: Frames, seed: int = 0) -> Picture:
-    """Figures 3, 6, 7 and 8, on one scene of at least two objects. Each row changes one thing, beginning as inferred.
+    """Figures 3, 6, 7 and 8, on one frame of at least two objects. Each row changes one thing, beginning as inferred.
 
     Rows: the first object walks to the right and back in; the objects swap places in turn; the widest latent of the
-    first object's appearance goes from -2 to 2; the first object takes looks drawn from the prior.
-
-    Args:
-        model: in evaluation mode.
-        frame: one scene, (1, height, width, channels).
-        seed: of the looks.
-
-    Raises:
-        ValueError: fewer than two objects are found.
+    first object's appearance goes from -2 to 2; the first object takes appearances drawn from the prior.
+    Raises ValueError where fewer than two objects are found.
     """
     found = model.encode(frame)
     count = int(found.count[0])
@@ -68,16 +58,12 @@ def interventions(model: LAVAE, frame: Frames, seed: int = 0) -> Picture:
     (row, column), width = found.location[0, 0], found.canvas_size[1]
     walk = [move(found, 0, 0, (int(row), int((column + i * width // STEPS) % width))) for i in range(STEPS)]
     swaps = [found, *(swap_locations(found, 0, i % count, (i + 1) % count) for i in range(STEPS - 1))]
-    # The latent that is known best is the one that is used most.
-    latent = int(found.appearance_variance[0, 0].argmin())
-    traversal = []
-    for value in np.linspace(-2, 2, STEPS):
-        appearance = found.appearance[0, 0].copy()
-        appearance[latent] = value
-        traversal.append(change_appearance(found, 0, 0, appearance))
-    looks = np.random.default_rng(seed).normal(size=(STEPS, model.config.latents)).astype(np.float32)
-    looks[0] = found.appearance[0, 0]
-    others = [change_appearance(found, 0, 0, look) for look in looks]
+    varied = np.tile(found.appearance[0, 0], (STEPS, 1))
+    # The latent of the least posterior variance is the one that is used most.
+    varied[:, found.appearance_variance[0, 0].argmin()] = np.linspace(-2, 2, STEPS)
+    drawn = np.random.default_rng(seed).normal(size=varied.shape).astype(np.float32)
+    drawn[0] = found.appearance[0, 0]
+    traversal, others = ([change_appearance(found, 0, 0, look) for look in looks] for looks in (varied, drawn))
     rows = (Objects.concatenate(scenes) for scenes in (walk, swaps, traversal, others))
     return frame_rows(*(to_bytes(pixel_means(model, row)) for row in rows))
 

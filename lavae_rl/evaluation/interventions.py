@@ -1,13 +1,13 @@
 """Interventions: change one latent variable of one object and see what changes in the picture, and what does not."""
 
 import dataclasses
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from lavae_rl.data.scenes import GAP, apart
+from lavae_rl.data.scenes import MARGIN, apart
+from lavae_rl.data.sprites import tight_boxes
 from lavae_rl.evaluation.agreement import match_locations
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.objects import Objects
@@ -21,79 +21,74 @@ Change = tuple[float, np.ndarray]
 
 @dataclass(frozen=True)
 class MoveErrors:
-    """What re-encoding says after one object of each scene was moved.
-
-    Attributes:
-        scenes: scenes in which an object was moved.
-        no_room: scenes left out, since there was no room or no object.
-        count_kept: fraction of scenes that still hold as many objects.
-        lost: fraction of their objects that are not found again within half a sprite; left out of what follows.
-        moved_px: mean distance of the moved object from where it was put; None if it is always lost.
-        moved_appearance: root mean square change of its appearance, per latent; None likewise.
-        others_px: mean distance of the other objects from where they were; None if there are none.
-        others_appearance: root mean square change of their appearance, per latent; None likewise.
-        unrelated_appearance: the same between two objects taken at random, for comparison.
-    """
+    """Errors after one object of each scene was moved and the scene was drawn and encoded again."""
 
     scenes: int
+    """Scenes in which an object was moved."""
     no_room: int
+    """Scenes left out, since there was no room or no object."""
     count_kept: float
+    """Fraction of scenes that still hold as many objects."""
     lost: float
+    """Fraction of their objects that are not found again within half a sprite; left out of what follows."""
     moved_px: float | None
+    """Mean distance of the moved object from where it was put; None if it is always lost."""
     moved_appearance: float | None
+    """Root mean square change of its appearance, per latent; None likewise."""
     others_px: float | None
+    """Mean distance of the other objects from where they were; None if there are none."""
     others_appearance: float | None
+    """Root mean square change of their appearance, per latent; None likewise."""
     unrelated_appearance: float
+    """The same between two objects taken at random, for comparison."""
 
 
 def move(objects: Objects, scene: int, slot: int, location: tuple[int, int]) -> Objects:
-    """The same objects, one of them elsewhere: (row, column) in pixels."""
+    """Move one object to a (row, column) in pixels."""
     moved = objects.location.copy()
     moved[scene, slot] = location
     return dataclasses.replace(objects, location=moved)
 
 
 def swap_locations(objects: Objects, scene: int, first: int, second: int) -> Objects:
-    """The same objects, two of them with each other's location: the paper's change of order."""
+    """Exchange the locations of two objects: the paper's change of order."""
     swapped = objects.location.copy()
     swapped[scene, [first, second]] = swapped[scene, [second, first]]
     return dataclasses.replace(objects, location=swapped)
 
 
 def change_appearance(objects: Objects, scene: int, slot: int, appearance: Float[np.ndarray, " latents"]) -> Objects:
-    """The same objects, one of them with another look."""
+    """Give one object another appearance."""
     changed = objects.appearance.copy()
     changed[scene, slot] = appearance
     return dataclasses.replace(objects, appearance=changed)
 
 
 def pixel_means(model: LAVAE, objects: Objects) -> Float[np.ndarray, "batch height width channels"]:
-    """What objects look like, in [0, 1]."""
+    """Draw objects: pixel means in [0, 1]."""
     return np.asarray(model.decode(objects.numpy()))
 
 
 def measure_moves(model: LAVAE, frames: Frames, seed: int = 0) -> MoveErrors:
-    """Moves one object of each scene to a random free place, draws the scene and encodes it again.
+    """Move one object of each scene to a random free place, draw the scene and encode it again.
 
-    Args:
-        model: in evaluation mode.
-        frames: scenes; those without objects, or without room, are counted and left out.
-        seed: of the choice of objects and places.
-
-    Raises:
-        ValueError: no scene has an object with room to move.
+    Scenes without objects, or without room, are counted and left out. Raises ValueError where none is left.
     """
     rng = np.random.default_rng(seed)
     before = model.encode(frames)
-    after, chosen = _moved(rng, before, _boxes(model.decode_sprites(before)))
+    lit = model.decode_sprites(before).max(axis=4) > 0.5
+    relative = tight_boxes(lit) - lit.shape[2] // 2
+    after, chosen = _moved(rng, before, np.where(lit.any(axis=(2, 3))[..., None], relative, 0))
     if not chosen:
         raise ValueError("expected at least one scene with an object that has room to move, got none")
     again = model.encode((pixel_means(model, after) > 0.5) * np.uint8(255))  # the likeliest frames
     moved: list[Change] = []
     others: list[Change] = []
     for scene, slot in chosen:
-        for i, change in _changes(after, again, scene, model.config.sprite_size / 2):
-            (moved if i == slot else others).append(change)
+        there, found = (objects.location[scene, : objects.count[scene]] for objects in (after, again))
+        for i, j in zip(*match_locations(there, found, model.config.sprite_size / 2), strict=True):
+            change = again.appearance[scene, j] - after.appearance[scene, i]
+            (moved if i == slot else others).append((float(np.linalg.norm(found[j] - there[i])), change))
     scenes = [scene for scene, _ in chosen]
     looks = before.appearance[before.mask]
     return MoveErrors(
@@ -112,7 +107,10 @@ def measure_moves(model: LAVAE, frames: Frames, seed: int = 0) -> MoveErrors:
 def _moved(
     rng: np.random.Generator, objects: Objects, boxes: Int[np.ndarray, "batch slots 4"]
 ) -> tuple[Objects, list[tuple[int, int]]]:
-    """The objects, one of each scene in a free place, and which: (scene, slot). Scenes without room are left out."""
+    """Move an object of each scene to a free place, and return which: (scene, slot), where there is room.
+
+    The boxes (top, left, bottom, right) of what objects show are relative to their centres.
+    """
     chosen = []
     for scene in np.flatnonzero(objects.count).tolist():
         slot = int(rng.integers(objects.count[scene]))
@@ -120,26 +118,6 @@ def _moved(
             objects = move(objects, scene, slot, place)
             chosen.append((scene, slot))
     return objects, chosen
-
-
-def _changes(drawn: Objects, again: Objects, scene: int, radius: float) -> Iterator[tuple[int, Change]]:
-    """Slot and change of each object of a scene that is found again within a radius."""
-    there, found = (objects.location[scene, : objects.count[scene]] for objects in (drawn, again))
-    for i, j in zip(*match_locations(there, found, radius), strict=True):
-        distance = float(np.linalg.norm(found[j] - there[i]))
-        yield int(i), (distance, again.appearance[scene, j] - drawn.appearance[scene, i])
-
-
-def _boxes(sprites: Float[np.ndarray, "batch slots size size channels"]) -> Int[np.ndarray, "batch slots 4"]:
-    """(top, left, bottom, right) of what each sprite shows, relative to its centre; nothing shown is an empty box."""
-    lit, half = sprites.max(axis=4) > 0.5, sprites.shape[2] // 2
-    sides = []
-    for along in (lit.any(axis=3), lit.any(axis=2)):  # rows, columns
-        any_lit = along.any(axis=2)
-        first, last = along.argmax(axis=2), along.shape[2] - along[..., ::-1].argmax(axis=2)
-        sides.append([np.where(any_lit, side - half, 0) for side in (first, last)])
-    (top, bottom), (left, right) = sides
-    return np.stack([top, left, bottom, right], axis=2)
 
 
 def _free_place(
@@ -151,7 +129,7 @@ def _free_place(
     high = np.minimum(canvas - boxes[slot, 2:], canvas - 1)
     if (low > high).any():
         return None
-    kept_apart = boxes[:count] + np.array([0, 0, 2 * GAP, 2 * GAP])
+    kept_apart = boxes[:count] + MARGIN
     others = np.delete(kept_apart + np.tile(objects.location[scene, :count], 2), slot, axis=0)
     for row, column in rng.integers(low, high + 1, size=(_TRIES, 2)).tolist():
         if apart(kept_apart[slot] + np.array([row, column, row, column]), others).all():

@@ -13,7 +13,6 @@ import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -30,11 +29,7 @@ CHECKPOINT_FILE, METRICS_FILE, FIGURES_FOLDER = "checkpoint.pt", "metrics.csv", 
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """A run folder for this process alone, while it trains there.
-
-    Raises:
-        FileExistsError: another process does.
-    """
+    """Hold a run folder for this process alone. Raises FileExistsError where another process trains in it."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / ".lock", timeout=0):
@@ -43,12 +38,12 @@ def claimed(folder: Path) -> Iterator[None]:
         raise FileExistsError(f"another process trains in {folder}; wait for it, or choose another --out") from error
 
 
-class RunFolder:
-    """One run's folder, opened to start or to resume the run. Use it as a context manager.
+class RunFolder(ExitStack):
+    """One run's folder, opened to start or to resume the run; leaving its context closes what it has opened.
 
     Args:
-        path: the folder.
-        resume: continue the run in it; otherwise the folder must be empty or missing.
+        path: empty or missing, unless the run in it is resumed.
+        resume: whether to continue the run in it.
 
     Raises:
         FileExistsError: the folder holds something and ``resume`` is False.
@@ -56,6 +51,7 @@ class RunFolder:
     """
 
     def __init__(self, path: str | Path, resume: bool) -> None:
+        super().__init__()
         self.path = Path(path)
         if resume and not (self.path / CONFIG_FILE).is_file():
             raise FileNotFoundError(f"nothing to resume in {self.path}: no {CONFIG_FILE} there; start without --resume")
@@ -65,40 +61,28 @@ class RunFolder:
                 "or choose an empty folder with --out"
             )
         self._writer: SummaryWriter | None = None
-        self._held = ExitStack()
-
-    def __enter__(self) -> "RunFolder":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._writer is not None:
-            self._writer.close()
-        self._held.close()
 
     def claim(self) -> None:
-        """Keeps other processes from training in the folder until it is closed; see ``claimed``."""
-        self._held.enter_context(claimed(self.path))
+        """Keep other processes from training in the folder until it is closed; see ``claimed``."""
+        self.enter_context(claimed(self.path))
 
     def save_figure(self, name: str, picture: Picture) -> None:
-        """Writes ``figures/NAME.png``."""
+        """Write ``figures/NAME.png``."""
         folder = self.path / FIGURES_FOLDER
         folder.mkdir(parents=True, exist_ok=True)
         save_png(folder / f"{name}.png", picture)
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
-        """Writes the checkpoint; a crash in the middle leaves the previous one whole."""
+        """Write the checkpoint; a crash in the middle leaves the previous one whole."""
         with replacing(self.path / CHECKPOINT_FILE) as temporary, temporary.open("wb") as stream:
             torch.save(dict(state), stream)
             stream.flush()
             os.fsync(stream.fileno())
 
     def load_checkpoint(self, device: torch.device) -> dict[str, Any] | None:
-        """The latest checkpoint, None if the run was stopped before its first. Never unpickles code.
+        """The latest checkpoint, read without running code; None if the run was stopped before its first.
 
-        Raises:
-            ValueError: the file is truncated or no checkpoint of ours.
+        Raises ValueError where the file is truncated or no checkpoint of ours.
         """
         path = self.path / CHECKPOINT_FILE
         if not path.exists():
@@ -109,7 +93,7 @@ class RunFolder:
             raise ValueError(f"{path} is truncated or not a checkpoint of this program: {error}") from error
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Appends a row to ``metrics.csv`` and to TensorBoard. All rows need the same names, in the same order."""
+        """Append a row to ``metrics.csv`` and to TensorBoard. All rows need the same names, in the same order."""
         path = self.path / METRICS_FILE
         fresh = not path.exists() or path.stat().st_size == 0
         with path.open("a", newline="") as stream:
@@ -119,12 +103,13 @@ class RunFolder:
             writer.writerow({"step": step, **metrics})
         if self._writer is None:
             self._writer = SummaryWriter(self.path, purge_step=step)
+            self.callback(self._writer.close)
         for name, value in metrics.items():
             if value == value:  # a metric that was not measured at this step is NaN
                 self._writer.add_scalar(name, value, step)
 
     def forget_after(self, step: int) -> None:
-        """Drops rows of ``metrics.csv`` past ``step``: a resumed run writes them again."""
+        """Drop rows of ``metrics.csv`` past ``step``, since a resumed run writes them again."""
         path = self.path / METRICS_FILE
         if not path.exists():
             return
