@@ -52,13 +52,13 @@ class GymVectorToSB3(VecEnv):
         """Step, and reset what is done; its last observation goes to ``infos[i]["terminal_observation"]``."""
         observations, rewards, terminations, truncations, vector_infos = self.env.step(self._actions)
         dones = np.logical_or(terminations, truncations)
-        infos, ended = split_infos(vector_infos, self.num_envs), np.flatnonzero(dones)
+        infos, ended = split_infos(vector_infos, self.num_envs), np.flatnonzero(dones).tolist()
         if self._mode == AutoresetMode.SAME_STEP:
             for i in ended:
                 self.reset_infos[i], infos[i] = infos[i], _pop_last(infos[i])
-        elif len(ended):
+        elif ended:
             for i in ended:
-                infos[i]["terminal_observation"] = take(observations, int(i))
+                infos[i]["terminal_observation"] = take(observations, i)
             observations, vector_infos = self.env.reset(options={"reset_mask": dones.copy()})
             reset_infos = split_infos(vector_infos, self.num_envs)
             for i in ended:

@@ -120,28 +120,18 @@ class FrameEncoder:
             self._trackers[index].reset()
 
     def observe(self, objects: Objects, owners: np.ndarray) -> tuple[Objects, Observations]:
-        """Compute the observations of a batch of frames.
+        """Return the objects of a batch, with tracking in the slots that they keep, and the observations.
 
-        Args:
-            objects: from ``find``; each entry is the next frame of its environment.
-            owners: (batch,), the environment of each frame.
-
-        Returns:
-            The objects, with tracking in the slots that they keep, and the observations.
+        ``owners``, (batch,), are the indices of the environments whose next frames hold ``objects``, made by ``find``.
         """
         objects, velocity = track(objects, self._trackers, owners) if self._trackers else (objects, None)
         return objects, self.layout.tokens(objects, velocity)
 
     def encode(self, frames: np.ndarray, started: np.ndarray, finals: np.ndarray) -> tuple[Observations, Observations]:
-        """Compute the observations of all environments, in one pass with those that ended an episode.
+        """Compute the observations of the frames of all environments, and in the same pass of final frames.
 
-        Args:
-            frames: of all environments.
-            started: the environments in which a new episode begins with them.
-            finals: the last frame of the old episode of each of ``started``, or none.
-
-        Returns:
-            Observations of ``frames`` and of ``finals``.
+        ``started`` are the indices of the environments in which ``frames`` begin a new episode, and ``finals`` the last
+        frames of their old episodes, or none.
         """
         objects, ended = self.find(np.concatenate([finals, frames])), len(finals)
         _, last = self.observe(objects[:ended], started[:ended])

@@ -31,8 +31,7 @@ class SlotTracker:
     """Hungarian assignment of the objects of successive frames to slots, by location and appearance."""
 
     def __init__(self, slots: int, config: TrackingConfig) -> None:
-        self.config = config
-        self._slots = slots
+        self.config, self._slots = config, slots
         self.reset()
 
     def reset(self) -> None:

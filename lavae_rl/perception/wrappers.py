@@ -40,11 +40,7 @@ class ObservationPort:
         self.frame_space = frame_space
 
     def space(self, tokens: "spaces.Space[Any]") -> "spaces.Space[Any]":
-        """The new observation space: that of the tokens, beside the other keys.
-
-        Raises:
-            ValueError: a key of the tokens that is there already.
-        """
+        """The new observation space: that of the tokens, beside the other keys; equal keys raise ValueError."""
         if self._others is None:
             return tokens
         added = dict(tokens.items()) if isinstance(tokens, spaces.Dict) else {"tokens": tokens}
@@ -66,11 +62,7 @@ class ObservationPort:
     def encode(
         self, encode: Encode, observations: Any, started: np.ndarray, finals: Sequence[Any] = ()
     ) -> tuple[Observations, list[Any]]:
-        """Encode the frames of all environments, and the final observations of those that ``started`` anew.
-
-        Returns:
-            Tokens of all environments, and the final observations with tokens in place of the frame.
-        """
+        """Tokens of all environments, and the final observations, with tokens too, of those that ``started`` anew."""
         frames = self.frames(observations)
         final_frames = np.stack([self.frames(final) for final in finals]) if finals else frames[:0]
         tokens, last = encode(frames, started, final_frames)
