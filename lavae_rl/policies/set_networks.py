@@ -51,8 +51,10 @@ class RelationNetwork(nn.Module):
     an object, left and right must be separated within a few pixels, and with these a linear layer can do so.
 
     All numbers of a token after x and y count as appearance and are not rotated, not even a velocity. On a canvas that
-    is not square, positions are rotated in units of its sides. Hidden layers on pairs, which are many, and on the
-    summary of a rotation have half of ``width`` units.
+    is not square, positions are rotated in units of its sides.
+
+    Tokens have at least 3 numbers, x and y first. Layers on pairs, which are many, and on the summary of a rotation
+    have half of the ``width``.
     """
 
     def __init__(self, token_width: int, width: int, features: int) -> None:
