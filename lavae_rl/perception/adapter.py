@@ -18,9 +18,8 @@ Infos = dict[str, Any]
 class GymVectorToSB3(VecEnv):
     """Any Gymnasium vector environment as a VecEnv of Stable-Baselines3.
 
-    The autoreset mode is SAME_STEP or DISABLED. NEXT_STEP, Gymnasium's default, raises ValueError: there the first
-    observation of an episode comes one step after the last one of the episode before, and Stable-Baselines3 needs both
-    at once.
+    The autoreset mode must be SAME_STEP or DISABLED. Gymnasium's default, NEXT_STEP, raises ValueError: it returns the
+    first observation of an episode one step after the last of the previous one; Stable-Baselines3 needs both at once.
     """
 
     def __init__(self, env: VectorEnv) -> None:
