@@ -67,11 +67,6 @@ def test_a_layout_without_slots_is_refused():
         TokenLayout(0, 2)
 
 
-def test_a_layout_with_velocity_refuses_objects_without():
-    with pytest.raises(ValueError, match="expected velocities"):
-        TokenLayout(3, 2, velocity=True).tokens(_objects())
-
-
 def test_width_space_and_tokens_follow_from_the_features(monkeypatch):
     count = Feature("count", 1, (0.0, 1.5), lambda objects, _: np.broadcast_to(objects.count[:, None, None], (2, 3, 1)))
     features = [*TokenLayout(3, 2, presence=True).features, count]

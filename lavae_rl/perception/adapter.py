@@ -18,12 +18,8 @@ Infos = dict[str, Any]
 class GymVectorToSB3(VecEnv):
     """Any Gymnasium vector environment as a VecEnv of Stable-Baselines3.
 
-    Args:
-        env: with autoreset mode SAME_STEP or DISABLED. In NEXT_STEP, Gymnasium's default, the first observation of an
-            episode comes one step after the last one of the episode before, and Stable-Baselines3 needs both at once.
-
-    Raises:
-        ValueError: autoreset mode NEXT_STEP.
+    The autoreset mode must be SAME_STEP or DISABLED. Gymnasium's default, NEXT_STEP, raises ValueError: it returns the
+    first observation of an episode one step after the last of the previous one; Stable-Baselines3 needs both at once.
     """
 
     def __init__(self, env: VectorEnv) -> None:
@@ -35,7 +31,6 @@ class GymVectorToSB3(VecEnv):
             )
         self.env, self._mode = env, mode
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
-        self._actions: Any = None
 
     def reset(self) -> Any:
         """Reset all environments, with the seed and the options set before."""
@@ -56,35 +51,20 @@ class GymVectorToSB3(VecEnv):
         """Step, and reset what is done; its last observation goes to ``infos[i]["terminal_observation"]``."""
         observations, rewards, terminations, truncations, vector_infos = self.env.step(self._actions)
         dones = np.logical_or(terminations, truncations)
-        infos = split_infos(vector_infos, self.num_envs)
-        if dones.any():
-            end = self._end_same_step if self._mode == AutoresetMode.SAME_STEP else self._end_disabled
-            observations = end(observations, np.flatnonzero(dones), infos)
+        infos, ended = split_infos(vector_infos, self.num_envs), np.flatnonzero(dones).tolist()
+        if self._mode == AutoresetMode.SAME_STEP:
+            for i in ended:
+                self.reset_infos[i], infos[i] = infos[i], _pop_last(infos[i])
+        elif ended:
+            for i in ended:
+                infos[i]["terminal_observation"] = take(observations, i)
+            observations, vector_infos = self.env.reset(options={"reset_mask": dones.copy()})
+            reset_infos = split_infos(vector_infos, self.num_envs)
+            for i in ended:
+                self.reset_infos[i] = reset_infos[i]
         for i in range(self.num_envs):
             infos[i]["TimeLimit.truncated"] = bool(truncations[i] and not terminations[i])
         return take(observations, slice(None)), rewards.astype(np.float32), dones, infos
-
-    def _end_same_step(self, observations: Any, ended: np.ndarray, infos: list[Infos]) -> Any:
-        """Put final observations and infos back: what has reset itself returned those of the new episode."""
-        for i in ended:
-            if "final_obs" not in infos[i]:
-                raise ValueError("a SAME_STEP environment must give infos['final_obs'] when an episode ends, got none")
-            final, last = infos[i].pop("final_obs"), infos[i].pop("final_info", {})
-            # A vector wrapper puts its episode statistics outside, but they are those of the old episode.
-            last |= {"episode": infos[i].pop("episode")} if "episode" in infos[i] else {}
-            self.reset_infos[i], infos[i] = infos[i], last | {"terminal_observation": final}
-        return observations
-
-    def _end_disabled(self, observations: Any, ended: np.ndarray, infos: list[Infos]) -> Any:
-        """Reset what is done."""
-        for i in ended:
-            infos[i]["terminal_observation"] = take(observations, int(i))
-        mask = np.isin(np.arange(self.num_envs), ended)
-        observations, vector_infos = self.env.reset(options={"reset_mask": mask})
-        reset_infos = split_infos(vector_infos, self.num_envs)
-        for i in ended:
-            self.reset_infos[i] = reset_infos[i]
-        return observations
 
     def close(self) -> None:
         """Close the vector environment."""
@@ -123,6 +103,15 @@ class GymVectorToSB3(VecEnv):
         envs: Iterable[Any] = getattr(self.env.unwrapped, "envs", [None] * self.num_envs)
         wrapped = [is_wrapped(env, wrapper_class) for env in envs]
         return [wrapped[i] for i in self._get_indices(indices)]
+
+
+def _pop_last(info: Infos) -> Infos:
+    """Take the infos of the old episode out of those of the new one, which an environment that reset itself returns."""
+    if "final_obs" not in info:
+        raise ValueError("a SAME_STEP environment must give infos['final_obs'] when an episode ends, got none")
+    last = info.pop("final_info", {}) | {"terminal_observation": info.pop("final_obs")}
+    # A vector wrapper puts its episode statistics outside, but they are those of the old episode.
+    return last | ({"episode": info.pop("episode")} if "episode" in info else {})
 
 
 def split_infos(infos: Infos, num_envs: int, outer_mask: np.ndarray | None = None) -> list[Infos]:

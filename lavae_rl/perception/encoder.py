@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -45,9 +46,9 @@ class EncoderConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", str(self.model))
-        if self.tracking == "hungarian" or isinstance(self.tracking, Mapping):
-            fields = self.tracking if isinstance(self.tracking, Mapping) else {}
-            object.__setattr__(self, "tracking", TrackingConfig(**fields))
+        tracking = {} if self.tracking == "hungarian" else self.tracking
+        if isinstance(tracking, Mapping):
+            object.__setattr__(self, "tracking", TrackingConfig(**tracking))
         if not isinstance(self.preprocessing, Preprocessing | None):
             object.__setattr__(self, "preprocessing", Preprocessing(**self.preprocessing))
         if not isinstance(self.tracking, TrackingConfig | None):
@@ -68,45 +69,35 @@ class FrameEncoder:
 
     Raises:
         FileNotFoundError: no such model.
-        TypeError: observations that are not frames.
         ValueError: frames that do not fit the model; the message names the option that mends it.
     """
 
-    def __init__(self, config: EncoderConfig, frame_space: "spaces.Space[Any]", num_envs: int = 1) -> None:
+    def __init__(self, config: EncoderConfig, frame_space: spaces.Box, num_envs: int = 1) -> None:
         self.config = config
         self._folder = checkpoint.find(config.model)
         self.prepare = cast("Preprocessing", config.preprocessing or stored_preprocessing(self._folder))
         model = checkpoint.read_config(self._folder, LAVAE)
         self.layout = TokenLayout(config.max_objects, model.latents, config.presence, config.velocity, config.flatten)
-        self._check(frame_space, model.channels, model.sprite_size)
+        self._check(frame_space.shape, model.channels, model.sprite_size)
         tracking = cast("TrackingConfig | None", config.tracking)
-        self._trackers = [SlotTracker(config.max_objects, tracking) for _ in range(num_envs)] if tracking else None
-        self._model: LAVAE | None = None
+        self._trackers = [SlotTracker(config.max_objects, tracking) for _ in range(num_envs)] if tracking else []
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_model": None}
+        return {name: value for name, value in self.__dict__.items() if name != "model"}
 
-    @property
+    @cached_property
     def model(self) -> LAVAE:
         """The model, loaded when it is first used."""
-        if self._model is None:
-            self._model = LAVAE.from_pretrained(self._folder, self.config.device)
-        return self._model
+        return LAVAE.from_pretrained(self._folder, self.config.device)
 
-    def _check(self, frame_space: "spaces.Space[Any]", channels: int, sprite_size: int) -> None:
-        """Refuse environments whose frames cannot fit the model, and name the option that mends it."""
-        if not isinstance(frame_space, spaces.Box) or frame_space.dtype != np.uint8:
-            raise TypeError(
-                f"expected frames as a uint8 Box, got {frame_space}; for dictionary observations name the frame's "
-                "key with frame_key, for state observations add gymnasium.wrappers.AddRenderObservation first"
-            )
-        *size, given = self.prepare.output_shape(frame_space.shape)
+    def _check(self, shape: tuple[int, ...], channels: int, sprite_size: int) -> None:
+        *size, given = self.prepare.output_shape(shape)
         if given != channels:
             remedy = f"Preprocessing(channels={channels}) turns grey into RGB and back"
-            if self.prepare.layout == "hwc" and frame_space.shape[0] == channels:
+            if self.prepare.layout == "hwc" and shape[0] == channels:
                 remedy = 'channel-first frames need Preprocessing(layout="chw")'
             raise ValueError(
-                f"model {self.config.model!r} reads {channels} channels, frames of shape {frame_space.shape} in layout "
+                f"model {self.config.model!r} reads {channels} channels, frames of shape {shape} in layout "
                 f'"{self.prepare.layout}" have {given}: {remedy}'
             )
         if min(size) < sprite_size:
@@ -116,7 +107,7 @@ class FrameEncoder:
             )
 
     def find(self, frames: np.ndarray) -> Objects:
-        """Find the objects of a batch of frames of the environment, NumPy, in ``max_objects`` slots.
+        """Find the objects of a batch of frames, NumPy, in ``max_objects`` slots.
 
         Raises:
             ValueError: frames that are not binary.
@@ -125,35 +116,22 @@ class FrameEncoder:
 
     def reset(self, envs: np.ndarray) -> None:
         """Forget the tracks of the given environments, in which a new episode begins."""
-        if self._trackers is not None:
-            for index in envs:
-                self._trackers[index].reset()
+        for index in envs if self._trackers else ():
+            self._trackers[index].reset()
 
     def observe(self, objects: Objects, owners: np.ndarray) -> tuple[Objects, Observations]:
-        """Compute the observations of a batch of frames.
+        """Return the objects of a batch, with tracking in the slots that they keep, and the observations.
 
-        Args:
-            objects: from ``find``; each entry is the next frame of its environment.
-            owners: (batch,), the environment of each frame.
-
-        Returns:
-            The objects, with tracking in the slots that they keep, and the observations.
+        ``owners``, (batch,), are the indices of the environments whose next frames hold ``objects``, made by ``find``.
         """
-        velocity = None
-        if self._trackers is not None:
-            objects, velocity = track(objects, self._trackers, owners)
+        objects, velocity = track(objects, self._trackers, owners) if self._trackers else (objects, None)
         return objects, self.layout.tokens(objects, velocity)
 
     def encode(self, frames: np.ndarray, started: np.ndarray, finals: np.ndarray) -> tuple[Observations, Observations]:
-        """Compute the observations of all environments, in one pass with those that ended an episode.
+        """Compute the observations of the frames of all environments, and in the same pass of final frames.
 
-        Args:
-            frames: of all environments.
-            started: the environments in which a new episode begins with them.
-            finals: the last frame of the old episode of each of ``started``, or none.
-
-        Returns:
-            Observations of ``frames`` and of ``finals``.
+        ``started`` are the indices of the environments in which ``frames`` begin a new episode, and ``finals`` the last
+        frames of their old episodes, or none.
         """
         objects, ended = self.find(np.concatenate([finals, frames])), len(finals)
         _, last = self.observe(objects[:ended], started[:ended])

@@ -13,12 +13,9 @@ _TILE = 48
 
 
 def draw_objects(picture: UInt8[np.ndarray, "height width 3"], objects: Objects, model: LAVAE) -> Picture:
-    """Mark centres and slot numbers on a rendered frame, and add a strip with the decoded sprite of each slot.
+    """Mark centres and slots of one frame's objects, NumPy, on a picture, and add a strip of their decoded sprites.
 
-    Args:
-        picture: an rgb_array frame that shows the whole canvas, of any size.
-        objects: of one frame, NumPy.
-        model: decodes the sprites.
+    The picture is an rgb_array frame that shows the whole canvas, of any size.
     """
     marked = picture.copy()
     scale = np.array(picture.shape[:2]) / objects.canvas_size
@@ -40,9 +37,8 @@ def _sprite_strip(objects: Objects, model: LAVAE, width: int) -> Picture:
     for slot in range(slots):
         top, left = slot // columns * _TILE, slot % columns * _TILE
         tile = cv2.resize(sprites[slot], (_TILE - 2, _TILE - 2), interpolation=cv2.INTER_NEAREST)
-        tile = np.rint(tile.reshape(_TILE - 2, _TILE - 2, -1) * 255).astype(np.uint8)
-        right = min(left + _TILE - 2, width)
-        strip[top : top + _TILE - 2, left:right] = tile[:, : right - left]
+        place = strip[top : top + _TILE - 2, left : left + _TILE - 2]
+        place[:] = np.rint(tile.reshape(_TILE - 2, _TILE - 2, -1) * 255)[:, : place.shape[1]]
         _write(strip, str(slot), (left + 2, top + 11))
     return strip
 

@@ -40,8 +40,7 @@ class VecEncodedObservation(VecEnvWrapper):
     def step_wait(self) -> VecEnvStepReturn:
         """Wait for the step; every ``terminal_observation`` is encoded too."""
         observations, rewards, dones, infos = self.venv.step_wait()
-        infos = list(infos)  # SubprocVecEnv returns a tuple
-        started = np.flatnonzero(dones)
+        infos, started = list(infos), np.flatnonzero(dones)  # SubprocVecEnv returns a tuple
         finals = [infos[i]["terminal_observation"] for i in started]
         tokens, last = self._port.encode(self._encode, observations, started, finals)
         for i, final in zip(started, last, strict=True):
@@ -55,12 +54,8 @@ class VecLAVAEObservation(VecEncodedObservation):
     Observations become ``{"tokens": (n, K, 2 + D) float32, "mask": (n, K) int8}``, for "MultiInputPolicy"; with
     ``flatten=True`` one vector per environment, for "MlpPolicy".
 
-    Args:
-        venv: has uint8 frames as observations, channels last (put it below any VecTransposeImage).
-        model, max_objects, options: see ``LAVAEObservation``.
-
-    Raises:
-        FileNotFoundError, TypeError, ValueError: see ``FrameEncoder``.
+    ``venv`` has uint8 frames as observations, channels last: put it below any VecTransposeImage. The other arguments
+    are those of ``LAVAEObservation``.
     """
 
     def __init__(self, venv: VecEnv, model: str = "multi-dsprites", max_objects: int = 8, **options: Any) -> None:
@@ -75,16 +70,8 @@ class LAVAEFeaturesExtractor(BaseFeaturesExtractor):
 
     The features are the flat tokens of ``TokenLayout(flatten=True)``. Counting and locating have no useful gradient
     and stay as they are; gradients reach the appearance network alone. To only use a frozen model, wrap the environment
-    in ``VecLAVAEObservation`` instead: it encodes each frame once, not once per epoch, and has more options. Frames
-    are preprocessed as stored with the weights, whatever the order of their axes.
-
-    Args:
-        observation_space: uint8 frames, channels first (Stable-Baselines3 transposes images) or last.
-        model: bundled name, or folder of a model.
-        max_objects: number of slots.
-
-    Raises:
-        FileNotFoundError, TypeError, ValueError: see ``FrameEncoder``.
+    in ``VecLAVAEObservation`` instead: it encodes each frame once, not once per epoch, and has more options. Frames,
+    uint8, channels first or last, are preprocessed as stored with the weights.
     """
 
     def __init__(self, observation_space: spaces.Box, model: str = "multi-dsprites", max_objects: int = 8) -> None:
@@ -120,13 +107,12 @@ class LAVAEFeaturesExtractor(BaseFeaturesExtractor):
             )
         frames = self._prepare((observations * 255).round().byte().cpu().numpy())
         images = self.lavae.images(frames).contiguous()
-        found = self.lavae.detect(images).keep_first(self._slots)
-        image_index, location, rank = found.image_index.clone(), found.location.clone(), found.rank.clone()
-        mean, _ = self.lavae.appearance_network(images, image_index, location)
+        found = self.lavae.detect(images).keep_first(self._slots).clone()
+        mean = self.lavae.appearance_network(images, found).mean
         # As to_xy does, which takes arrays only: tensors cannot be reversed by [::-1].
         extent = torch.tensor(images.shape[2:], device=images.device) - 1
-        xy = (location / extent * 2 - 1).flip(1)
+        xy = (found.location / extent * 2 - 1).flip(1)
         tokens = torch.cat([torch.ones_like(xy[:, :1]), xy, mean.clamp(-APPEARANCE_RANGE, APPEARANCE_RANGE)], dim=1)
         features = tokens.new_zeros(len(images), self._slots, tokens.shape[1])
-        features[image_index, rank] = tokens
+        features[found.image_index, found.rank] = tokens
         return features.flatten(1)

@@ -21,27 +21,21 @@ Observations = Any
 
 @dataclass(frozen=True)
 class Feature:
-    """One named part of a token.
-
-    Attributes:
-        name: what it is called.
-        width: how many numbers of a token it takes.
-        range: (low, high), to which its values are clipped.
-        read: computes its values, (batch, slots, width), from ``Objects`` and their ``Velocity``.
-    """
+    """One named part of a token: ``width`` numbers, clipped to ``range`` (low, high)."""
 
     name: str
     width: int
     range: tuple[float, float]
     read: Callable[[Objects, Any], Any]
+    """Computes the values, (batch, slots, width), from ``Objects`` and their ``Velocity``."""
 
 
 @dataclass(frozen=True)
 class TokenLayout:
     """The features that make up a token, and the arrays that hold the tokens of a batch.
 
-    ``features`` lists them with their ranges. Unused slots are 0. Objects stand in the order of presence, the most
-    confident first, or with tracking, each in its own slot. Raises ValueError on ``max_objects`` below 1.
+    Unused slots are 0. Objects stand in the order of presence, the most confident first, or with tracking, each in its
+    own slot. Raises ValueError on ``max_objects`` below 1.
     """
 
     max_objects: int
@@ -51,7 +45,7 @@ class TokenLayout:
     presence: bool = False
     """Append the probability that there is an object."""
     velocity: bool = False
-    """Append the velocity."""
+    """Append the change of (x, y) per frame since the object was last detected, in token units."""
     flatten: bool = False
     """One vector (K * (1 + width),), for each slot its mask and its token, instead of a dictionary."""
 
@@ -67,7 +61,6 @@ class TokenLayout:
             (True, Feature("xy", 2, (-1.0, 1.0), lambda objects, _: to_xy(objects.location, objects.canvas_size))),
             (True, Feature("appearance", self.latents, clip, lambda objects, _: objects.appearance)),
             (self.presence, Feature("presence", 1, (0.0, 1.0), lambda objects, _: objects.presence[..., None])),
-            # Change of (x, y) per frame since the object was last detected.
             (self.velocity, Feature("velocity", 2, (-2.0, 2.0), lambda _, velocity: velocity)),
         )
         return [feature for chosen, feature in entries if chosen]
@@ -84,26 +77,15 @@ class TokenLayout:
         if self.flatten:
             low, high = np.insert(low, 0, 0), np.insert(high, 0, 1)  # the mask comes before each token
             return spaces.Box(np.tile(low, self.max_objects), np.tile(high, self.max_objects))
-        shape = (self.max_objects, 1)
-        tokens = spaces.Box(np.tile(low, shape), np.tile(high, shape))
+        tokens = spaces.Box(np.tile(low, (self.max_objects, 1)), np.tile(high, (self.max_objects, 1)))
         return spaces.Dict({"tokens": tokens, "mask": spaces.MultiBinary(self.max_objects)})
 
     def tokens(self, objects: Objects, velocity: Velocity | None = None) -> Observations:
-        """Compute the observations of a batch, in new arrays.
-
-        Args:
-            objects: NumPy, in ``max_objects`` slots.
-            velocity: change of (x, y) per frame, in token units.
-
-        Raises:
-            ValueError: no velocity for a layout with velocity.
-        """
-        if self.velocity and velocity is None:
-            raise ValueError("expected velocities for a layout with velocity, got None")
+        """Compute the observations of a batch of NumPy objects in ``max_objects`` slots, in new arrays."""
         parts = [feature.read(objects, velocity).clip(*feature.range) for feature in self.features]
-        mask = objects.mask
-        tokens = np.where(mask[..., None], np.concatenate(parts, axis=2), 0).astype(np.float32)
+        mask = objects.mask[..., None]
+        tokens = np.where(mask, np.concatenate(parts, axis=2), 0).astype(np.float32)
         if not self.flatten:
-            return {"tokens": tokens, "mask": mask.astype(np.int8)}
-        flat = np.concatenate([mask[..., None].astype(np.float32), tokens], axis=2)
+            return {"tokens": tokens, "mask": objects.mask.astype(np.int8)}
+        flat = np.concatenate([mask.astype(np.float32), tokens], axis=2)
         return flat.reshape(len(tokens), self.max_objects * (1 + self.width))

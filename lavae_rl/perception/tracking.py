@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
 
 from lavae_rl.data.coordinates import to_xy
@@ -31,8 +31,7 @@ class SlotTracker:
     """Hungarian assignment of the objects of successive frames to slots, by location and appearance."""
 
     def __init__(self, slots: int, config: TrackingConfig) -> None:
-        self.config = config
-        self._slots = slots
+        self.config, self._slots = config, slots
         self.reset()
 
     def reset(self) -> None:
@@ -44,19 +43,14 @@ class SlotTracker:
     def update(
         self, xy: Float[np.ndarray, "objects 2"], appearance: Float[np.ndarray, "objects latents"]
     ) -> tuple[np.ndarray, Float[np.ndarray, "objects 2"]]:
-        """Assign the objects of the next frame.
-
-        Args:
-            xy: (x, y) of at most as many objects as there are slots, the most confident first.
-            appearance: their posterior means.
+        """Assign the objects of the next frame, at most as many as there are slots, the most confident first.
 
         Returns:
             The slot of each object, and its change of (x, y) per frame: 0 for an object that is new.
         """
         if self._appearance is None:
             self._appearance = np.zeros((self._slots, appearance.shape[1]))
-        slot = np.full(len(xy), -1)
-        velocity = np.zeros((len(xy), 2))
+        slot, velocity = np.full(len(xy), -1), np.zeros((len(xy), 2))
         held = np.flatnonzero(self._missed >= 0)
         moved = np.linalg.norm(xy[:, None] - self._xy[held], axis=2)
         changed = np.linalg.norm(appearance[:, None] - self._appearance[held], axis=2)
@@ -68,28 +62,24 @@ class SlotTracker:
         slot[new] = old
         # An object that reappears after some frames moved that far in as many steps.
         velocity[new] = (xy[new] - self._xy[old]) / (1 + self._missed[old])[:, None]
-        self._settle(slot)
+        # Others take a free slot, or else that of the object undetected for longest.
+        missed = np.where(self._missed < 0, np.iinfo(int).max, self._missed)
+        missed[old] = -1  # taken
+        for i in np.flatnonzero(slot < 0):
+            slot[i] = missed.argmax()
+            missed[slot[i]] = -1
         self._missed[self._missed >= 0] += 1
         self._missed[slot] = 0
         self._missed[self._missed > self.config.hold] = -1
         self._xy[slot], self._appearance[slot] = xy, appearance
         return slot, velocity
 
-    def _settle(self, slot: np.ndarray) -> None:
-        """Give each object without a slot a free one, or else that of the object undetected for longest."""
-        taken: Bool[np.ndarray, " slots"] = np.zeros(self._slots, bool)
-        taken[slot[slot >= 0]] = True
-        for i in np.flatnonzero(slot < 0):
-            patience = np.where(self._missed < 0, np.iinfo(int).max, self._missed)
-            slot[i] = np.where(taken, -1, patience).argmax()
-            taken[slot[i]] = True
-
 
 def track(objects: Objects, trackers: list[SlotTracker], owners: np.ndarray) -> tuple[Objects, Velocity]:
-    """Move the objects of each frame to the slots that its tracker assigns.
+    """Move the objects of each frame, NumPy, to the slots that the tracker of its environment assigns.
 
     Args:
-        objects: NumPy, one frame after the other.
+        objects: of one frame after the other.
         trackers: one per environment.
         owners: (batch,), the environment of each frame.
 

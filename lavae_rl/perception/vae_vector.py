@@ -5,7 +5,7 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
 from lavae_rl.model import checkpoint
-from lavae_rl.model.baseline import STRIDE, ConvVAE
+from lavae_rl.model.baseline import ConvVAE
 from lavae_rl.perception.encoder import stored_preprocessing
 from lavae_rl.perception.sb3 import VecEncodedObservation
 from lavae_rl.perception.wrappers import ObservationPort
@@ -14,27 +14,14 @@ from lavae_rl.perception.wrappers import ObservationPort
 class VecVAEObservation(VecEncodedObservation):
     """Replace the frames of a VecEnv by the flattened latent means of a ``ConvVAE``, float32, for "MlpPolicy".
 
-    Args:
-        venv: has uint8 frames as observations, preprocessed as stored with the weights.
-        model: folder of a baseline, made by ``python pretrain/train_lavae.py --model baseline``.
-        device: where the model runs.
-
-    Raises:
-        TypeError: observations that are not frames.
-        ValueError: frames of other axes or channels.
-        FileNotFoundError, ValueError: see ``ConvVAE.from_pretrained``.
+    The uint8 frames are preprocessed as stored with the weights in the folder ``model``, which
+    ``python pretrain/train_lavae.py --model baseline`` makes. Raises TypeError if observations are not frames, and
+    ValueError if the model does not read their axes or channels.
     """
 
     def __init__(self, venv: VecEnv, model: str, device: str = "cpu") -> None:
-        frames = venv.observation_space
-        if not isinstance(frames, spaces.Box) or frames.dtype != np.uint8:
-            raise TypeError(f"expected a Box of uint8 frames, got {frames}")
+        port = ObservationPort(venv.observation_space)
         vae, prepare = ConvVAE.from_pretrained(model, device), stored_preprocessing(checkpoint.find(model))
-        height, width, channels = prepare.output_shape(frames.shape)
-        if channels != vae.config.channels:
-            raise ValueError(f"expected frames of {vae.config.channels} channels, as {model} has, got {channels}")
-        numbers = vae.config.latents * (height // STRIDE) * (width // STRIDE)
-        space = spaces.Box(-np.inf, np.inf, (numbers,), np.float32)
 
         def vectors(frames: np.ndarray) -> np.ndarray:
             return vae.encode(prepare(frames)).flatten(1).cpu().numpy()
@@ -42,4 +29,6 @@ class VecVAEObservation(VecEncodedObservation):
         def encode(frames: np.ndarray, started: np.ndarray, finals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             return vectors(frames), vectors(finals) if len(finals) else finals
 
-        super().__init__(venv, ObservationPort(frames, None), encode, space)
+        black = np.zeros((1, *port.frame_space.shape), np.uint8)
+        space = spaces.Box(-np.inf, np.inf, vectors(black)[0].shape, np.float32)
+        super().__init__(venv, port, encode, space)

@@ -22,25 +22,25 @@ Encode = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[Observations, Obse
 class ObservationPort:
     """The place of the frame in an observation, where what an encoder computes replaces it.
 
-    Raises ValueError if there is no such place.
+    Raises ValueError if there is no such place, and TypeError if it holds no frame.
     """
 
-    def __init__(self, space: "spaces.Space[Any]", frame_key: str | None) -> None:
-        if frame_key is None:
-            self.frame_space, self._others = space, None
-        elif isinstance(space, spaces.Dict) and frame_key in space.spaces:
-            self._others = {key: value for key, value in space.items() if key != frame_key}
-            self.frame_space = space[frame_key]
-        else:
-            raise ValueError(f"expected a dictionary observation with a key {frame_key!r}, got {space}")
-        self._key = frame_key
+    def __init__(self, space: "spaces.Space[Any]", frame_key: str | None = None) -> None:
+        frame_space, self._key, self._others = space, frame_key, None
+        if frame_key is not None:
+            if not isinstance(space, spaces.Dict) or frame_key not in space.spaces:
+                raise ValueError(f"expected a dictionary observation with a key {frame_key!r}, got {space}")
+            self._others = dict(space.spaces)
+            frame_space = self._others.pop(frame_key)
+        if not isinstance(frame_space, spaces.Box) or frame_space.dtype != np.uint8:
+            raise TypeError(
+                f"expected frames as a uint8 Box, got {frame_space}; for dictionary observations name the frame's "
+                "key with frame_key, for state observations add gymnasium.wrappers.AddRenderObservation first"
+            )
+        self.frame_space = frame_space
 
     def space(self, tokens: "spaces.Space[Any]") -> "spaces.Space[Any]":
-        """The new observation space: that of the tokens, beside the other keys.
-
-        Raises:
-            ValueError: a key of the tokens that is there already.
-        """
+        """The new observation space: that of the tokens, beside the other keys; equal keys raise ValueError."""
         if self._others is None:
             return tokens
         added = dict(tokens.items()) if isinstance(tokens, spaces.Dict) else {"tokens": tokens}
@@ -62,11 +62,7 @@ class ObservationPort:
     def encode(
         self, encode: Encode, observations: Any, started: np.ndarray, finals: Sequence[Any] = ()
     ) -> tuple[Observations, list[Any]]:
-        """Encode the frames of all environments, and the final observations of those that ``started`` anew.
-
-        Returns:
-            Tokens of all environments, and the final observations with tokens in place of the frame.
-        """
+        """Tokens of all environments, and the final observations, with tokens too, of those that ``started`` anew."""
         frames = self.frames(observations)
         final_frames = np.stack([self.frames(final) for final in finals]) if finals else frames[:0]
         tokens, last = encode(frames, started, final_frames)
@@ -93,9 +89,6 @@ class LAVAEObservation(gym.ObservationWrapper, RecordConstructorArgs):
         render_objects: draw centres, slots and decoded sprites on what ``render`` returns as "rgb_array".
         options: further fields of ``EncoderConfig``: ``flatten``, ``presence``, ``velocity``, ``tracking``,
             ``preprocessing``, ``frame_key``, ``device``.
-
-    Raises:
-        FileNotFoundError, TypeError, ValueError: see ``FrameEncoder``.
     """
 
     def __init__(
@@ -106,10 +99,10 @@ class LAVAEObservation(gym.ObservationWrapper, RecordConstructorArgs):
         render_objects: bool = False,
         **options: Any,
     ) -> None:
-        recorded = {"model": model, "max_objects": max_objects, "render_objects": render_objects, **options}
-        RecordConstructorArgs.__init__(self, **recorded)
+        encoding = {"model": model, "max_objects": max_objects, **options}
+        RecordConstructorArgs.__init__(self, render_objects=render_objects, **encoding)
         gym.ObservationWrapper.__init__(self, env)
-        config = EncoderConfig(model=model, max_objects=max_objects, **options)
+        config = EncoderConfig(**encoding)
         self._port = ObservationPort(env.observation_space, config.frame_key)
         self.frame_encoder = FrameEncoder(config, self._port.frame_space)
         self.observation_space = self._port.space(self.frame_encoder.layout.space())
@@ -140,12 +133,7 @@ class VectorLAVAEObservation(VectorWrapper):
 
     It works in every autoreset mode; with SAME_STEP, ``infos["final_obs"]`` is encoded in the same pass.
 
-    Args:
-        env: a vector environment with uint8 frames as observations.
-        model, max_objects, options: see ``LAVAEObservation``.
-
-    Raises:
-        FileNotFoundError, TypeError, ValueError: see ``FrameEncoder``.
+    ``env`` has uint8 frames as observations; the other arguments are those of ``LAVAEObservation``.
     """
 
     def __init__(self, env: VectorEnv, model: str = "multi-dsprites", max_objects: int = 8, **options: Any) -> None:

@@ -6,15 +6,9 @@ import torch
 from gymnasium import spaces
 from jaxtyping import Float
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
-from torch import Tensor, nn
+from torch import Tensor
 
-from lavae_rl.policies.set_networks import (
-    ATTENTION_HEADS,
-    AttentionNetwork,
-    DeepSetsNetwork,
-    FlatNetwork,
-    RelationNetwork,
-)
+from lavae_rl.policies.set_networks import AttentionNetwork, DeepSetsNetwork, FlatNetwork, RelationNetwork
 
 _NETWORKS = {"relation": RelationNetwork, "attention": AttentionNetwork, "deepsets": DeepSetsNetwork}
 ARCHITECTURES = (*_NETWORKS, "flat")
@@ -34,41 +28,39 @@ class SetFeaturesExtractor(BaseFeaturesExtractor):
       * "deepsets": an MLP on each object, then mean and maximum; the cheapest;
       * "flat": an MLP on the concatenated slots, a baseline for which the order matters.
 
-    The first three summarise by averages and maxima, never by sums: features stay in range with more objects than in
-    training, and hardly depend on how many there are.
-
     PPO and A2C initialise linear layers orthogonally (``ortho_init=True``), those of the extractor too. Leave it on:
     "relation" is initialised like that for all algorithms, and the others learn about as fast either way.
 
     Args:
         observation_space: ``{"tokens": Box (K, D), "mask": MultiBinary (K,)}``, as ``LAVAEObservation`` and its
             vector versions return it. Any further entries are one-dimensional Boxes, appended to the features.
-        arch: architecture, see above.
+        arch: architecture, see above; "relation" needs tokens with an appearance, D of at least 3.
         features_dim: number of features made of the tokens. The attribute ``features_dim``, which
             Stable-Baselines3 reads, also counts what is appended.
         width: units per hidden layer; for "attention" a multiple of 4.
 
     Raises:
-        TypeError: the observation space is not a dictionary, or has entries of other kinds.
-        ValueError: missing entries, shapes that do not fit, tokens without appearance for "relation", unknown ``arch``,
-            sizes below 1.
+        TypeError: the observation space is not a dictionary, or has entries of other kinds or shapes.
+        ValueError: missing entries, unknown ``arch``, or sizes out of range.
     """
 
     def __init__(
         self, observation_space: "spaces.Space[Any]", arch: str = "relation", features_dim: int = 64, width: int = 48
     ) -> None:
+        if features_dim < 1 or width < 1:
+            raise ValueError(f"expected features_dim and width of at least 1, got {features_dim} and {width}")
+        if arch not in ARCHITECTURES:
+            raise ValueError(f"expected arch as one of {', '.join(ARCHITECTURES)}, got {arch!r}")
         slots, token_width, others = _sizes(observation_space)
-        network = _make_network(arch, slots, token_width, width, features_dim)
         super().__init__(observation_space, features_dim + sum(others.values()))
-        self.network = network
+        sizes = (token_width, width, features_dim)
+        self.network = FlatNetwork(slots, *sizes) if arch == "flat" else _NETWORKS[arch](*sizes)
         self._others = tuple(others)
 
     def forward(self, observations: dict[str, Tensor]) -> Float[Tensor, "batch features"]:
-        """Features of a batch.
+        """Features of a batch: "tokens" (batch, slots, D), "mask" (batch, slots) of 0 and 1, and the further entries.
 
-        Args:
-            observations: "tokens" (batch, slots, D) and "mask" (batch, slots) of 0 and 1, and the further entries.
-                Slots may be more or fewer than in the observation space, unless ``arch="flat"``.
+        Slots may be more or fewer than in the observation space, unless ``arch="flat"``.
         """
         features = self.network(observations["tokens"], observations["mask"] > 0.5)
         return torch.cat([features, *(observations[key] for key in self._others)], dim=1)
@@ -85,42 +77,22 @@ def _sizes(space: "spaces.Space[Any]") -> tuple[int, int, dict[str, int]]:
             f'expected a dictionary observation with "tokens" and "mask", got a {_kind(space)}: wrap frames in '
             'VecLAVAEObservation; flat tokens need no features extractor, use "MlpPolicy" without it, or flatten=False'
         )
-    entries = dict(space.spaces)
+    entries: dict[str, Any] = dict(space.spaces)
     if missing := sorted({"tokens", "mask"} - entries.keys()):
         raise ValueError(
             f'expected observations with "tokens" and "mask", got {sorted(entries)} without {missing}: '
             "wrap the environment in LAVAEObservation, or rename the entries"
         )
     tokens, mask = entries.pop("tokens"), entries.pop("mask")
-    if not isinstance(tokens, spaces.Box) or not isinstance(mask, spaces.MultiBinary):
+    table = isinstance(tokens, spaces.Box) and len(tokens.shape) == 2 and min(tokens.shape) > 0
+    if not table or not isinstance(mask, spaces.MultiBinary) or mask.shape != tokens.shape[:1]:
         raise TypeError(
             f'expected "tokens" as a Box (K, D) and "mask" as MultiBinary(K), got {_kind(tokens)} and {_kind(mask)}'
         )
-    if len(tokens.shape) != 2 or min(tokens.shape) < 1 or mask.shape != tokens.shape[:1]:
-        raise ValueError(
-            f'expected "tokens" of shape (K, D) and "mask" of shape (K,), got {tokens.shape} and {mask.shape}: '
-            "one row per slot, and one bit"
-        )
-    lengths = {}
     for key, entry in entries.items():
         if not isinstance(entry, spaces.Box) or len(entry.shape) != 1:
             raise TypeError(
                 f"expected entries beside the tokens as one-dimensional Boxes, got {key!r}, a {_kind(entry)}: "
                 "flatten it, or leave it out with gymnasium.wrappers.FilterObservation"
             )
-        lengths[key] = entry.shape[0]
-    return *tokens.shape, lengths
-
-
-def _make_network(arch: str, slots: int, token_width: int, width: int, features: int) -> nn.Module:
-    if features < 1 or width < 1:
-        raise ValueError(f"expected features_dim and width of at least 1, got {features} and {width}")
-    if arch == "relation" and token_width < 3:
-        raise ValueError(f'expected for "relation" tokens of x, y and an appearance, got {token_width} numbers')
-    if arch == "attention" and width % ATTENTION_HEADS:
-        raise ValueError(f'expected for "attention" a width that is a multiple of {ATTENTION_HEADS}, got {width}')
-    if arch == "flat":
-        return FlatNetwork(slots, token_width, width, features)
-    if arch not in _NETWORKS:
-        raise ValueError(f"expected arch as one of {', '.join(ARCHITECTURES)}, got {arch!r}")
-    return _NETWORKS[arch](token_width, width, features)
+    return *tokens.shape, {key: entry.shape[0] for key, entry in entries.items()}

@@ -1,10 +1,9 @@
 """Networks that read a set of object tokens: neither the order of the slots nor the content of unused ones matters.
 
-Sets are summarised by means, maxima and softmax averages, never by sums: features keep their scale when there are
-more objects than in training. Unused slots contribute exact zeros, so the empty set is an input like any other, with
-finite gradients.
-
-All networks read tokens of ``token_width`` numbers, with ``width`` units per hidden layer, into ``features`` numbers.
+A token has ``token_width`` numbers, a hidden layer ``width`` units, and the result ``features`` numbers. Sets are
+summarised by means, maxima and softmax averages, never by sums: features keep their scale when there are more objects
+than in training. Unused slots contribute exact zeros, so the empty set is an input like any other, with finite
+gradients.
 """
 
 import itertools
@@ -60,9 +59,10 @@ class RelationNetwork(nn.Module):
 
     def __init__(self, token_width: int, width: int, features: int) -> None:
         super().__init__()
+        if token_width < 3:
+            raise ValueError(f'expected for "relation" tokens of x, y and an appearance, got {token_width} numbers')
         self.pairs = _Pairs(token_width - 2, width)
-        self.first = _Selected(width)
-        self.second = _Selected(width)
+        self.first, self.second = _Selected(width), _Selected(width)
         self.scores = nn.Linear(width, SELECTED)
         summary_width = max(width // 2, 1)
         self.read = _mlp((SELECTED + 2) * width, summary_width)
@@ -74,8 +74,7 @@ class RelationNetwork(nn.Module):
         tokens, mask = _slots_in_use(tokens, mask)
         fourier = _fourier_features(_rotations(tokens[..., :2]))
         nodes = self.pairs(tokens[..., 2:], mask)[None]  # the same in all rotations
-        nodes = self.first(nodes, fourier, mask)
-        nodes = self.second(nodes, fourier, mask)
+        nodes = self.second(self.first(nodes, fourier, mask), fourier, mask)
         selected = _select(self.scores(nodes), mask) @ nodes
         read = self.read(torch.cat([selected.flatten(2), _mean_and_max(nodes, mask[None])], dim=2))
         return self.project(read.transpose(0, 1).flatten(1))
@@ -130,27 +129,23 @@ class _Selected(nn.Module):
 
 
 class AttentionNetwork(nn.Module):
-    """Two layers of a pre-norm transformer; the features are read from an extra token, which is always present.
-
-    The ``width`` is a multiple of ``ATTENTION_HEADS``.
-    """
+    """Two layers of a pre-norm transformer; the features are read from an extra token, which is always present."""
 
     def __init__(self, token_width: int, width: int, features: int) -> None:
         super().__init__()
+        if width % ATTENTION_HEADS:
+            raise ValueError(f'expected for "attention" a width that is a multiple of {ATTENTION_HEADS}, got {width}')
         self.embed = nn.Linear(token_width, width)
         self.query = nn.Parameter(torch.randn(width) / math.sqrt(width))
         # No dropout: the probability ratios of PPO need the same function in the rollout and in the update.
-        layer = nn.TransformerEncoderLayer(
-            width, ATTENTION_HEADS, width, dropout=0.0, batch_first=True, norm_first=True
-        )
+        layer = nn.TransformerEncoderLayer(width, ATTENTION_HEADS, width, 0.0, batch_first=True, norm_first=True)
         self.layers = nn.TransformerEncoder(layer, 2, norm=nn.LayerNorm(width), enable_nested_tensor=False)
         self.project = nn.Linear(width, features)
 
     def forward(self, tokens: Tokens, mask: Mask) -> Features:
         """Features of each set of the batch."""
         tokens, mask = _slots_in_use(tokens, mask)
-        objects = self.embed(tokens)
-        everything = torch.cat([self.query.expand(len(objects), 1, -1), objects], dim=1)
+        everything = torch.cat([self.query.expand(len(tokens), 1, -1), self.embed(tokens)], dim=1)
         ignored = F.pad(~mask, (1, 0), value=False)  # never the query: attention to nothing is NaN
         return self.project(self.layers(everything, src_key_padding_mask=ignored)[:, 0])
 
@@ -169,10 +164,7 @@ class DeepSetsNetwork(nn.Module):
 
 
 class FlatNetwork(nn.Module):
-    """One MLP reads all slots and the mask as one vector: a baseline for which the order of objects matters.
-
-    The number of ``slots`` is fixed, unlike in the other networks.
-    """
+    """One MLP reads a fixed number of slots and the mask as one vector: a baseline for which the order matters."""
 
     def __init__(self, slots: int, token_width: int, width: int, features: int) -> None:
         super().__init__()
