@@ -28,15 +28,30 @@ class AgentTask(Task):
     Sprites keep a gap of two pixels, as in the data sets: a move that would close it touches, and is not made. Nor is
     a move out of the canvas. A scene in which a target cannot be reached without touching a distractor is laid out
     again.
+
+    ## Action space
+    `Discrete(5)`: stay, up, down, left, right, 4 pixels at a time.
+
+    ## Observation space
+    Pixels, `Box(0, 255, (64, 64, 3), uint8)`, or the true state as tokens; see `lavae_rl.envs.simulation.Simulation`.
+
+    ## Rewards
+    1 for the target, otherwise 0. With `reward="shaped"`, added to that, 4 times the decrease of the number of moves to
+    it, past the others, divided by the height and width of the canvas in moves.
+
+    ## Held out
+    With `mode="test"`, all objects have combinations of shape and colour that training never shows:
+    `lavae_rl.envs.looks.HELD_OUT`.
+
+    ## Episode end
+    Termination at the first touch, truncation after 100 steps.
+
+    ## Random baseline
+    1 / `num_objects`: going to a random object.
     """
 
     data_set = "multi-dsprites"
     action_space = spaces.Discrete(len(MOVES))
-    interface = """## Action space
-`Discrete(5)`: stay, up, down, left, right, 4 pixels at a time.
-
-## Observation space
-Pixels, `Box(0, 255, (64, 64, 3), uint8)`, or the true state as tokens; see `lavae_rl.envs.simulation.Simulation`."""
     scales: ClassVar[tuple[int, int]] = (1, 4)
     """Sizes of objects, a range of indices into ``SCALES``: small enough to leave the agent room."""
 

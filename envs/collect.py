@@ -29,10 +29,6 @@ class Collect(AgentTask):
     ## Starting state
     6 objects (`num_objects`), half of them squares, anywhere without overlap, all squares within reach.
 
-    ## Held out
-    With `mode="test"`, all objects have combinations of shape and colour that training never shows:
-    `lavae_rl.envs.looks.HELD_OUT`.
-
     ## Episode end
     Termination when no square is left or at the first touch of a distractor, truncation after 100 steps.
 

@@ -27,9 +27,6 @@ class DigitOrder(DigitTask):
     ## Starting state
     3 digits (`num_objects`, at most 10), anywhere without overlap.
 
-    ## Held out
-    A fifth of the images of digits is shown only with `mode="test"`.
-
     ## Episode end
     Termination when no digit is left or one is pointed at out of order, truncation after 50 steps.
 

@@ -9,7 +9,11 @@ from .world import Sprites
 
 
 class DigitTask(PointerTask):
-    """Digits of different classes; every fifth image of each class is held out for ``mode="test"``."""
+    """Digits of different classes.
+
+    ## Held out
+    Every fifth image of each class is shown only with `mode="test"`.
+    """
 
     data_set = "multi-mnist-10k"
     most_objects: ClassVar[int | None] = 10

@@ -22,9 +22,6 @@ class MatchDigit(DigitTask):
     ## Starting state
     4 digits (`num_objects`, at most 10) beside the cue, anywhere without overlap.
 
-    ## Held out
-    A fifth of the images of digits is shown only with `mode="test"`.
-
     ## Episode end
     Termination when a digit is pointed at, truncation after 50 steps.
 

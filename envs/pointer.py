@@ -11,15 +11,17 @@ from .world import NEUTRAL, World
 
 
 class PointerTask(Task):
-    """Acts by pointing: (x, y) in [-1, 1], x to the right, y down, as in tokens."""
+    """Acts by pointing.
+
+    ## Action space
+    `Box(-1, 1, (2,), float32)`: the place pointed at, (x, y), x to the right, y down. It is on an object when it is in
+    the object's box, grown by a pixel.
+
+    ## Observation space
+    Pixels, `Box(0, 255, (64, 64, 1), uint8)`, or the true state as tokens; see `lavae_rl.envs.simulation.Simulation`.
+    """
 
     action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
-    interface = """## Action space
-`Box(-1, 1, (2,), float32)`: the place pointed at, (x, y), x to the right, y down. It is on an object when it is in the
-object's box, grown by a pixel.
-
-## Observation space
-Pixels, `Box(0, 255, (64, 64, 1), uint8)`, or the true state as tokens; see `lavae_rl.envs.simulation.Simulation`."""
 
     def touch(self, world: World, actions: np.ndarray) -> Mask:
         """The object whose box, grown by a pixel, holds the point; pointing anywhere else does nothing.

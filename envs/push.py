@@ -35,10 +35,6 @@ class Push(ObjectGoal):
     2 objects (`num_objects`), anywhere without overlap, the green square outside the goal, away from the other edges,
     and with no other object between it and the corner.
 
-    ## Held out
-    With `mode="test"`, all objects but the green square have combinations of shape and colour that training never
-    shows: `lavae_rl.envs.looks.HELD_OUT`.
-
     ## Episode end
     Termination at success, truncation after 100 steps.
 

@@ -25,7 +25,8 @@ Ended = Bool[np.ndarray, " batch"]
 class Task(ABC):
     """The rules of one task. A target vanishes when it is touched; touching a distractor ends the episode.
 
-    The docstring of a task, under Gymnasium's headings, and its ``interface`` document its environments.
+    The docstring of a task, under Gymnasium's headings, documents its environments, together with those sections of its
+    base classes' docstrings that it does not have itself.
 
     Args:
         mode: "train", or "test" for what training never shows; each task defines what that is.
@@ -41,8 +42,6 @@ class Task(ABC):
     shaping_weight: ClassVar[float] = 4.0
     """Weight of the shaping term: with 1, agents that move and agents that point learn far more slowly."""
     action_space: ClassVar["spaces.Space[Any]"]
-    interface: ClassVar[str]
-    """Documentation of the action and the observation space."""
 
     def __init__(self, mode: str = "train") -> None:
         if mode not in ("train", "test"):
