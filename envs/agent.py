@@ -9,7 +9,7 @@ from jaxtyping import Int
 from lavae_rl.data.scenes import grown_boxes
 from lavae_rl.shapes import Mask
 
-from .layout import Lattice, Location, Placed
+from .layout import Box, Lattice, Location, Placed
 from .task import Batch, Ended, Task
 from .world import DISTRACTOR, TARGET, Sprites, World
 
@@ -20,7 +20,6 @@ MOVES = np.array([[0, 0], [-STEP, 0], [STEP, 0], [0, -STEP], [0, STEP]])
 """Stay, up, down, left, right: (row, column) in pixels."""
 
 _LAYOUTS = 200
-
 
 class AgentTask(Task):
     """Acts by moving the agent, a small white square, 4 pixels at a time. No object is white.
@@ -56,11 +55,7 @@ class AgentTask(Task):
     """Sizes of objects, a range of indices into ``SCALES``: small enough to leave the agent room."""
 
     def touch(self, world: World, actions: np.ndarray) -> Mask:
-        """Move the agents that nothing blocks, and return what blocks the others.
-
-        Raises:
-            ValueError: an action is not in the action space.
-        """
+        """Move the agents that nothing blocks, and return what blocks the others."""
         low, high = self.reach(world.scenes.canvas_size)
         proposed = world.scenes.location[:, 0] + displacements(actions)
         blocked = world.blockers(0, proposed)
@@ -76,7 +71,7 @@ class AgentTask(Task):
         boxes = grown_boxes(self.bank, sprites).tolist()
         for _ in range(_LAYOUTS):
             locations = super().place(rng, sprites, roles, canvas_size)
-            lattice, obstacles, goals = self._lattice(list(zip(locations, boxes, strict=True)), roles, canvas_size)
+            lattice, obstacles, goals = self._lattice(locations, boxes, roles, canvas_size)
             reachable = lattice.reachable(obstacles)  # targets vanish, so only distractors are in the way
             if all(reachable[lattice.near(*goal)].any() for goal in goals):
                 return locations
@@ -98,39 +93,34 @@ class AgentTask(Task):
         Moves lead past the distractors: with a potential of plain distances, agents learn to walk into obstacles.
         """
         left = world.targets.sum(axis=1)
-        away = np.array([self._remaining(world, env) if left[env] else 0.0 for env in range(len(left))])
+        away = np.zeros(len(left))
+        for env in np.flatnonzero(left).tolist():
+            lattice, moves = self.distance_field(world, env)
+            away[env] = min(1.0, moves[lattice.index(world.locations(env)[0])] / sum(moves.shape))
         return -np.where(left > 0, left - 1 + away, 0) / world.total
-
-    def _remaining(self, world: World, env: int) -> float:
-        """Moves to the nearest target, as a share of the lattice's height and width."""
-        lattice, moves = self.distance_field(world, env)
-        row, column = world.scenes.location[env, 0].tolist()
-        return min(1.0, moves[lattice.index((row, column))] / sum(moves.shape))
 
     def distance_field(self, world: World, env: int) -> tuple[Lattice, Int[np.ndarray, "rows columns"]]:
         """Where the agent can be, and the number of moves from each place to the nearest target; -1 if no path."""
         if world.distance_fields[env] is None:
-            lattice, obstacles, goals = self._lattice_of(world, env)
+            lattice, obstacles, goals = self.lattice(world, env)
             world.distance_fields[env] = lattice, lattice.distance_field(obstacles, goals)
         field: tuple[Lattice, Int[np.ndarray, "rows columns"]] = world.distance_fields[env]
         return field
 
     def extra_path_length(self, world: World, env: int) -> int:
         """Moves that the shortest path to a target is longer than it would be without distractors."""
-        lattice, obstacles, goals = self._lattice_of(world, env)
+        lattice, obstacles, goals = self.lattice(world, env)
         past_all, past_none = (lattice.distance_field(passed, goals)[lattice.start] for passed in (obstacles, []))
         return int(past_all - past_none)
 
-    def _lattice_of(self, world: World, env: int) -> tuple[Lattice, list[Placed], list[Placed]]:
-        """``_lattice`` of the present state of one environment."""
-        locations = [(row, column) for row, column in world.scenes.location[env].tolist()]
-        placed = list(zip(locations, world.box[env].tolist(), strict=True))
-        return self._lattice(placed, world.role[env], world.scenes.canvas_size)
+    def lattice(self, world: World, env: int) -> tuple[Lattice, list[Placed], list[Placed]]:
+        """Where the agent of one environment can be, the distractors and the targets."""
+        return self._lattice(world.locations(env), world.box[env].tolist(), world.role[env], world.scenes.canvas_size)
 
     def _lattice(
-        self, placed: list[Placed], roles: Sprites, canvas_size: tuple[int, int]
+        self, locations: list[Location], boxes: list[Box], roles: Sprites, canvas_size: tuple[int, int]
     ) -> tuple[Lattice, list[Placed], list[Placed]]:
-        """Where the agent can be, the distractors and the targets."""
+        placed = list(zip(locations, boxes, strict=True))
         lattice = Lattice(*placed[0], *self.reach(canvas_size), STEP)
         obstacles, goals = ([placed[slot] for slot in np.flatnonzero(roles == role)] for role in (DISTRACTOR, TARGET))
         return lattice, obstacles, goals

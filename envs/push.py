@@ -70,24 +70,16 @@ class Push(ObjectGoal):
     def step(self, world: World, actions: np.ndarray) -> tuple[Batch, Ended, Ended]:
         """Move the agents, and what they push; an episode never ends in failure."""
         low, high = self.reach(world.scenes.canvas_size)
-        move = displacements(actions)
-        location = world.scenes.location
+        move, location = displacements(actions), world.scenes.location
         proposed = location[:, 0] + move
-        inside = ((proposed >= low) & (proposed <= high)).all(axis=1)
         blocked = world.blockers(0, proposed)
-        slot = blocked.argmax(axis=1)
-        pushed = np.flatnonzero(inside & (blocked.sum(axis=1) == 1))
-        everyone = np.arange(len(location))
-        ahead = location[everyone, slot] + move
-        in_the_way = world.blockers(slot, ahead)
-        room = ((ahead >= low) & (ahead <= high)).all(axis=1) & ~in_the_way.any(axis=1)
-        pushed = pushed[room[pushed]]
-        location[pushed, slot[pushed]] = ahead[pushed]
-        moved = inside & ~blocked.any(axis=1)
-        moved[pushed] = True
-        location[moved, 0] = proposed[moved]
+        slot = blocked.argmax(axis=1)  # of what is pushed; 0, that of the agent itself, where nothing is in its way
+        ahead = location[np.arange(len(slot)), slot] + move
+        inside = ((np.minimum(proposed, ahead) >= low) & (np.maximum(proposed, ahead) <= high)).all(axis=1)
+        moved = inside & (blocked.sum(axis=1) <= 1) & ~world.blockers(slot, ahead).any(axis=1)
+        location[moved, slot[moved]], location[moved, 0] = ahead[moved], proposed[moved]
         world.pointer[:] = location[:, 0]
-        success = np.logical_and.reduce(self._target(world) <= low[0] + self.goal, axis=1)
+        success = (self._target(world) <= low[0] + self.goal).all(axis=1)
         return success.astype(np.float64), success, np.zeros(len(success), bool)
 
     def potential(self, world: World) -> Batch:

@@ -62,6 +62,10 @@ class World:
         """Targets that are left."""
         return self.role == TARGET
 
+    def locations(self, env: int) -> list[tuple[int, int]]:
+        """(row, column) of the sprites of one environment, as plain integers."""
+        return [(row, column) for row, column in self.scenes.location[env].tolist()]
+
     def boxes(self) -> Int[np.ndarray, "batch slots 4"]:
         """Boxes of all sprites on the canvas, to be kept ``apart``."""
         return self.box + np.concatenate([self.scenes.location] * 2, axis=2)
