@@ -21,6 +21,7 @@ MOVES = np.array([[0, 0], [-STEP, 0], [STEP, 0], [0, -STEP], [0, STEP]])
 
 _LAYOUTS = 200
 
+
 class AgentTask(Task):
     """Acts by moving the agent, a small white square, 4 pixels at a time. No object is white.
 
