@@ -19,8 +19,7 @@ from .task import Task
 def task_class(name: str) -> type[Task]:
     """The class of a task, a key of ``TASKS``."""
     module, attribute = TASKS[name].entry.split(":")
-    task: type[Task] = getattr(import_module(f".{module}", __name__), attribute)
-    return task
+    return getattr(import_module(f".{module}", __name__), attribute)
 
 
 def _documentation(task: type[Task]) -> str:

@@ -105,8 +105,7 @@ class AgentTask(Task):
         if world.distance_fields[env] is None:
             lattice, obstacles, goals = self.lattice(world, env)
             world.distance_fields[env] = lattice, lattice.distance_field(obstacles, goals)
-        field: tuple[Lattice, Int[np.ndarray, "rows columns"]] = world.distance_fields[env]
-        return field
+        return world.distance_fields[env]
 
     def extra_path_length(self, world: World, env: int) -> int:
         """Moves that the shortest path to a target is longer than it would be without distractors."""

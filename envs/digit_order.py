@@ -6,12 +6,12 @@ import numpy as np
 
 from lavae_rl.shapes import Mask
 
-from .digits import DigitTask
+from .pointer import PointerTask
 from .task import with_roles
 from .world import Sprites, World
 
 
-class DigitOrder(DigitTask):
+class DigitOrder(PointerTask):
     """Point at the digits from small to large.
 
     ## Description

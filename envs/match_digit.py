@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from .digits import DigitTask
+from .pointer import PointerTask
 from .task import with_roles
 from .world import Sprites
 
 
-class MatchDigit(DigitTask):
+class MatchDigit(PointerTask):
     """Point at the digit of the same class as the cue.
 
     ## Description

@@ -73,7 +73,8 @@ class Game:
         self._thin = 2 if small and not tokens else 1
         self._block = RENDER_SIZE // max(self.simulation.canvas_size) // self._thin
         self.successes = self.episodes = 0
-        self.over, self.success, self.pointed = False, False, None
+        self.over = self.success = False
+        self.pointed: Any = None
 
     def reset(self, seed: int | None = None) -> None:
         """Begin an episode; one that is not over does not count."""
@@ -109,8 +110,7 @@ class Game:
             for color, thickness in ((_BLACK, 4), (_ORANGE, 2)):
                 cv2.drawMarker(picture, (x, y), color, cv2.MARKER_CROSS, 5 * self._block, thickness)
         color = _GREY if not self.over else _GREEN if self.success else _RED
-        framed: Picture = cv2.copyMakeBorder(picture, BORDER, BORDER, BORDER, BORDER, cv2.BORDER_CONSTANT, value=color)
-        return framed
+        return cv2.copyMakeBorder(picture, BORDER, BORDER, BORDER, BORDER, cv2.BORDER_CONSTANT, value=color)
 
     def action(self, given: Input) -> Any:
         """The action that a key or a click means; None where it means nothing in this task."""

@@ -23,9 +23,9 @@ class Push(ObjectGoal):
 
     ## Description
     The agent, a small white square, pushes what it walks into, one object at a time; an object moves only where there
-    is room. Success is when the centre of the green square is at most 12 pixels, in rows and in columns, from the
-    last place in the top left corner that it can be at. The goal is not drawn. An episode never ends in
-    failure, but an object pushed to the right or bottom edge may be lost.
+    is room. Success is when the centre of the green square is at most 12 pixels, in rows and in columns, from the last
+    place in the top left corner that it can be at. The goal is not drawn. An episode never ends in failure, but an
+    object pushed to the right or bottom edge may be lost.
 
     ## Rewards
     1 for success, otherwise 0. With `reward="shaped"`, added to that, twice the decrease of the distance from the
@@ -93,7 +93,4 @@ class Push(ObjectGoal):
         return 0.0
 
     def _target(self, world: World) -> Int[np.ndarray, "batch 2"]:
-        target: Int[np.ndarray, "batch 2"] = world.scenes.location[
-            np.arange(len(world.role)), world.targets.argmax(axis=1)
-        ]
-        return target
+        return world.scenes.location[np.arange(len(world.role)), world.targets.argmax(axis=1)]

@@ -14,9 +14,7 @@ from lavae_rl.shapes import Mask
 ABSENT, NEUTRAL, TARGET, DISTRACTOR = -1, 0, 1, 2
 """Roles: unused slots; the agent or the cue; objects that the task asks for; objects to leave alone."""
 
-Roles = Int[np.ndarray, "batch slots"]
 Sprites = Int[np.ndarray, " slots"]
-Points = Float[np.ndarray, "batch 2"]
 
 shared_bank = lru_cache(load_bank)
 """A bank weighs 5 MB and takes a while to load: all environments of a process read the same one and never write it."""
@@ -27,32 +25,27 @@ class World:
     """A batch of scenes, changed in place by the tasks.
 
     Attributes:
-        bank: the sprites.
         scenes: slot 0 holds the agent or the cue, where the task has one.
-        role: (batch, slots), ABSENT, NEUTRAL, TARGET or DISTRACTOR.
-        box: (batch, slots, 4), boxes to be kept ``apart``, relative to the sprites' centres.
-        total: (batch,), number of targets at the start of the episode.
-        pointer: (batch, 2), (row, column) in pixels of the agent, or of the place pointed at.
+        role: ABSENT, NEUTRAL, TARGET or DISTRACTOR.
+        box: boxes to be kept ``apart``, relative to the sprites' centres.
+        total: number of targets at the start of the episode.
+        pointer: (row, column) in pixels of the agent, or of the place pointed at.
         distance_fields: (batch,), a cache for the tasks, emptied where objects change.
     """
 
     bank: SpriteBank
     scenes: Scenes
-    role: Roles
+    role: Int[np.ndarray, "batch slots"]
     box: Int[np.ndarray, "batch slots 4"]
     total: Int[np.ndarray, " batch"]
-    pointer: Points
+    pointer: Float[np.ndarray, "batch 2"]
     distance_fields: np.ndarray
 
     @classmethod
     def empty(cls, bank: SpriteBank, num_envs: int, slots: int, canvas_size: tuple[int, int]) -> "World":
         """Environments without a scene yet."""
-        scenes = Scenes(
-            sprite_index=np.zeros((num_envs, slots), np.int32),
-            location=np.zeros((num_envs, slots, 2), np.int16),
-            count=np.zeros(num_envs, np.int64),
-            canvas_size=canvas_size,
-        )
+        sprites, location = np.zeros((num_envs, slots), np.int32), np.zeros((num_envs, slots, 2), np.int16)
+        scenes = Scenes(sprites, location, np.zeros(num_envs, np.int64), canvas_size)
         role, box = np.full((num_envs, slots), ABSENT), np.zeros((num_envs, slots, 4), np.int64)
         total, pointer = np.ones(num_envs, np.int64), np.zeros((num_envs, 2))
         return cls(bank, scenes, role, box, total, pointer, np.full(num_envs, None))
@@ -105,5 +98,4 @@ class World:
     def distance(self, objects: Mask) -> Float[np.ndarray, " batch"]:
         """Distance from the pointer to the nearest of some objects, in canvas diagonals; 0 where there is none."""
         gap = np.linalg.norm(self.scenes.location - self.pointer[:, None], axis=2) / np.hypot(*self.scenes.canvas_size)
-        nearest: Float[np.ndarray, " batch"] = np.where(objects, gap, np.inf).min(axis=1, initial=np.inf)
-        return np.where(objects.any(axis=1), nearest, 0.0)
+        return np.where(objects.any(axis=1), np.where(objects, gap, np.inf).min(axis=1, initial=np.inf), 0.0)

@@ -49,11 +49,8 @@ def register_envs() -> None:
         entry_point = f"lavae_rl.envs:{spec.entry.partition(':')[2]}"
         common: Any = {"max_episode_steps": spec.steps, "kwargs": dict(spec.options)}
         gym.register(f"LAVAE/{name}-v0", f"{entry_point}Env", vector_entry_point=f"{entry_point}VectorEnv", **common)
-        tokens = WrapperSpec(
-            "LAVAEObservation",
-            "lavae_rl.perception.wrappers:LAVAEObservation",
-            {"model": spec.model, "max_objects": 8, "render_objects": False},
-        )
+        options = {"model": spec.model, "max_objects": 8, "render_objects": False}
+        tokens = WrapperSpec("LAVAEObservation", "lavae_rl.perception.wrappers:LAVAEObservation", options)
         gym.register(f"LAVAE/{name}Tokens-v0", f"{entry_point}Env", additional_wrappers=(tokens,), **common)
 
 
