@@ -9,7 +9,7 @@ from jaxtyping import Int
 from lavae_rl.data.scenes import grown_boxes
 from lavae_rl.shapes import Mask
 
-from .layout import Box, Lattice, Location, Placed
+from .layout import Box, Lattice, Location, Placed, Size
 from .task import Batch, Ended, Task
 from .world import DISTRACTOR, TARGET, Sprites, World
 
@@ -65,9 +65,7 @@ class AgentTask(Task):
         world.pointer[:] = world.scenes.location[:, 0]
         return blocked
 
-    def place(
-        self, rng: np.random.Generator, sprites: Sprites, roles: Sprites, canvas_size: tuple[int, int]
-    ) -> list[Location]:
+    def place(self, rng: np.random.Generator, sprites: Sprites, roles: Sprites, canvas_size: Size) -> list[Location]:
         """Locations such that every target can be reached."""
         boxes = grown_boxes(self.bank, sprites).tolist()
         for _ in range(_LAYOUTS):
@@ -118,7 +116,7 @@ class AgentTask(Task):
         return self._lattice(world.locations(env), world.box[env].tolist(), world.role[env], world.scenes.canvas_size)
 
     def _lattice(
-        self, locations: list[Location], boxes: list[Box], roles: Sprites, canvas_size: tuple[int, int]
+        self, locations: list[Location], boxes: list[Box], roles: Sprites, canvas_size: Size
     ) -> tuple[Lattice, list[Placed], list[Placed]]:
         placed = list(zip(locations, boxes, strict=True))
         lattice = Lattice(*placed[0], *self.reach(canvas_size), STEP)

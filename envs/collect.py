@@ -43,11 +43,9 @@ class Collect(AgentTask):
         target = rng.permutation(num_objects) < _num_squares(num_objects)
         allowed = combinations(self.mode)
         square = allowed[:, 0] == SQUARE
-        shape, color = np.where(
-            target[:, None],
-            allowed[square][rng.integers(square.sum(), size=num_objects)],
-            allowed[~square][rng.integers((~square).sum(), size=num_objects)],
-        ).T
+        kinds = allowed[square], allowed[~square]
+        squares, others = (kind[rng.integers(len(kind), size=num_objects)] for kind in kinds)
+        shape, color = np.where(target[:, None], squares, others).T
         scale = rng.integers(*self.scales, size=num_objects)
         return with_roles(sprite(shape, scale, rng.integers(len(ANGLES), size=num_objects), color), target, AGENT)
 

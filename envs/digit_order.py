@@ -7,8 +7,7 @@ import numpy as np
 from lavae_rl.shapes import Mask
 
 from .pointer import PointerTask
-from .task import with_roles
-from .world import Sprites, World
+from .world import TARGET, Sprites, World
 
 
 class DigitOrder(PointerTask):
@@ -38,7 +37,7 @@ class DigitOrder(PointerTask):
 
     def draw(self, rng: np.random.Generator, num_objects: int) -> tuple[Sprites, Sprites]:
         """Digits of different classes, all of them targets in their turn."""
-        return with_roles(self.images(rng, rng.permutation(10)[:num_objects]), np.ones(num_objects, bool))
+        return self.images(rng, rng.permutation(10)[:num_objects]), np.full(num_objects, TARGET)
 
     def current_targets(self, world: World) -> Mask:
         """The smallest digit that is left."""

@@ -12,9 +12,8 @@ from jaxtyping import Bool, Int
 Box = Sequence[int]
 """(top, left, bottom, right) to be kept apart, relative to a sprite's centre."""
 
-Location = tuple[int, int]
+Size = Location = tuple[int, int]
 Placed = tuple[Location, Box]
-"""Location and box of a sprite."""
 
 _TRIES_PER_OBJECT = 16
 _TRIES_PER_SCENE = 500
@@ -26,12 +25,7 @@ def place(
 ) -> list[Location]:
     """Draw locations of sprites one by one, each uniform over those that are not too close to an earlier sprite.
 
-    Args:
-        rng: source of all randomness.
-        boxes: one per sprite.
-        low: smallest (row, column).
-        high: largest (row, column).
-        anchor: location of the first sprite, if it is fixed.
+    They are (row, column) from ``low`` to ``high``, that of the first sprite ``anchor`` if it is given.
 
     Raises:
         ValueError: no layout was found.

@@ -53,11 +53,8 @@ _MOVES = {_NEXT: 0} | {key: move for keys in (b"wsad", b"WSAD", *_ARROWS) for mo
 class Game:
     """A task, its score, and the picture to show.
 
-    Args:
-        name: a key of ``TASKS``.
-        tokens: draw the objects that LAVAE finds.
-        small: pictures of half the size, but not with tokens, whose numbers would be illegible.
-        options: ``num_objects`` and all others of the environment.
+    ``tokens`` draws the objects that LAVAE finds. ``small`` halves the pictures' size, but not with tokens, whose
+    numbers would be illegible. ``options`` are those of the environment.
     """
 
     def __init__(self, name: str, tokens: bool = False, small: bool = False, **options: Any) -> None:
@@ -151,11 +148,7 @@ def pictures(game: Game, policy: str, episodes: int, seed: int | None) -> Iterat
 
 
 class Window:
-    """A window that stays while its title changes.
-
-    Raises:
-        OSError: there is no screen.
-    """
+    """A window that stays while its title changes. It raises OSError where there is no screen."""
 
     _NAME = "lavae-play"
 

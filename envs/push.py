@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Int
 
 from .agent import displacements
-from .layout import Location
+from .layout import Location, Size
 from .object_goal import ObjectGoal
 from .task import Batch, Ended
 from .world import TARGET, Sprites, World
@@ -45,15 +45,12 @@ class Push(ObjectGoal):
     default_objects = 2
     goal: ClassVar[int] = 12
 
-    def place(
-        self, rng: np.random.Generator, sprites: Sprites, roles: Sprites, canvas_size: tuple[int, int]
-    ) -> list[Location]:
+    def place(self, rng: np.random.Generator, sprites: Sprites, roles: Sprites, canvas_size: Size) -> list[Location]:
         """Locations such that the target is outside the goal, and nowhere that it cannot be pushed away from."""
         low, high = self.reach(canvas_size)
-        if min(high) - _FREE <= low[0] + self.goal:
-            raise ValueError(
-                f"expected a canvas of at least {self.bank.size + self.goal + _FREE + 1} px a side, got {canvas_size}"
-            )
+        least = self.bank.size + self.goal + _FREE + 1
+        if min(canvas_size) < least:
+            raise ValueError(f"expected a canvas of at least {least} px a side, got {canvas_size}")
         target = int((roles == TARGET).argmax())
         for _ in range(_LAYOUTS):
             locations = super().place(rng, sprites, roles, canvas_size)
@@ -79,7 +76,7 @@ class Push(ObjectGoal):
         moved = inside & (blocked.sum(axis=1) <= 1) & ~world.blockers(slot, ahead).any(axis=1)
         location[moved, slot[moved]], location[moved, 0] = ahead[moved], proposed[moved]
         world.pointer[:] = location[:, 0]
-        success = (self._target(world) <= low[0] + self.goal).all(axis=1)
+        success = np.logical_and.reduce(self._target(world) <= low[0] + self.goal, axis=1)
         return success.astype(np.float64), success, np.zeros(len(success), bool)
 
     def potential(self, world: World) -> Batch:

@@ -21,8 +21,7 @@ _MOVES = MOVES.tolist()
 class ScriptedPolicy:
     """Takes a shortest path to a target, or points at its centre; pushes only the target itself.
 
-    Args:
-        simulation: of a single or of a vector environment: ``env.unwrapped.simulation``.
+    It reads ``env.unwrapped.simulation`` of a single or of a vector environment.
     """
 
     def __init__(self, simulation: Simulation) -> None:
@@ -48,24 +47,15 @@ class ScriptedPolicy:
 
     def _push(self, world: World, task: AgentTask, env: int) -> int:
         """The next move of a plan; a new plan where the state is not on it, as after a reset."""
-        plans, state = self._plans, _key(world.scenes.location[env], world.scenes.sprite_index[env])
-        if state not in plans[env]:
-            plans[env] = {state: 0, **_plan(world, task, env)}  # without a path, the agent stays
-        return plans[env][state]
-
-
-def _key(locations: np.ndarray, sprites: np.ndarray) -> bytes:
-    return locations.tobytes() + sprites.tobytes()
-
-
-def _plan(world: World, task: AgentTask, env: int) -> dict[bytes, int]:
-    """The move to make in every state of a path."""
-    slots, plan = [0, int(world.targets[env].argmax())], {}
-    for state, move in _Search(world, task, env, slots).path():
-        locations = world.scenes.location[env].copy()
-        locations[slots] = state
-        plan[_key(locations, world.scenes.sprite_index[env])] = move
-    return plan
+        now, sprites = world.scenes.location[env], world.scenes.sprite_index[env].tobytes()
+        state = now.tobytes() + sprites
+        if state not in self._plans[env]:
+            self._plans[env] = {state: 0}  # without a path, the agent stays
+            slots, locations = [0, int(world.targets[env].argmax())], now.copy()
+            for places, move in _Search(world, task, env, slots).path():
+                locations[slots] = places
+                self._plans[env][locations.tobytes() + sprites] = move
+        return self._plans[env][state]
 
 
 class _Search:

@@ -23,8 +23,6 @@ class Simulation:
     """The options and the state of ``num_envs`` environments of one task.
 
     Args:
-        task: the class of the task.
-        num_envs: number of environments.
         num_objects: number of objects beside the agent or cue, or an inclusive range (low, high), from which each
             episode draws; None is the task's own.
         mode: "train", or "test" for what training never shows; each task defines what that is.
@@ -111,12 +109,10 @@ def _oracle(simulation: Simulation) -> tuple["spaces.Space[Any]", OracleTokens]:
 
 def _both(simulation: Simulation) -> Renderer:
     (frame, render), (_, tokens) = _pixels(simulation), _oracle(simulation)
-    return spaces.Dict({"frame": frame, **tokens.space}), partial(_frames_and_tokens, render, tokens)
+    return spaces.Dict({"frame": frame, **tokens.space}), partial(_with_frames, render, tokens)
 
 
-def _frames_and_tokens(
-    render: Callable[[Scenes], Frames], tokens: OracleTokens, scenes: Scenes
-) -> dict[str, np.ndarray]:
+def _with_frames(render: Callable[[Scenes], Frames], tokens: OracleTokens, scenes: Scenes) -> dict[str, np.ndarray]:
     return {"frame": render(scenes), **tokens(scenes)}
 
 

@@ -72,10 +72,7 @@ class SpriteVectorEnv(VectorEnv):
     """Many environments of a task as one batch, step for step equal to as many ``SpriteEnv`` with the same seeds.
 
     Args:
-        task: the class of the task.
-        num_envs: number of environments.
         max_episode_steps: steps after which an episode is truncated; None is never.
-        autoreset_mode: ``gymnasium.vector.AutoresetMode``, or its value.
         options: those of ``Simulation``.
     """
 

@@ -11,20 +11,16 @@ from gymnasium.envs.registration import WrapperSpec
 
 
 class TaskSpec(NamedTuple):
-    """How a task is registered.
-
-    Attributes:
-        entry: module in ``lavae_rl.envs`` and class of the task.
-        tested: numbers of objects that agents are tested with.
-        model: bundled LAVAE that encodes its frames.
-        steps: steps after which an episode is truncated.
-        options: options of its environments.
-    """
+    """How a task is registered."""
 
     entry: str
+    """Module in ``lavae_rl.envs`` and class, "module:Class"."""
     tested: range
+    """Numbers of objects that agents are tested with."""
     model: str = "multi-dsprites"
+    """Bundled LAVAE that encodes its frames."""
     steps: int = 100
+    """Steps after which an episode is truncated."""
     options: Mapping[str, Any] = {}
 
 
