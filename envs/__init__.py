@@ -35,9 +35,8 @@ def _documentation(task: type[Task]) -> str:
 
 @cache
 def _single(task: type[Task]) -> type[SpriteEnv]:
-    init = partialmethod(SpriteEnv.__init__, task)
-    members = {"__init__": init, "__doc__": _documentation(task), "__module__": __name__}
-    return type(f"{task.__name__}Env", (SpriteEnv,), members)
+    members = {"__init__": partialmethod(SpriteEnv.__init__, task), "__doc__": _documentation(task)}
+    return type(f"{task.__name__}Env", (SpriteEnv,), {"__module__": __name__, **members})
 
 
 def __getattr__(name: str) -> Callable[..., Any]:

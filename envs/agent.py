@@ -26,8 +26,7 @@ class AgentTask(Task):
     """Acts by moving the agent, a small white square, 4 pixels at a time. No object is white.
 
     Sprites keep a gap of two pixels, as in the data sets: a move that would close it touches, and is not made. Nor is
-    a move out of the canvas. A scene in which a target cannot be reached without touching a distractor is laid out
-    again.
+    a move out of the canvas. A scene is laid out again if a target is out of reach without touching a distractor.
 
     ## Action space
     `Discrete(5)`: stay, up, down, left, right, 4 pixels at a time.

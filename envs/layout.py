@@ -12,7 +12,8 @@ from jaxtyping import Bool, Int
 Box = Sequence[int]
 """(top, left, bottom, right) to be kept apart, relative to a sprite's centre."""
 
-Size = Location = tuple[int, int]
+Location = tuple[int, int]
+Size = tuple[int, int]
 Placed = tuple[Location, Box]
 
 _TRIES_PER_OBJECT = 16

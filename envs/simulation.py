@@ -64,7 +64,7 @@ class Simulation:
         self.canvas_size = _canvas_size(self.task, canvas_size)
         self.max_objects, self.render_mode, self._shaped = max_objects, render_mode, reward == "shaped"
         slots = len(self.task.draw(np.random.default_rng(0), self.range[1])[0])
-        self.world = World.empty(self.task.bank, num_envs, slots, self.canvas_size)
+        self.world = World(self.task.bank, num_envs, slots, self.canvas_size)
         self.space, self._render = RENDERERS[observation](self)
         self.chance = float(np.mean([self.task.chance(number) for number in range(self.range[0], self.range[1] + 1)]))
         """Success rate of touching objects at random (the random baseline), a mean over the numbers of objects."""
@@ -126,9 +126,8 @@ def _check_choice(what: str, value: str, choices: Iterable[str]) -> None:
 
 
 def _object_range(task: Task, num_objects: int | Sequence[int] | None) -> tuple[int, int]:
-    if num_objects is None:
-        num_objects = task.default_objects
-    pair = [num_objects] * 2 if isinstance(num_objects, int | np.integer) else list(num_objects)
+    given = task.default_objects if num_objects is None else num_objects
+    pair = [given] * 2 if isinstance(given, int | np.integer) else list(given)
     least, most = task.fewest_objects, task.most_objects
     if len(pair) != 2 or not least <= pair[0] <= pair[1] <= (most or pair[1]):
         limits = f"of at least {least} and at most {most}" if most else f"of at least {least}"

@@ -22,7 +22,6 @@ from .task import Task
 RENDER_SIZE = 384
 """Frames are enlarged by a whole number to at most this many pixels a side."""
 
-Options = dict[str, Any]
 _warned: list[bool] = []
 
 
@@ -36,7 +35,7 @@ class SpriteEnv(gym.Env[Any, Any]):
         self.observation_space, self.action_space = self.simulation.space, task.action_space
         self.render_mode, self.chance = self.simulation.render_mode, self.simulation.chance
 
-    def reset(self, *, seed: int | None = None, options: Options | None = None) -> tuple[Any, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode with a new scene."""
         super().reset(seed=seed)
         self.simulation.begin(0, self.np_random)
@@ -71,9 +70,7 @@ class SpriteEnv(gym.Env[Any, Any]):
 class SpriteVectorEnv(VectorEnv):
     """Many environments of a task as one batch, step for step equal to as many ``SpriteEnv`` with the same seeds.
 
-    Args:
-        max_episode_steps: steps after which an episode is truncated; None is never.
-        options: those of ``Simulation``.
+    Episodes are truncated after ``max_episode_steps``; ``options`` are those of ``Simulation``.
     """
 
     def __init__(
@@ -100,13 +97,11 @@ class SpriteVectorEnv(VectorEnv):
         self._rngs = [seeding.np_random(None)[0] for _ in range(num_envs)]
 
     def reset(
-        self, *, seed: int | Sequence[int | None] | None = None, options: Options | None = None
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Begin new episodes in all environments, or in those of ``options["reset_mask"]``.
+        """Begin new episodes in all environments, or in those of ``options["reset_mask"]``, bool (num_envs,).
 
-        Args:
-            seed: one per environment, or the first of seed, seed + 1, ...
-            options: may hold ``reset_mask``, bool (num_envs,).
+        There is a ``seed`` per environment, or the first of seed, seed + 1, ...
         """
         seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed or [None] * self.num_envs
         if len(seeds) != self.num_envs:

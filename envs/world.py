@@ -1,6 +1,5 @@
 """The state of a batch of environments: a scene each, and what every object in it means to the task."""
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -20,35 +19,23 @@ shared_bank = lru_cache(load_bank)
 """A bank weighs 5 MB and takes a while to load: all environments of a process read the same one and never write it."""
 
 
-@dataclass
 class World:
-    """A batch of scenes, changed in place by the tasks.
+    """A batch of scenes, changed in place by the tasks; as it is made, no environment has a scene yet."""
 
-    Attributes:
-        scenes: slot 0 holds the agent or the cue, where the task has one.
-        role: ABSENT, NEUTRAL, TARGET or DISTRACTOR.
-        box: boxes to be kept ``apart``, relative to the sprites' centres.
-        total: number of targets at the start of the episode.
-        pointer: (row, column) in pixels of the agent, or of the place pointed at.
-        distance_fields: (batch,), a cache for the tasks, emptied where objects change.
-    """
-
-    bank: SpriteBank
-    scenes: Scenes
-    role: Int[np.ndarray, "batch slots"]
-    box: Int[np.ndarray, "batch slots 4"]
-    total: Int[np.ndarray, " batch"]
-    pointer: Float[np.ndarray, "batch 2"]
-    distance_fields: np.ndarray
-
-    @classmethod
-    def empty(cls, bank: SpriteBank, num_envs: int, slots: int, canvas_size: tuple[int, int]) -> "World":
-        """Environments without a scene yet."""
+    def __init__(self, bank: SpriteBank, num_envs: int, slots: int, canvas_size: tuple[int, int]) -> None:
+        self.bank = bank
         sprites, location = np.zeros((num_envs, slots), np.int32), np.zeros((num_envs, slots, 2), np.int16)
-        scenes = Scenes(sprites, location, np.zeros(num_envs, np.int64), canvas_size)
-        role, box = np.full((num_envs, slots), ABSENT), np.zeros((num_envs, slots, 4), np.int64)
-        total, pointer = np.ones(num_envs, np.int64), np.zeros((num_envs, 2))
-        return cls(bank, scenes, role, box, total, pointer, np.full(num_envs, None))
+        self.scenes = Scenes(sprites, location, np.zeros(num_envs, np.int64), canvas_size)
+        """Slot 0 holds the agent or the cue, where the task has one."""
+        self.role: Int[np.ndarray, "batch slots"] = np.full((num_envs, slots), ABSENT)
+        self.box: Int[np.ndarray, "batch slots 4"] = np.zeros((num_envs, slots, 4), np.int64)
+        """Boxes to be kept ``apart``, relative to the sprites' centres."""
+        self.total: Int[np.ndarray, " batch"] = np.ones(num_envs, np.int64)
+        """Number of targets at the start of the episode."""
+        self.pointer: Float[np.ndarray, "batch 2"] = np.zeros((num_envs, 2))
+        """(row, column) in pixels of the agent, or of the place pointed at."""
+        self.distance_fields = np.full(num_envs, None)
+        """A cache for the tasks, emptied where objects change."""
 
     @property
     def targets(self) -> Mask:
