@@ -101,7 +101,7 @@ class SpriteVectorEnv(VectorEnv):
     ) -> tuple[Any, dict[str, Any]]:
         """Begin new episodes in all environments, or in those of ``options["reset_mask"]``, bool (num_envs,).
 
-        There is a ``seed`` per environment, or the first of seed, seed + 1, ...
+        ``seed`` is a sequence of one per environment, or the first of seed, seed + 1, ...
         """
         seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed or [None] * self.num_envs
         if len(seeds) != self.num_envs:
