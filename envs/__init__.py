@@ -1,7 +1,7 @@
 """Environments made of the same sprites as the data sets; importing ``lavae_rl`` registers them (``LAVAE/...-v0``).
 
 Every task of ``lavae_rl.registration.TASKS`` has two names here, made when they are first used: ``OddOneOutEnv``, a
-``SpriteEnv`` of the task with the task's docstring, and ``OddOneOutVectorEnv``, which makes a ``SpriteVectorEnv``.
+``SpriteEnv`` of the task with the task's documentation, and ``OddOneOutVectorEnv``, which makes a ``SpriteVectorEnv``.
 """
 
 from collections.abc import Callable
@@ -19,15 +19,24 @@ from .task import Task
 def task_class(name: str) -> type[Task]:
     """The class of a task, a key of ``TASKS``."""
     module, attribute = TASKS[name].entry.split(":")
-    task: type[Task] = getattr(import_module(f".{module}", __name__), attribute)
-    return task
+    return getattr(import_module(f".{module}", __name__), attribute)
+
+
+def _documentation(task: type[Task]) -> str:
+    """The docstring of a task, and those sections of its base classes' docstrings that it does not have itself."""
+    text = getdoc(task) or ""
+    for base in task.__mro__[1:]:
+        for section in (getdoc(base) or "").split("\n\n## ")[1:]:
+            heading = section.split("\n")[0]
+            if f"## {heading}\n" not in text:
+                text += f"\n\n## {section}"
+    return text
 
 
 @cache
 def _single(task: type[Task]) -> type[SpriteEnv]:
-    documentation = f"{getdoc(task)}\n\n{task.interface}"
-    members = {"__init__": partialmethod(SpriteEnv.__init__, task), "__doc__": documentation, "__module__": __name__}
-    return type(f"{task.__name__}Env", (SpriteEnv,), members)
+    members = {"__init__": partialmethod(SpriteEnv.__init__, task), "__doc__": _documentation(task)}
+    return type(f"{task.__name__}Env", (SpriteEnv,), {"__module__": __name__, **members})
 
 
 def __getattr__(name: str) -> Callable[..., Any]:

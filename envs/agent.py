@@ -9,7 +9,7 @@ from jaxtyping import Int
 from lavae_rl.data.scenes import grown_boxes
 from lavae_rl.shapes import Mask
 
-from .layout import Lattice, Location, Placed
+from .layout import Box, Lattice, Location, Placed, Size
 from .task import Batch, Ended, Task
 from .world import DISTRACTOR, TARGET, Sprites, World
 
@@ -26,26 +26,36 @@ class AgentTask(Task):
     """Acts by moving the agent, a small white square, 4 pixels at a time. No object is white.
 
     Sprites keep a gap of two pixels, as in the data sets: a move that would close it touches, and is not made. Nor is
-    a move out of the canvas. A scene in which a target cannot be reached without touching a distractor is laid out
-    again.
+    a move out of the canvas. A scene is laid out again if a target is out of reach without touching a distractor.
+
+    ## Action space
+    `Discrete(5)`: stay, up, down, left, right, 4 pixels at a time.
+
+    ## Observation space
+    Pixels, `Box(0, 255, (64, 64, 3), uint8)`, or the true state as tokens; see `lavae_rl.envs.simulation.Simulation`.
+
+    ## Rewards
+    1 for the target, otherwise 0. With `reward="shaped"`, added to that, 4 times the decrease of the number of moves to
+    it, past the others, divided by the height and width of the canvas in moves.
+
+    ## Held out
+    With `mode="test"`, all objects have combinations of shape and colour that training never shows:
+    `lavae_rl.envs.looks.HELD_OUT`.
+
+    ## Episode end
+    Termination at the first touch, truncation after 100 steps.
+
+    ## Random baseline
+    1 / `num_objects`: going to a random object.
     """
 
     data_set = "multi-dsprites"
     action_space = spaces.Discrete(len(MOVES))
-    interface = """## Action space
-`Discrete(5)`: stay, up, down, left, right, 4 pixels at a time.
-
-## Observation space
-Pixels, `Box(0, 255, (64, 64, 3), uint8)`, or the true state as tokens; see `lavae_rl.envs.simulation.Simulation`."""
     scales: ClassVar[tuple[int, int]] = (1, 4)
     """Sizes of objects, a range of indices into ``SCALES``: small enough to leave the agent room."""
 
     def touch(self, world: World, actions: np.ndarray) -> Mask:
-        """Move the agents that nothing blocks, and return what blocks the others.
-
-        Raises:
-            ValueError: an action is not in the action space.
-        """
+        """Move the agents that nothing blocks, and return what blocks the others."""
         low, high = self.reach(world.scenes.canvas_size)
         proposed = world.scenes.location[:, 0] + displacements(actions)
         blocked = world.blockers(0, proposed)
@@ -54,14 +64,12 @@ Pixels, `Box(0, 255, (64, 64, 3), uint8)`, or the true state as tokens; see `lav
         world.pointer[:] = world.scenes.location[:, 0]
         return blocked
 
-    def place(
-        self, rng: np.random.Generator, sprites: Sprites, roles: Sprites, canvas_size: tuple[int, int]
-    ) -> list[Location]:
+    def place(self, rng: np.random.Generator, sprites: Sprites, roles: Sprites, canvas_size: Size) -> list[Location]:
         """Locations such that every target can be reached."""
         boxes = grown_boxes(self.bank, sprites).tolist()
         for _ in range(_LAYOUTS):
             locations = super().place(rng, sprites, roles, canvas_size)
-            lattice, obstacles, goals = self._lattice(list(zip(locations, boxes, strict=True)), roles, canvas_size)
+            lattice, obstacles, goals = self._lattice(locations, boxes, roles, canvas_size)
             reachable = lattice.reachable(obstacles)  # targets vanish, so only distractors are in the way
             if all(reachable[lattice.near(*goal)].any() for goal in goals):
                 return locations
@@ -83,39 +91,33 @@ Pixels, `Box(0, 255, (64, 64, 3), uint8)`, or the true state as tokens; see `lav
         Moves lead past the distractors: with a potential of plain distances, agents learn to walk into obstacles.
         """
         left = world.targets.sum(axis=1)
-        away = np.array([self._remaining(world, env) if left[env] else 0.0 for env in range(len(left))])
+        away = np.zeros(len(left))
+        for env in np.flatnonzero(left).tolist():
+            lattice, moves = self.distance_field(world, env)
+            away[env] = min(1.0, moves[lattice.index(world.locations(env)[0])] / sum(moves.shape))
         return -np.where(left > 0, left - 1 + away, 0) / world.total
-
-    def _remaining(self, world: World, env: int) -> float:
-        """Moves to the nearest target, as a share of the lattice's height and width."""
-        lattice, moves = self.distance_field(world, env)
-        row, column = world.scenes.location[env, 0].tolist()
-        return min(1.0, moves[lattice.index((row, column))] / sum(moves.shape))
 
     def distance_field(self, world: World, env: int) -> tuple[Lattice, Int[np.ndarray, "rows columns"]]:
         """Where the agent can be, and the number of moves from each place to the nearest target; -1 if no path."""
         if world.distance_fields[env] is None:
-            lattice, obstacles, goals = self._lattice_of(world, env)
+            lattice, obstacles, goals = self.lattice(world, env)
             world.distance_fields[env] = lattice, lattice.distance_field(obstacles, goals)
-        field: tuple[Lattice, Int[np.ndarray, "rows columns"]] = world.distance_fields[env]
-        return field
+        return world.distance_fields[env]
 
     def extra_path_length(self, world: World, env: int) -> int:
         """Moves that the shortest path to a target is longer than it would be without distractors."""
-        lattice, obstacles, goals = self._lattice_of(world, env)
+        lattice, obstacles, goals = self.lattice(world, env)
         past_all, past_none = (lattice.distance_field(passed, goals)[lattice.start] for passed in (obstacles, []))
         return int(past_all - past_none)
 
-    def _lattice_of(self, world: World, env: int) -> tuple[Lattice, list[Placed], list[Placed]]:
-        """``_lattice`` of the present state of one environment."""
-        locations = [(row, column) for row, column in world.scenes.location[env].tolist()]
-        placed = list(zip(locations, world.box[env].tolist(), strict=True))
-        return self._lattice(placed, world.role[env], world.scenes.canvas_size)
+    def lattice(self, world: World, env: int) -> tuple[Lattice, list[Placed], list[Placed]]:
+        """Where the agent of one environment can be, the distractors and the targets."""
+        return self._lattice(world.locations(env), world.box[env].tolist(), world.role[env], world.scenes.canvas_size)
 
     def _lattice(
-        self, placed: list[Placed], roles: Sprites, canvas_size: tuple[int, int]
+        self, locations: list[Location], boxes: list[Box], roles: Sprites, canvas_size: Size
     ) -> tuple[Lattice, list[Placed], list[Placed]]:
-        """Where the agent can be, the distractors and the targets."""
+        placed = list(zip(locations, boxes, strict=True))
         lattice = Lattice(*placed[0], *self.reach(canvas_size), STEP)
         obstacles, goals = ([placed[slot] for slot in np.flatnonzero(roles == role)] for role in (DISTRACTOR, TARGET))
         return lattice, obstacles, goals

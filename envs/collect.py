@@ -29,10 +29,6 @@ class Collect(AgentTask):
     ## Starting state
     6 objects (`num_objects`), half of them squares, anywhere without overlap, all squares within reach.
 
-    ## Held out
-    With `mode="test"`, all objects have combinations of shape and colour that training never shows:
-    `lavae_rl.envs.looks.HELD_OUT`.
-
     ## Episode end
     Termination when no square is left or at the first touch of a distractor, truncation after 100 steps.
 
@@ -47,11 +43,9 @@ class Collect(AgentTask):
         target = rng.permutation(num_objects) < _num_squares(num_objects)
         allowed = combinations(self.mode)
         square = allowed[:, 0] == SQUARE
-        shape, color = np.where(
-            target[:, None],
-            allowed[square][rng.integers(square.sum(), size=num_objects)],
-            allowed[~square][rng.integers((~square).sum(), size=num_objects)],
-        ).T
+        kinds = allowed[square], allowed[~square]
+        squares, others = (kind[rng.integers(len(kind), size=num_objects)] for kind in kinds)
+        shape, color = np.where(target[:, None], squares, others).T
         scale = rng.integers(*self.scales, size=num_objects)
         return with_roles(sprite(shape, scale, rng.integers(len(ANGLES), size=num_objects), color), target, AGENT)
 

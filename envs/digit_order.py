@@ -6,12 +6,11 @@ import numpy as np
 
 from lavae_rl.shapes import Mask
 
-from .digits import DigitTask
-from .task import with_roles
-from .world import Sprites, World
+from .pointer import PointerTask
+from .world import TARGET, Sprites, World
 
 
-class DigitOrder(DigitTask):
+class DigitOrder(PointerTask):
     """Point at the digits from small to large.
 
     ## Description
@@ -27,9 +26,6 @@ class DigitOrder(DigitTask):
     ## Starting state
     3 digits (`num_objects`, at most 10), anywhere without overlap.
 
-    ## Held out
-    A fifth of the images of digits is shown only with `mode="test"`.
-
     ## Episode end
     Termination when no digit is left or one is pointed at out of order, truncation after 50 steps.
 
@@ -41,7 +37,7 @@ class DigitOrder(DigitTask):
 
     def draw(self, rng: np.random.Generator, num_objects: int) -> tuple[Sprites, Sprites]:
         """Digits of different classes, all of them targets in their turn."""
-        return with_roles(self.images(rng, rng.permutation(10)[:num_objects]), np.ones(num_objects, bool))
+        return self.images(rng, rng.permutation(10)[:num_objects]), np.full(num_objects, TARGET)
 
     def current_targets(self, world: World) -> Mask:
         """The smallest digit that is left."""

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from .digits import DigitTask
+from .pointer import PointerTask
 from .task import with_roles
 from .world import Sprites
 
 
-class MatchDigit(DigitTask):
+class MatchDigit(PointerTask):
     """Point at the digit of the same class as the cue.
 
     ## Description
@@ -21,9 +21,6 @@ class MatchDigit(DigitTask):
 
     ## Starting state
     4 digits (`num_objects`, at most 10) beside the cue, anywhere without overlap.
-
-    ## Held out
-    A fifth of the images of digits is shown only with `mode="test"`.
 
     ## Episode end
     Termination when a digit is pointed at, truncation after 50 steps.

@@ -20,22 +20,12 @@ class ObjectGoal(AgentTask):
     The agent, a small white square, moves among shapes. One of them is a green square, of any size and angle: touching
     it is success, touching another object is failure, and both end the episode.
 
-    ## Rewards
-    1 for the green square, otherwise 0. With `reward="shaped"`, added to that, 4 times the decrease of the number of
-    moves to it, past the others, divided by the height and width of the canvas in moves.
-
     ## Starting state
     4 objects (`num_objects`), anywhere without overlap, the green square within reach.
 
     ## Held out
     With `mode="test"`, all objects but the green square have combinations of shape and colour that training never
     shows: `lavae_rl.envs.looks.HELD_OUT`.
-
-    ## Episode end
-    Termination at the first touch, truncation after 100 steps.
-
-    ## Random baseline
-    1 / `num_objects`: going to a random object.
     """
 
     def draw(self, rng: np.random.Generator, num_objects: int) -> tuple[Sprites, Sprites]:

@@ -30,22 +30,12 @@ class OddOneOut(AgentTask):
     * `variant="property"` (`LAVAE/OddOneOutProperty-v0`), harder: objects differ in shape and in colour, but the shape
       or the colour of just one object is unique, and every other shape and colour occurs at least twice.
 
-    ## Rewards
-    1 for the odd one out, otherwise 0. With `reward="shaped"`, added to that, 4 times the decrease of the number of
-    moves to it, past the others, divided by the height and width of the canvas in moves.
-
     ## Starting state
     4 objects, 5 in the harder variant (`num_objects`, at least 3), anywhere without overlap, the odd one within reach.
 
     ## Held out
     In training, no object has one of the combinations of shape and colour of `lavae_rl.envs.looks.HELD_OUT`; with
     `mode="test"` the odd one has.
-
-    ## Episode end
-    Termination at the first touch, truncation after 100 steps.
-
-    ## Random baseline
-    1 / `num_objects`: going to a random object.
     """
 
     fewest_objects = 3

@@ -25,7 +25,7 @@ from rich.markup import escape
 from lavae_rl.data.coordinates import to_location, to_xy
 from lavae_rl.pictures import write_gif
 from lavae_rl.registration import TASKS, task_name
-from lavae_rl.runs.exits import clean_exit
+from lavae_rl.runs.exits import clean_exit, program_parser
 from lavae_rl.shapes import Picture
 
 from .scripted import ScriptedPolicy
@@ -42,40 +42,24 @@ PAUSE, END = 6, 12
 """Frames for which a new scene or the place pointed at is shown, and the end of an episode."""
 
 _GREY, _GREEN, _RED, _ORANGE, _BLACK = (64, 64, 64), (0, 190, 0), (230, 0, 0), (255, 160, 0), (0, 0, 0)
-_STAY, _UP, _DOWN, _LEFT, _RIGHT = range(5)
 _NEXT = ord(" ")
-_QUIT, _RESET = (27, ord("q"), ord("Q")), (ord("r"), ord("R"))
-_MOVES = {
-    _NEXT: _STAY,
-    **{ord(letter): move for letters in ("wsad", "WSAD") for move, letter in enumerate(letters, _UP)},
-    # Arrows have other codes on Linux, macOS and Windows.
-    **{65362: _UP, 65364: _DOWN, 65361: _LEFT, 65363: _RIGHT},
-    **{63232: _UP, 63233: _DOWN, 63234: _LEFT, 63235: _RIGHT},
-    **{0x260000: _UP, 0x280000: _DOWN, 0x250000: _LEFT, 0x270000: _RIGHT},
-}
+_QUIT, _RESET = (27, *b"qQ"), tuple(b"rR")
+# Arrows have other codes on Linux, macOS and Windows.
+_ARROWS = (65362, 65364, 65361, 65363), (63232, 63233, 63234, 63235), (0x260000, 0x280000, 0x250000, 0x270000)
+_MOVES = {_NEXT: 0} | {key: move for keys in (b"wsad", b"WSAD", *_ARROWS) for move, key in enumerate(keys, 1)}
+"""Actions by key: stay, then up, down, left, right."""
 
 
 class Game:
     """A task, its score, and the picture to show.
 
-    Args:
-        name: of the task, a key of ``TASKS``.
-        num_objects: lowest and highest number of objects; None is the task's own.
-        mode: "train" or "test".
-        tokens: draw the objects that LAVAE finds.
-        small: pictures of half the size, but not with tokens, whose numbers would be illegible.
+    ``tokens`` draws the objects that LAVAE finds. ``small`` halves the pictures' size, but not with tokens, whose
+    numbers would be illegible. ``options`` are those of the environment.
     """
 
-    def __init__(
-        self,
-        name: str,
-        num_objects: tuple[int, int] | None = None,
-        mode: str = "train",
-        tokens: bool = False,
-        small: bool = False,
-    ) -> None:
+    def __init__(self, name: str, tokens: bool = False, small: bool = False, **options: Any) -> None:
         self.name = name
-        env: Any = gym.make(f"LAVAE/{name}-v0", num_objects=num_objects, mode=mode, render_mode="rgb_array")
+        env: Any = gym.make(f"LAVAE/{name}-v0", render_mode="rgb_array", **options)
         self.simulation: Simulation = env.unwrapped.simulation
         self.points = isinstance(env.action_space, gym.spaces.Box)
         if tokens:
@@ -86,8 +70,8 @@ class Game:
         self._thin = 2 if small and not tokens else 1
         self._block = RENDER_SIZE // max(self.simulation.canvas_size) // self._thin
         self.successes = self.episodes = 0
-        self.pointed: Any = None
         self.over = self.success = False
+        self.pointed: Any = None
 
     def reset(self, seed: int | None = None) -> None:
         """Begin an episode; one that is not over does not count."""
@@ -123,8 +107,7 @@ class Game:
             for color, thickness in ((_BLACK, 4), (_ORANGE, 2)):
                 cv2.drawMarker(picture, (x, y), color, cv2.MARKER_CROSS, 5 * self._block, thickness)
         color = _GREY if not self.over else _GREEN if self.success else _RED
-        framed: Picture = cv2.copyMakeBorder(picture, BORDER, BORDER, BORDER, BORDER, cv2.BORDER_CONSTANT, value=color)
-        return framed
+        return cv2.copyMakeBorder(picture, BORDER, BORDER, BORDER, BORDER, cv2.BORDER_CONSTANT, value=color)
 
     def action(self, given: Input) -> Any:
         """The action that a key or a click means; None where it means nothing in this task."""
@@ -136,13 +119,7 @@ class Game:
 
 
 def play(game: Game, read: Callable[[], Input], show: Callable[[str, Picture], None]) -> None:
-    """Play until somebody quits.
-
-    Args:
-        game: where an episode has begun.
-        read: waits for a key or a click.
-        show: displays a title and a picture.
-    """
+    """Play until somebody quits: show titles and pictures, and act by the keys and clicks that ``read`` waits for."""
     while True:
         show(game.title, game.picture())
         given = read()
@@ -171,11 +148,7 @@ def pictures(game: Game, policy: str, episodes: int, seed: int | None) -> Iterat
 
 
 class Window:
-    """A window that stays while its title changes.
-
-    Raises:
-        OSError: there is no screen.
-    """
+    """A window that stays while its title changes. It raises OSError where there is no screen."""
 
     _NAME = "lavae-play"
 
@@ -218,18 +191,12 @@ class Window:
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = program_parser(__doc__)
     parser.add_argument("id", nargs="?", metavar="ID", help=f"task, also as LAVAE/ID-v0: {', '.join(TASKS)}")
     parser.add_argument("--num-objects", type=int, nargs="+", help="number of objects, or lowest and highest number")
-    parser.add_argument(
-        "--mode", choices=["train", "test"], default="train", help="test: held-out objects (default: train)"
-    )
+    parser.add_argument("--mode", choices=["train", "test"], default="train", help="test is held out (default: train)")
     parser.add_argument("--tokens", action="store_true", help="draw the objects that LAVAE finds")
-    parser.add_argument(
-        "--policy", choices=["scripted", "random"], help="who plays (default: you; in a file, scripted)"
-    )
+    parser.add_argument("--policy", choices=["scripted", "random"], help="player (default: you; in a file, scripted)")
     parser.add_argument("--episodes", type=int, default=4, help="that the policy plays (default: 4)")
     parser.add_argument("--seed", type=int, help="of the first episode (default: any; in a file, 0)")
     parser.add_argument("--fps", type=float, default=8.0, help="steps of the policy in a second (default: 8)")
@@ -245,8 +212,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the program. Exit status: 0 done, 1 failed, 2 unusable arguments, 130 stopped."""
     args = parse_args(argv)
-    console = Console(highlight=False, soft_wrap=True)
-    with clean_exit(console):
+    with clean_exit() as console:
         run(args, console)
 
 
@@ -254,21 +220,20 @@ def run(args: argparse.Namespace, console: Console) -> None:
     """Record, or open a window."""
     if args.episodes < 1 or (args.seed or 0) < 0 or not 0 < args.fps <= 50:
         raise ValueError("expected --episodes of at least 1, --seed of at least 0 and --fps above 0, at most 50")
-    if args.num_objects is not None and len(args.num_objects) > 2:
-        raise ValueError(f"expected one or two numbers for --num-objects, got {args.num_objects}")
     if args.gallery is not None:
         for name in TASKS:
             record(args, name, args.gallery / f"{name}.gif", console)
     elif args.record is not None:
         record(args, task_name(args.id), args.record, console)
     else:
-        watch(args, make_game(args, task_name(args.id)), Window())
+        watch(args, make_game(args, task_name(args.id)))
 
 
 def make_game(args: argparse.Namespace, name: str, small: bool = False) -> Game:
     """Make the game that the arguments describe."""
-    num_objects = args.num_objects and (args.num_objects[0], args.num_objects[-1])
-    return Game(name, num_objects, args.mode, args.tokens, small)
+    numbers = args.num_objects
+    num_objects = numbers[0] if numbers and len(numbers) == 1 else numbers
+    return Game(name, args.tokens, small, num_objects=num_objects, mode=args.mode)
 
 
 def record(args: argparse.Namespace, name: str, file: Path, console: Console) -> None:
@@ -280,8 +245,9 @@ def record(args: argparse.Namespace, name: str, file: Path, console: Console) ->
     console.print(f"{escape(str(file))}: {game.successes} of {game.episodes} episodes with success")
 
 
-def watch(args: argparse.Namespace, game: Game, window: Window) -> None:
+def watch(args: argparse.Namespace, game: Game) -> None:
     """Play in a window, or show a policy there."""
+    window = Window()
     if args.policy is None:
         game.reset(args.seed)
         play(game, window.read, window.show)

@@ -1,4 +1,6 @@
-"""Tasks that act by pointing at objects."""
+"""Tasks that act by pointing at digits."""
+
+from typing import ClassVar
 
 import numpy as np
 from gymnasium import spaces
@@ -7,19 +9,37 @@ from lavae_rl.data.coordinates import to_location
 from lavae_rl.shapes import Mask
 
 from .task import Batch, Ended, Task
-from .world import NEUTRAL, World
+from .world import NEUTRAL, Sprites, World
 
 
 class PointerTask(Task):
-    """Acts by pointing: (x, y) in [-1, 1], x to the right, y down, as in tokens."""
+    """Acts by pointing at digits of different classes.
 
+    ## Action space
+    `Box(-1, 1, (2,), float32)`: the place pointed at, (x, y), x to the right, y down. It is on an object when it is in
+    the object's box, grown by a pixel.
+
+    ## Observation space
+    Pixels, `Box(0, 255, (64, 64, 1), uint8)`, or the true state as tokens; see `lavae_rl.envs.simulation.Simulation`.
+
+    ## Held out
+    Every fifth image of each class is shown only with `mode="test"`.
+    """
+
+    data_set = "multi-mnist-10k"
+    most_objects: ClassVar[int | None] = 10
     action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
-    interface = """## Action space
-`Box(-1, 1, (2,), float32)`: the place pointed at, (x, y), x to the right, y down. It is on an object when it is in the
-object's box, grown by a pixel.
 
-## Observation space
-Pixels, `Box(0, 255, (64, 64, 1), uint8)`, or the true state as tokens; see `lavae_rl.envs.simulation.Simulation`."""
+    def __init__(self, mode: str = "train") -> None:
+        super().__init__(mode)
+        self.labels = self.bank.attributes["label"]
+        of_class = [np.flatnonzero(self.labels == label) for label in range(10)]
+        self._images = [images[(np.arange(len(images)) % 5 == 0) == (mode == "test")] for images in of_class]
+
+    def images(self, rng: np.random.Generator, classes: Sprites) -> Sprites:
+        """A random image of each class."""
+        pools = [self._images[label] for label in classes]
+        return np.array([pool[rng.integers(len(pool))] for pool in pools])
 
     def touch(self, world: World, actions: np.ndarray) -> Mask:
         """The object whose box, grown by a pixel, holds the point; pointing anywhere else does nothing.

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Int
 
 from .agent import displacements
-from .layout import Location
+from .layout import Location, Size
 from .object_goal import ObjectGoal
 from .task import Batch, Ended
 from .world import TARGET, Sprites, World
@@ -23,9 +23,9 @@ class Push(ObjectGoal):
 
     ## Description
     The agent, a small white square, pushes what it walks into, one object at a time; an object moves only where there
-    is room. Success is when the centre of the green square is at most 12 pixels, in rows and in columns, from the
-    last place in the top left corner that it can be at. The goal is not drawn. An episode never ends in
-    failure, but an object pushed to the right or bottom edge may be lost.
+    is room. Success is when the centre of the green square is at most 12 pixels, in rows and in columns, from the last
+    place in the top left corner that it can be at. The goal is not drawn. An episode never ends in failure, but an
+    object pushed to the right or bottom edge may be lost.
 
     ## Rewards
     1 for success, otherwise 0. With `reward="shaped"`, added to that, twice the decrease of the distance from the
@@ -34,10 +34,6 @@ class Push(ObjectGoal):
     ## Starting state
     2 objects (`num_objects`), anywhere without overlap, the green square outside the goal, away from the other edges,
     and with no other object between it and the corner.
-
-    ## Held out
-    With `mode="test"`, all objects but the green square have combinations of shape and colour that training never
-    shows: `lavae_rl.envs.looks.HELD_OUT`.
 
     ## Episode end
     Termination at success, truncation after 100 steps.
@@ -49,15 +45,12 @@ class Push(ObjectGoal):
     default_objects = 2
     goal: ClassVar[int] = 12
 
-    def place(
-        self, rng: np.random.Generator, sprites: Sprites, roles: Sprites, canvas_size: tuple[int, int]
-    ) -> list[Location]:
+    def place(self, rng: np.random.Generator, sprites: Sprites, roles: Sprites, canvas_size: Size) -> list[Location]:
         """Locations such that the target is outside the goal, and nowhere that it cannot be pushed away from."""
         low, high = self.reach(canvas_size)
-        if min(high) - _FREE <= low[0] + self.goal:
-            raise ValueError(
-                f"expected a canvas of at least {self.bank.size + self.goal + _FREE + 1} px a side, got {canvas_size}"
-            )
+        least = self.bank.size + self.goal + _FREE + 1
+        if min(canvas_size) < least:
+            raise ValueError(f"expected a canvas of at least {least} px a side, got {canvas_size}")
         target = int((roles == TARGET).argmax())
         for _ in range(_LAYOUTS):
             locations = super().place(rng, sprites, roles, canvas_size)
@@ -74,22 +67,14 @@ class Push(ObjectGoal):
     def step(self, world: World, actions: np.ndarray) -> tuple[Batch, Ended, Ended]:
         """Move the agents, and what they push; an episode never ends in failure."""
         low, high = self.reach(world.scenes.canvas_size)
-        move = displacements(actions)
-        location = world.scenes.location
+        move, location = displacements(actions), world.scenes.location
         proposed = location[:, 0] + move
-        inside = ((proposed >= low) & (proposed <= high)).all(axis=1)
         blocked = world.blockers(0, proposed)
-        slot = blocked.argmax(axis=1)
-        pushed = np.flatnonzero(inside & (blocked.sum(axis=1) == 1))
-        everyone = np.arange(len(location))
-        ahead = location[everyone, slot] + move
-        in_the_way = world.blockers(slot, ahead)
-        room = ((ahead >= low) & (ahead <= high)).all(axis=1) & ~in_the_way.any(axis=1)
-        pushed = pushed[room[pushed]]
-        location[pushed, slot[pushed]] = ahead[pushed]
-        moved = inside & ~blocked.any(axis=1)
-        moved[pushed] = True
-        location[moved, 0] = proposed[moved]
+        slot = blocked.argmax(axis=1)  # of what is pushed; 0, that of the agent itself, where nothing is in its way
+        ahead = location[np.arange(len(slot)), slot] + move
+        inside = ((np.minimum(proposed, ahead) >= low) & (np.maximum(proposed, ahead) <= high)).all(axis=1)
+        moved = inside & (blocked.sum(axis=1) <= 1) & ~world.blockers(slot, ahead).any(axis=1)
+        location[moved, slot[moved]], location[moved, 0] = ahead[moved], proposed[moved]
         world.pointer[:] = location[:, 0]
         success = np.logical_and.reduce(self._target(world) <= low[0] + self.goal, axis=1)
         return success.astype(np.float64), success, np.zeros(len(success), bool)
@@ -105,7 +90,4 @@ class Push(ObjectGoal):
         return 0.0
 
     def _target(self, world: World) -> Int[np.ndarray, "batch 2"]:
-        target: Int[np.ndarray, "batch 2"] = world.scenes.location[
-            np.arange(len(world.role)), world.targets.argmax(axis=1)
-        ]
-        return target
+        return world.scenes.location[np.arange(len(world.role)), world.targets.argmax(axis=1)]

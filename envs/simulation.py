@@ -23,8 +23,6 @@ class Simulation:
     """The options and the state of ``num_envs`` environments of one task.
 
     Args:
-        task: the class of the task.
-        num_envs: number of environments.
         num_objects: number of objects beside the agent or cue, or an inclusive range (low, high), from which each
             episode draws; None is the task's own.
         mode: "train", or "test" for what training never shows; each task defines what that is.
@@ -66,13 +64,10 @@ class Simulation:
         self.canvas_size = _canvas_size(self.task, canvas_size)
         self.max_objects, self.render_mode, self._shaped = max_objects, render_mode, reward == "shaped"
         slots = len(self.task.draw(np.random.default_rng(0), self.range[1])[0])
-        self.world = World.empty(self.task.bank, num_envs, slots, self.canvas_size)
+        self.world = World(self.task.bank, num_envs, slots, self.canvas_size)
         self.space, self._render = RENDERERS[observation](self)
-
-    def chance(self) -> float:
+        self.chance = float(np.mean([self.task.chance(number) for number in range(self.range[0], self.range[1] + 1)]))
         """Success rate of touching objects at random (the random baseline), a mean over the numbers of objects."""
-        low, high = self.range
-        return float(np.mean([self.task.chance(number) for number in range(low, high + 1)]))
 
     def begin(self, env: int, rng: np.random.Generator) -> None:
         """Put a new scene into one environment, drawn from its own generator."""
@@ -82,15 +77,12 @@ class Simulation:
 
     def step(self, actions: np.ndarray) -> tuple[Batch, Ended, Ended]:
         """One step of all environments: reward, whether the task is over, whether with success."""
-        if not self._shaped:
+        if self._shaped:
+            reward, success, failure, shaping = self.task.shaped_step(self.world, actions)
+            reward = reward + self.task.shaping_weight * shaping
+        else:
             reward, success, failure = self.task.step(self.world, actions)
-            return reward, success | failure, success
-        reward, success, failure, shaping = self.task.shaped_step(self.world, actions)
-        return reward + self.task.shaping_weight * shaping, success | failure, success
-
-    def frames(self, envs: Int[np.ndarray, " selected"] | slice = slice(None)) -> Frames:
-        """Frames of some environments."""
-        return render_scenes(self.world.scenes[envs], self.world.bank)
+        return reward, success | failure, success
 
     def observe(self, envs: Int[np.ndarray, " selected"] | slice = slice(None)) -> Any:
         """Observations of some environments, new arrays each time."""
@@ -107,28 +99,20 @@ def _pixels(simulation: Simulation) -> Renderer:
     return frame, partial(render_scenes, bank=bank)
 
 
-def _oracle(simulation: Simulation) -> Renderer:
-    tokens = _tokens(simulation)
+def _oracle(simulation: Simulation) -> tuple["spaces.Space[Any]", OracleTokens]:
+    slots, most = simulation.world.role.shape[1], simulation.max_objects
+    if slots > most:
+        raise ValueError(f"{simulation.range[1]} objects need max_objects of at least {slots}, got {most}")
+    tokens = OracleTokens(simulation.task.bank, most)
     return tokens.space, tokens
 
 
 def _both(simulation: Simulation) -> Renderer:
-    (frame, render), tokens = _pixels(simulation), _tokens(simulation)
-    return spaces.Dict({"frame": frame, **tokens.space}), partial(_frames_and_tokens, render, tokens)
+    (frame, render), (_, tokens) = _pixels(simulation), _oracle(simulation)
+    return spaces.Dict({"frame": frame, **tokens.space}), partial(_with_frames, render, tokens)
 
 
-def _tokens(simulation: Simulation) -> OracleTokens:
-    slots = simulation.world.role.shape[1]
-    if slots > simulation.max_objects:
-        raise ValueError(
-            f"{simulation.range[1]} objects need max_objects of at least {slots}, got {simulation.max_objects}"
-        )
-    return OracleTokens(simulation.task.bank, simulation.max_objects)
-
-
-def _frames_and_tokens(
-    render: Callable[[Scenes], Frames], tokens: OracleTokens, scenes: Scenes
-) -> dict[str, np.ndarray]:
+def _with_frames(render: Callable[[Scenes], Frames], tokens: OracleTokens, scenes: Scenes) -> dict[str, np.ndarray]:
     return {"frame": render(scenes), **tokens(scenes)}
 
 
@@ -142,22 +126,19 @@ def _check_choice(what: str, value: str, choices: Iterable[str]) -> None:
 
 
 def _object_range(task: Task, num_objects: int | Sequence[int] | None) -> tuple[int, int]:
-    if num_objects is None:
-        num_objects = task.default_objects
-    pair = [num_objects] * 2 if isinstance(num_objects, int | np.integer) else list(num_objects)
-    most = np.inf if task.most_objects is None else task.most_objects
-    if len(pair) != 2 or not task.fewest_objects <= pair[0] <= pair[1] <= most:
-        limit = "" if task.most_objects is None else f" and at most {most}"
+    given = task.default_objects if num_objects is None else num_objects
+    pair = [given] * 2 if isinstance(given, int | np.integer) else list(given)
+    least, most = task.fewest_objects, task.most_objects
+    if len(pair) != 2 or not least <= pair[0] <= pair[1] <= (most or pair[1]):
+        limits = f"of at least {least} and at most {most}" if most else f"of at least {least}"
         raise ValueError(
-            f"expected num_objects as a number or a pair (low, high), low <= high, of at least {task.fewest_objects}"
-            f"{limit}, got {num_objects}"
+            f"expected num_objects as a number or a pair (low, high), low <= high, {limits}, got {num_objects}"
         )
     return pair[0], pair[1]
 
 
 def _canvas_size(task: Task, canvas_size: Sequence[int]) -> tuple[int, int]:
-    if len(canvas_size) != 2 or min(canvas_size) < 2 * task.bank.size:
-        raise ValueError(
-            f"expected canvas_size as (height, width) of at least {2 * task.bank.size} pixels, got {canvas_size}"
-        )
+    least = 2 * task.bank.size
+    if len(canvas_size) != 2 or min(canvas_size) < least:
+        raise ValueError(f"expected canvas_size as (height, width) of at least {least} pixels, got {canvas_size}")
     return canvas_size[0], canvas_size[1]

@@ -14,7 +14,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from jaxtyping import UInt8
 
-from lavae_rl.shapes import Frames
+from lavae_rl.data.scenes import render_scenes
 
 from .simulation import RENDER_MODES, Simulation
 from .task import Task
@@ -22,33 +22,20 @@ from .task import Task
 RENDER_SIZE = 384
 """Frames are enlarged by a whole number to at most this many pixels a side."""
 
-Options = dict[str, Any]
+_warned: list[bool] = []
 
 
 class SpriteEnv(gym.Env[Any, Any]):
-    """One environment of a task.
-
-    Args:
-        task: the class of the task.
-        options: ``num_objects`` and all others of ``Simulation``.
-
-    Raises:
-        ValueError: an option is out of range; the message names what was expected.
-    """
+    """One environment of a task; its options are those of ``Simulation``."""
 
     metadata: dict[str, Any] = {"render_modes": list(RENDER_MODES), "render_fps": 10}  # noqa: RUF012
 
     def __init__(self, task: type[Task], **options: Any) -> None:
         self.simulation = Simulation(task, 1, **options)
         self.observation_space, self.action_space = self.simulation.space, task.action_space
-        self.render_mode = self.simulation.render_mode
+        self.render_mode, self.chance = self.simulation.render_mode, self.simulation.chance
 
-    @property
-    def chance(self) -> float:
-        """Success rate of touching objects at random: the random baseline."""
-        return self.simulation.chance()
-
-    def reset(self, *, seed: int | None = None, options: Options | None = None) -> tuple[Any, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode with a new scene."""
         super().reset(seed=seed)
         self.simulation.begin(0, self.np_random)
@@ -64,11 +51,15 @@ class SpriteEnv(gym.Env[Any, Any]):
 
     def render(self) -> UInt8[np.ndarray, "height width 3"] | None:
         """The frame, enlarged, as RGB; None in mode "human", where the window shows every step."""
-        return enlarge(self.simulation.frames())[0] if self.render_mode == "rgb_array" else None
+        return pictures(self.simulation)[0] if self.render_mode == "rgb_array" else None
 
     def _show(self) -> None:
-        if self.render_mode == "human":
-            show(str(self.spec.id if self.spec else type(self).__name__), enlarge(self.simulation.frames())[0])
+        if self.render_mode == "human" and has_screen():
+            cv2.imshow(self.spec.id if self.spec else type(self).__name__, pictures(self.simulation)[0, ..., ::-1])
+            cv2.waitKey(1)
+        elif self.render_mode == "human" and not _warned:
+            _warned.append(True)
+            logging.getLogger(__name__).warning('no screen (DISPLAY is not set): render_mode "human" shows nothing')
 
     def close(self) -> None:
         """Close the window."""
@@ -79,15 +70,7 @@ class SpriteEnv(gym.Env[Any, Any]):
 class SpriteVectorEnv(VectorEnv):
     """Many environments of a task as one batch, step for step equal to as many ``SpriteEnv`` with the same seeds.
 
-    Args:
-        task: the class of the task.
-        num_envs: number of environments.
-        max_episode_steps: steps after which an episode is truncated; None is never.
-        autoreset_mode: ``gymnasium.vector.AutoresetMode``, or its value.
-        options: ``num_objects`` and all others of ``Simulation``.
-
-    Raises:
-        ValueError: an option is out of range; the message names what was expected.
+    Episodes are truncated after ``max_episode_steps``; ``options`` are those of ``Simulation``.
     """
 
     def __init__(
@@ -103,31 +86,22 @@ class SpriteVectorEnv(VectorEnv):
         if options.get("render_mode") == "human":
             raise ValueError('a vector environment renders "rgb_array"; for a window make a single environment')
         self.simulation = Simulation(task, num_envs, **options)
-        self.num_envs, self.render_mode = num_envs, self.simulation.render_mode
+        self.num_envs, self.render_mode, self.chance = num_envs, self.simulation.render_mode, self.simulation.chance
         self.single_observation_space, self.single_action_space = self.simulation.space, task.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._mode = AutoresetMode(autoreset_mode)
         self.metadata = {**SpriteEnv.metadata, "autoreset_mode": self._mode}
         self._limit = np.inf if max_episode_steps is None else max_episode_steps
-        self._steps = np.zeros(num_envs, np.int64)
-        self._done = np.zeros(num_envs, bool)
-        self._begun = np.zeros(num_envs, bool)
+        self._steps, self._done, self._begun = np.zeros(num_envs, np.int64), *np.zeros((2, num_envs), bool)
         self._rngs = [seeding.np_random(None)[0] for _ in range(num_envs)]
 
-    @property
-    def chance(self) -> float:
-        """Success rate of touching objects at random: the random baseline."""
-        return self.simulation.chance()
-
     def reset(
-        self, *, seed: int | Sequence[int | None] | None = None, options: Options | None = None
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Begin new episodes in all environments, or in those of ``options["reset_mask"]``.
+        """Begin new episodes in all environments, or in those of ``options["reset_mask"]``, bool (num_envs,).
 
-        Args:
-            seed: one per environment, or the first of seed, seed + 1, ...
-            options: may hold ``reset_mask``, bool (num_envs,).
+        ``seed`` is a sequence of one per environment, or the first of seed, seed + 1, ...
         """
         seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed or [None] * self.num_envs
         if len(seeds) != self.num_envs:
@@ -152,9 +126,8 @@ class SpriteVectorEnv(VectorEnv):
             raise gym.error.ResetNeeded("cannot step an environment before its first reset: call reset first")
         ended = self._done.copy()
         if self._mode == AutoresetMode.DISABLED and ended.any():
-            raise ValueError(
-                f"environments {np.flatnonzero(ended).tolist()} are done: reset them with reset_mask first"
-            )
+            done = np.flatnonzero(ended).tolist()
+            raise ValueError(f"environments {done} are done: reset them with reset_mask first")
         rewards, terminations, success = self.simulation.step(np.asarray(actions))
         self._steps += 1
         truncations = self._steps >= self._limit
@@ -177,8 +150,7 @@ class SpriteVectorEnv(VectorEnv):
         """Begin new episodes where one is done, and return how those ended."""
         done = self._done.copy()
         rows = np.flatnonzero(done)
-        last = self.simulation.observe(rows)
-        final = np.full(self.num_envs, None, dtype=object)
+        last, final = self.simulation.observe(rows), np.full(self.num_envs, None, dtype=object)
         for k, i in enumerate(rows):
             final[i] = _single(last, k)
         final_info = {"is_success": success & done, "_is_success": done.copy()}
@@ -188,13 +160,11 @@ class SpriteVectorEnv(VectorEnv):
     def _begin(self, envs: np.ndarray) -> None:
         for i in envs.tolist():
             self.simulation.begin(i, self._rngs[i])
-        self._steps[envs] = 0
-        self._done[envs] = False
-        self._begun[envs] = True
+        self._steps[envs], self._done[envs], self._begun[envs] = 0, False, True
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """Enlarged frames of all environments, as RGB."""
-        return tuple(enlarge(self.simulation.frames())) if self.render_mode == "rgb_array" else None
+        return tuple(pictures(self.simulation)) if self.render_mode == "rgb_array" else None
 
 
 def _single(observations: Any, index: int) -> Any:
@@ -203,8 +173,9 @@ def _single(observations: Any, index: int) -> Any:
     return observations[index]
 
 
-def enlarge(frames: Frames) -> UInt8[np.ndarray, "batch rows columns 3"]:
-    """Enlarge frames to RGB pictures in which each pixel is a block."""
+def pictures(simulation: Simulation) -> UInt8[np.ndarray, "batch rows columns 3"]:
+    """Frames of all environments as RGB, enlarged so that each pixel is a block."""
+    frames = render_scenes(simulation.world.scenes, simulation.world.bank)
     block = max(1, RENDER_SIZE // max(frames.shape[1:3]))
     rgb = np.broadcast_to(frames, (*frames.shape[:3], 3))
     return rgb.repeat(block, axis=1).repeat(block, axis=2)
@@ -213,16 +184,3 @@ def enlarge(frames: Frames) -> UInt8[np.ndarray, "batch rows columns 3"]:
 def has_screen() -> bool:
     """Whether there is a screen: without one, OpenCV ends the whole process when a window is opened."""
     return not sys.platform.startswith("linux") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-
-
-def show(title: str, picture: UInt8[np.ndarray, "height width 3"]) -> None:
-    """Show a picture in a window; without a screen, warn once that there is none."""
-    if has_screen():
-        cv2.imshow(title, picture[..., ::-1])
-        cv2.waitKey(1)
-    elif not _warned:
-        _warned.append(title)
-        logging.getLogger(__name__).warning('no screen (DISPLAY is not set): render_mode "human" shows nothing')
-
-
-_warned: list[str] = []

@@ -15,7 +15,7 @@ from lavae_rl.data.scenes import grown_boxes
 from lavae_rl.data.sprites import SpriteBank
 from lavae_rl.shapes import Mask
 
-from .layout import Location, place
+from .layout import Location, Size, place
 from .world import DISTRACTOR, NEUTRAL, TARGET, Sprites, World, shared_bank
 
 Batch = Float[np.ndarray, " batch"]
@@ -25,10 +25,8 @@ Ended = Bool[np.ndarray, " batch"]
 class Task(ABC):
     """The rules of one task. A target vanishes when it is touched; touching a distractor ends the episode.
 
-    The docstring of a task, under Gymnasium's headings, and its ``interface`` document its environments.
-
-    Args:
-        mode: "train", or "test" for what training never shows; each task defines what that is.
+    The docstring of a task, under Gymnasium's headings, documents its environments, together with those sections of its
+    base classes' docstrings that it does not have itself.
     """
 
     data_set: ClassVar[str]
@@ -41,8 +39,6 @@ class Task(ABC):
     shaping_weight: ClassVar[float] = 4.0
     """Weight of the shaping term: with 1, agents that move and agents that point learn far more slowly."""
     action_space: ClassVar["spaces.Space[Any]"]
-    interface: ClassVar[str]
-    """Documentation of the action and the observation space."""
 
     def __init__(self, mode: str = "train") -> None:
         if mode not in ("train", "test"):
@@ -70,24 +66,18 @@ class Task(ABC):
         """The targets that may be touched now."""
         return world.targets
 
-    def place(
-        self, rng: np.random.Generator, sprites: Sprites, roles: Sprites, canvas_size: tuple[int, int]
-    ) -> list[Location]:
+    def place(self, rng: np.random.Generator, sprites: Sprites, roles: Sprites, canvas_size: Size) -> list[Location]:
         """Locations for the sprites of a new scene."""
         low, high = self.reach(canvas_size)
         return place(rng, grown_boxes(self.bank, sprites).tolist(), low, high, self.first_location)
 
-    def reach(self, canvas_size: tuple[int, int]) -> tuple[Location, Location]:
+    def reach(self, canvas_size: Size) -> tuple[Location, Location]:
         """Smallest and largest (row, column) at which a whole patch is inside the canvas."""
         size, half = self.bank.size, self.bank.size // 2
         return (half, half), (canvas_size[0] - size + half, canvas_size[1] - size + half)
 
     def step(self, world: World, actions: np.ndarray) -> tuple[Batch, Ended, Ended]:
-        """One step of all environments.
-
-        Returns:
-            Sparse reward, success, failure.
-        """
+        """One step of all environments: sparse reward, success, failure."""
         touched = self.touch(world, actions)
         if not touched.any():
             return np.zeros(len(touched)), np.zeros(len(touched), bool), np.zeros(len(touched), bool)
@@ -99,10 +89,7 @@ class Task(ABC):
 
 
 def with_roles(
-    sprites: Int[np.ndarray, " objects"], targets: Bool[np.ndarray, " objects"], first: int | None = None
+    sprites: Int[np.ndarray, " objects"], targets: Bool[np.ndarray, " objects"], first: int
 ) -> tuple[Sprites, Sprites]:
-    """Sprites and roles of a scene: objects, targets or not, after the agent or cue ``first`` if there is one."""
-    roles = np.where(targets, TARGET, DISTRACTOR)
-    if first is None:
-        return sprites, roles
-    return np.concatenate([[first], sprites]), np.concatenate([[NEUTRAL], roles])
+    """Sprites and roles of a scene: objects, targets or not, after the agent or cue ``first``."""
+    return np.append(first, sprites), np.append(NEUTRAL, np.where(targets, TARGET, DISTRACTOR))

@@ -1,6 +1,5 @@
 """The state of a batch of environments: a scene each, and what every object in it means to the task."""
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -14,53 +13,38 @@ from lavae_rl.shapes import Mask
 ABSENT, NEUTRAL, TARGET, DISTRACTOR = -1, 0, 1, 2
 """Roles: unused slots; the agent or the cue; objects that the task asks for; objects to leave alone."""
 
-Roles = Int[np.ndarray, "batch slots"]
 Sprites = Int[np.ndarray, " slots"]
-Points = Float[np.ndarray, "batch 2"]
 
 shared_bank = lru_cache(load_bank)
 """A bank weighs 5 MB and takes a while to load: all environments of a process read the same one and never write it."""
 
 
-@dataclass
 class World:
-    """A batch of scenes, changed in place by the tasks.
+    """A batch of scenes, changed in place by the tasks; as it is made, no environment has a scene yet."""
 
-    Attributes:
-        bank: the sprites.
-        scenes: slot 0 holds the agent or the cue, where the task has one.
-        role: (batch, slots), ABSENT, NEUTRAL, TARGET or DISTRACTOR.
-        box: (batch, slots, 4), boxes to be kept ``apart``, relative to the sprites' centres.
-        total: (batch,), number of targets at the start of the episode.
-        pointer: (batch, 2), (row, column) in pixels of the agent, or of the place pointed at.
-        distance_fields: (batch,), a cache for the tasks, emptied where objects change.
-    """
-
-    bank: SpriteBank
-    scenes: Scenes
-    role: Roles
-    box: Int[np.ndarray, "batch slots 4"]
-    total: Int[np.ndarray, " batch"]
-    pointer: Points
-    distance_fields: np.ndarray
-
-    @classmethod
-    def empty(cls, bank: SpriteBank, num_envs: int, slots: int, canvas_size: tuple[int, int]) -> "World":
-        """Environments without a scene yet."""
-        scenes = Scenes(
-            sprite_index=np.zeros((num_envs, slots), np.int32),
-            location=np.zeros((num_envs, slots, 2), np.int16),
-            count=np.zeros(num_envs, np.int64),
-            canvas_size=canvas_size,
-        )
-        role, box = np.full((num_envs, slots), ABSENT), np.zeros((num_envs, slots, 4), np.int64)
-        total, pointer = np.ones(num_envs, np.int64), np.zeros((num_envs, 2))
-        return cls(bank, scenes, role, box, total, pointer, np.full(num_envs, None))
+    def __init__(self, bank: SpriteBank, num_envs: int, slots: int, canvas_size: tuple[int, int]) -> None:
+        self.bank = bank
+        sprites, location = np.zeros((num_envs, slots), np.int32), np.zeros((num_envs, slots, 2), np.int16)
+        self.scenes = Scenes(sprites, location, np.zeros(num_envs, np.int64), canvas_size)
+        """Slot 0 holds the agent or the cue, where the task has one."""
+        self.role: Int[np.ndarray, "batch slots"] = np.full((num_envs, slots), ABSENT)
+        self.box: Int[np.ndarray, "batch slots 4"] = np.zeros((num_envs, slots, 4), np.int64)
+        """Boxes to be kept ``apart``, relative to the sprites' centres."""
+        self.total: Int[np.ndarray, " batch"] = np.ones(num_envs, np.int64)
+        """Number of targets at the start of the episode."""
+        self.pointer: Float[np.ndarray, "batch 2"] = np.zeros((num_envs, 2))
+        """(row, column) in pixels of the agent, or of the place pointed at."""
+        self.distance_fields = np.full(num_envs, None)
+        """A cache for the tasks, emptied where objects change."""
 
     @property
     def targets(self) -> Mask:
         """Targets that are left."""
         return self.role == TARGET
+
+    def locations(self, env: int) -> list[tuple[int, int]]:
+        """(row, column) of the sprites of one environment, as plain integers."""
+        return [(row, column) for row, column in self.scenes.location[env].tolist()]
 
     def boxes(self) -> Int[np.ndarray, "batch slots 4"]:
         """Boxes of all sprites on the canvas, to be kept ``apart``."""
@@ -101,5 +85,4 @@ class World:
     def distance(self, objects: Mask) -> Float[np.ndarray, " batch"]:
         """Distance from the pointer to the nearest of some objects, in canvas diagonals; 0 where there is none."""
         gap = np.linalg.norm(self.scenes.location - self.pointer[:, None], axis=2) / np.hypot(*self.scenes.canvas_size)
-        nearest: Float[np.ndarray, " batch"] = np.where(objects, gap, np.inf).min(axis=1, initial=np.inf)
-        return np.where(objects.any(axis=1), nearest, 0.0)
+        return np.where(objects.any(axis=1), np.where(objects, gap, np.inf).min(axis=1, initial=np.inf), 0.0)

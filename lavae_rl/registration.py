@@ -11,20 +11,16 @@ from gymnasium.envs.registration import WrapperSpec
 
 
 class TaskSpec(NamedTuple):
-    """How a task is registered.
-
-    Attributes:
-        entry: module in ``lavae_rl.envs`` and class of the task.
-        tested: numbers of objects that agents are tested with.
-        model: bundled LAVAE that encodes its frames.
-        steps: steps after which an episode is truncated.
-        options: options of its environments.
-    """
+    """How a task is registered."""
 
     entry: str
+    """Module in ``lavae_rl.envs`` and class, "module:Class"."""
     tested: range
+    """Numbers of objects that agents are tested with."""
     model: str = "multi-dsprites"
+    """Bundled LAVAE that encodes its frames."""
     steps: int = 100
+    """Steps after which an episode is truncated."""
     options: Mapping[str, Any] = {}
 
 
@@ -49,11 +45,8 @@ def register_envs() -> None:
         entry_point = f"lavae_rl.envs:{spec.entry.partition(':')[2]}"
         common: Any = {"max_episode_steps": spec.steps, "kwargs": dict(spec.options)}
         gym.register(f"LAVAE/{name}-v0", f"{entry_point}Env", vector_entry_point=f"{entry_point}VectorEnv", **common)
-        tokens = WrapperSpec(
-            "LAVAEObservation",
-            "lavae_rl.perception.wrappers:LAVAEObservation",
-            {"model": spec.model, "max_objects": 8, "render_objects": False},
-        )
+        options = {"model": spec.model, "max_objects": 8, "render_objects": False}
+        tokens = WrapperSpec("LAVAEObservation", "lavae_rl.perception.wrappers:LAVAEObservation", options)
         gym.register(f"LAVAE/{name}Tokens-v0", f"{entry_point}Env", additional_wrappers=(tokens,), **common)
 
 

@@ -21,7 +21,7 @@ def make_world(bank):
     """Makes a world of some environments, each with the scene above."""
 
     def make(num_envs=1):
-        world = World.empty(bank, num_envs, SLOTS, (64, 64))
+        world = World(bank, num_envs, SLOTS, (64, 64))
         for env in range(num_envs):
             world.begin(env, SPRITES, ROLES, PLACES)
         return world
