@@ -8,7 +8,7 @@ DEVICES: Sequence[str] = ("auto", "cpu", "cuda")
 
 
 def choose_device(name: str) -> str:
-    """Turns one of ``DEVICES`` into one that exists: "auto" is a GPU where there is one.
+    """Turn one of ``DEVICES`` into one that exists: "auto" is a GPU where there is one.
 
     Raises:
         ValueError: "cuda" where there is none.

@@ -20,18 +20,15 @@ def program_parser(description: str | None) -> argparse.ArgumentParser:
 
 @contextmanager
 def clean_exit(
-    console: Console | None = None,
-    stopped: str = "stopped",
-    errors: tuple[type[Exception], ...] = (ValueError, OSError),
+    stopped: str = "stopped", errors: tuple[type[Exception], ...] = (ValueError, OSError)
 ) -> Iterator[Console]:
     """Run a program: exit with EXIT_STOPPED on Ctrl-C, with EXIT_FAILED on an error that says what to do.
 
     Args:
-        console: for messages; by default one that neither wraps nor highlights. The block receives it.
         stopped: message after Ctrl-C.
         errors: exceptions whose message is enough; all others are our mistakes and keep their traceback.
     """
-    console = console or Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True)
     try:
         yield console
     except KeyboardInterrupt:
