@@ -42,7 +42,7 @@ MOVED: Mapping[str, Sequence[str]] = {
     **{f"training.{name}": (f"pretraining.{name}",) for name in _RENAMED["training"]},
     "learning": ("rl",),
     "learning.evaluation": ("rl.success",),
-    "learning.run_settings": ("rl.settings",),
+    "learning.run_settings": ("rl.run",),
     "learning.vec_envs": ("rl.vec_envs", "rl.observations"),
     **{f"learning.{name}": (f"rl.{name}",) for name in _RENAMED["learning"]},
 }

@@ -54,11 +54,6 @@ class Preset:
             if value is not None and value < 1:
                 raise ValueError(f"expected {name} of at least 1, got {value}")
 
-    @property
-    def most_objects(self) -> int:
-        """Largest number of objects in training."""
-        return self.num_objects if isinstance(self.num_objects, int) else self.num_objects[-1]
-
     def env_options(self) -> dict[str, Any]:
         """Options of the environments to train on, for ``gymnasium.make`` and ``gymnasium.make_vec``."""
         options: dict[str, Any] = {"num_objects": self.num_objects, "reward": self.reward}
@@ -67,7 +62,6 @@ class Preset:
 
 MOVING = Preset()
 """The default of tasks in which agents move."""
-
 POINTING = Preset("sac", 300_000, episode_steps=3, batch_size=512, learning_rate=3e-3, gamma=0.0)
 """The default of tasks in which agents point: shaped rewards rate each place at once, so no later reward counts."""
 

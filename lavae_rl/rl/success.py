@@ -35,15 +35,10 @@ Predict = Callable[..., tuple[np.ndarray, Any]]
 
 
 def success_rate(predict: Predict, venv: VecEnv, episodes: int, deterministic: bool = True) -> SuccessRate:
-    """Measure the success of a policy.
+    """Measure the success of a policy that takes the likeliest actions, or else samples them.
 
-    Each environment runs a number of episodes that is fixed before, since otherwise short ones would count more.
-
-    Args:
-        predict: ``agent.predict``.
-        venv: environments with ``is_success`` in the info of the last step of an episode; they are reset first.
-        episodes: their number, shared among the environments.
-        deterministic: take the likeliest actions; otherwise sample them.
+    Each environment runs a number of episodes that is fixed before, since otherwise short ones would count more. They
+    are reset first, and have ``is_success`` in the info of the last step of an episode.
 
     Raises:
         ValueError: less than one episode.
