@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from lavae_rl.data.scenes import sample_scenes
-from lavae_rl.data.sources import POOLS, SceneDataset, load_bank
+from lavae_rl.data.sources import DATASETS, SceneDataset, load_bank
 from lavae_rl.model.baseline import ConvVAE
 from lavae_rl.model.lavae import LAVAE
 
@@ -70,7 +70,7 @@ def r_squared(features: np.ndarray, values: np.ndarray, num_train: int) -> float
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", choices=list(POOLS), default="multi-dsprites", help="(default: multi-dsprites)")
+    parser.add_argument("--dataset", choices=list(DATASETS), default="multi-dsprites", help="(default: multi-dsprites)")
     parser.add_argument("--model", help="LAVAE (default: the bundled one for the data set)")
     parser.add_argument("--baseline", help="folder of a baseline to ask too")
     parser.add_argument(

@@ -12,11 +12,12 @@ import torch
 
 from lavae_rl.data.scenes import sample_scenes
 from lavae_rl.data.sources import SceneDataset, load_bank
-from lavae_rl.model.checkpoint import BUNDLED, CONFIG_FILE
+from lavae_rl.model.checkpoint import BUNDLED
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.perception.tokens import TokenLayout
 from lavae_rl.perception.tracking import SlotTracker, TrackingConfig, track
+from lavae_rl.runs.config import CONFIG_FILE
 
 SLOTS = 6
 

@@ -53,6 +53,7 @@ def test_episode_statistics_reach_the_infos_of_the_last_step(mode, inside, facto
                 assert (info["episode"]["l"], info["episode"]["r"]) == (length, length * (length + 1) / 2)
 
 
+@pytest.mark.slow
 def test_ppo_learns_on_tokens_of_an_adapted_vector(factories, slots):
     adapted = _statistics(factories, AutoresetMode.SAME_STEP, inside=True)
     agent = PPO("MlpPolicy", VecLAVAEObservation(adapted, max_objects=slots, flatten=True), n_steps=8, batch_size=8)

@@ -100,6 +100,7 @@ def test_agent_of_version_0_1_0_loads(old_run, run):
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
+@pytest.mark.slow
 def test_agent_of_version_0_1_0_is_evaluated_and_resumed(old_run, tmp_path):
     folder, _ = old_run
     file = tmp_path / "success.json"

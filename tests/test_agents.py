@@ -46,6 +46,7 @@ def test_new_task_trains_without_a_preset_of_its_own(task, preset, monkeypatch):
     assert agent.learn(8).num_timesteps >= 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("algorithm", "task", "kind"),
     [("ppo", "OddOneOut", PPO), ("a2c", "OddOneOut", A2C), ("dqn", "OddOneOut", DQN), ("sac", "MatchDigit", SAC)],
@@ -97,6 +98,7 @@ def test_missing_run_is_refused(tmp_path):
         find_run(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "kind", "episode_steps", "steps"), [("ObjectGoal", PPO, 10, 20_000), ("DigitOrder", SAC, 3, 24_000)]
 )
@@ -133,6 +135,7 @@ def test_damaged_files_are_named(tmp_path, describe):
         load_agent(find_run(tmp_path))
 
 
+@pytest.mark.slow
 def test_off_policy_agent_fills_its_replay_buffer_before_it_goes_on(tmp_path, describe):
     run = describe(preset=replace(SMALL, algorithm="dqn"))
     venv = make_task_vec_env("OddOneOut", "oracle", 4, seed=0)

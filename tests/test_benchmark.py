@@ -23,6 +23,7 @@ def _fails(arguments, capsys):
     return " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("two_numbers")
 def test_agents_are_trained_and_tested_once_and_all_are_reported(tmp_path, capsys):
     options = ["--tasks", "MatchDigit", "--observations", "oracle", "--steps", "4096", "--episodes", "4"]
@@ -85,6 +86,7 @@ def test_folder_without_an_agent_is_reported_as_failed(tmp_path, capsys):
     assert "0 of 1 agents complete" in output
 
 
+@pytest.mark.slow
 def test_failed_training_is_printed_and_counted(tmp_path, capsys):
     (tmp_path / "MatchDigit-oracle-seed0").mkdir()
     (tmp_path / "MatchDigit-oracle-seed0" / "notes.txt").write_text("mine")

@@ -18,6 +18,7 @@ def test_promised_agents_are_bundled():
     assert set(TASKS) == {"Collect", "MatchDigit", "ObjectGoal", "OddOneOut"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_agent_is_as_good_as_its_last_evaluation(task):
     agent, run = load_agent(find_run(f"bundled:{task}"))
@@ -51,6 +52,7 @@ def test_stable_baselines3_loads_a_bundled_agent_by_itself():
     assert (ours.predict(tokens, deterministic=True)[0] == theirs.predict(tokens, deterministic=True)[0]).all()
 
 
+@pytest.mark.slow
 def test_agent_meets_other_weights_only_with_an_explicit_model(tmp_path, capsys):
     folder = shutil.copytree(find_run("bundled:ObjectGoal"), tmp_path / "run")
     write_run(folder, replace(read_run(folder), model_fingerprint="0" * 16))

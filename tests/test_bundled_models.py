@@ -37,6 +37,7 @@ def test_bundled_models_state_where_they_come_from_and_their_metrics(name):
     assert run.training_seconds <= 30 * 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     ("canvas_size", "num_objects"),

@@ -5,14 +5,11 @@ from collections import Counter
 import cv2
 import numpy as np
 import pytest
-import torch
 
-from lavae_rl.data.scenes import Scenes, render_scenes
-from lavae_rl.data.sources import load_bank, load_dataset
+from lavae_rl.data.scenes import Scenes, render_scenes, sample_scenes
+from lavae_rl.data.sources import SceneDataset, load_bank
 from lavae_rl.data.sprites import SpriteBank
-from lavae_rl.evaluation.entropy import ImpossibleBoundError, check_bound, entropy_floor, measure_bounds, scene_entropy
-from lavae_rl.model.config import LAVAEConfig
-from lavae_rl.model.lavae import LAVAE
+from lavae_rl.evaluation.entropy import ImpossibleBoundError, check_bound, entropy_floor, scene_entropy
 
 CANVAS = (11, 12)
 
@@ -69,38 +66,27 @@ def test_equally_likely_counts_add_their_logarithm(bank):
 @pytest.mark.parametrize(
     ("name", "expected"), [("multi-dsprites", 23.5), ("multi-mnist-1k", 22.7), ("multi-mnist-10k", 25.9)]
 )
-def test_data_sets_have_the_floor_that_was_computed_by_hand(name, expected):
+def test_data_sets_have_the_entropy_bound_that_was_computed_by_hand(name, expected):
     assert entropy_floor(load_bank(name)) == pytest.approx(expected, abs=0.4)
+
+
+def _dataset(bank, count):
+    """Scenes of these counts on 64 x 64 pixels."""
+    return SceneDataset(sample_scenes(np.random.default_rng(0), bank, len(count), np.array(count)), bank)
 
 
 def test_bounds_better_than_possible_are_refused(bank):
     count = np.tile([0, 1], 200)
     possible = -np.array([math.log(2), math.log(2) + scene_entropy(bank, 1)])[count]
-    noise = np.random.default_rng(0).normal(size=400)
-    assert check_bound(bank, count, possible + noise, (0, 1)) == pytest.approx(-possible.mean())
-    check_bound(bank, count, possible - 1 + noise, (0, 1))
+    noise, dataset = np.random.default_rng(0).normal(size=400), _dataset(bank, count)
+    assert check_bound(dataset, possible + noise) == pytest.approx(-possible.mean())
+    check_bound(dataset, possible - 1 + noise)
     with pytest.raises(ImpossibleBoundError, match=r"better than the entropy"):
-        check_bound(bank, count, possible + 1 + noise, (0, 1))
+        check_bound(dataset, possible + 1 + noise)
 
 
-def test_a_model_that_is_better_than_possible_is_not_measured(monkeypatch):
-    monkeypatch.setattr(LAVAE, "log_likelihood", lambda model, frames, *_: torch.full((len(frames),), -5.0))
-    test = load_dataset("multi-dsprites", "test")
-    with pytest.raises(ImpossibleBoundError, match=r"the bound of -5\.00 nats"):
-        measure_bounds(LAVAE(LAVAEConfig()), test, 200, 2)
-
-
-def test_the_floor_is_that_of_the_counts_there_are_and_rounding_is_no_bug(bank):
-    nothing = np.zeros(3, int)
-    assert check_bound(bank, nothing, np.full(3, -math.log(2) + 0.01), (0, 1)) == pytest.approx(math.log(2))
+def test_bounds_of_the_first_scenes_are_compared_with_what_is_possible_for_their_counts(bank):
+    dataset = _dataset(bank, [0, 0, 0, 1])  # counts of 0 and 1, of which these three scenes have the first
+    assert check_bound(dataset, np.full(3, -math.log(2) + 0.01)) == pytest.approx(math.log(2))  # rounding is no error
     with pytest.raises(ImpossibleBoundError):
-        check_bound(bank, nothing, np.full(3, -math.log(2) + 0.2), (0, 1))
-
-
-def test_the_floor_follows_the_canvas_and_the_counts():
-    small = load_dataset("multi-dsprites", "test", canvas_size=24, patch_size=10, max_objects=2)
-    found = measure_bounds(LAVAE(LAVAEConfig(sprite_size=13, max_objects=2)), small, 10, 2)
-    entropies = [scene_entropy(small.bank, count, (24, 24)) for count in range(3)]
-    expected = math.log(3) + np.mean([entropies[count] for count in small.scenes.count[:10]])
-    assert found["entropy_floor"] == pytest.approx(expected)
-    assert entropy_floor(small.bank, (0, 2), (24, 24)) < entropy_floor(small.bank, (0, 2), (48, 48)) - 1
+        check_bound(dataset, np.full(3, -math.log(2) + 0.2))

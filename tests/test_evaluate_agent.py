@@ -18,6 +18,7 @@ def run(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_success_is_measured_for_each_number_of_objects(run, tmp_path, capsys):
     main([str(run), "--num-objects", "2", "5", "--episodes", "60", "--json", str(tmp_path / "success.json")])
     results = json.loads((tmp_path / "success.json").read_text())
@@ -30,11 +31,13 @@ def test_success_is_measured_for_each_number_of_objects(run, tmp_path, capsys):
     assert "chance" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_default_numbers_of_objects_are_those_of_the_training(run, tmp_path):
     main([str(run), "--episodes", "50", "--mode", "test", "--json", str(tmp_path / "success.json")])
     assert [row["num_objects"] for row in json.loads((tmp_path / "success.json").read_text())["results"]] == [2, 3]
 
 
+@pytest.mark.slow
 def test_stochastic_samples_actions(run, tmp_path):
     measured = []
     for flags in ([], ["--stochastic"], ["--stochastic"]):
@@ -53,6 +56,7 @@ def test_missing_run_is_refused(tmp_path, capsys):
     assert "agent.zip" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_video_is_a_gif_of_the_agent(run, tmp_path):
     file = tmp_path / "agent.gif"
     main([str(run), "--num-objects", "2", "--episodes", "50", "--video", str(file)])

@@ -1,50 +1,8 @@
-import cv2
 import numpy as np
-import pytest
 
 from lavae_rl.evaluation.figures import reconstruction_figure
-from lavae_rl.pictures import mark_centres, save_png
 
 MARK = (255, 160, 0)
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_a_marked_frame_is_three_times_as_large_in_rgb_with_a_grey_frame(channels):
-    frame = np.zeros((20, 30, channels), np.uint8)
-    picture = mark_centres(frame, np.zeros((0, 2), np.int64))
-    assert picture.shape == (20 * 3 + 4, 30 * 3 + 4, 3)
-    assert (picture[[0, 1, -2, -1]] == 96).all()
-    assert (picture[:, [0, 1, -2, -1]] == 96).all()
-    assert not picture[2:-2, 2:-2].any()
-
-
-def test_pixels_keep_their_place_and_colour():
-    frame = np.zeros((20, 30, 3), np.uint8)
-    frame[4, 25] = (255, 0, 255)
-    inner = mark_centres(frame, np.zeros((0, 2), np.int64))[2:-2, 2:-2]
-    rows, columns = np.nonzero(inner.any(axis=2))
-    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (12, 14, 75, 77)
-    assert (inner[12:15, 75:78] == (255, 0, 255)).all()
-
-
-def test_a_mark_is_a_cross_on_its_location():
-    frame = np.full((20, 30, 1), 255, np.uint8)
-    inner = mark_centres(frame, np.array([[4, 25], [15, 8]]))[2:-2, 2:-2]
-    marked = (inner == MARK).all(axis=2)
-    for row, column in ((4, 25), (15, 8)):
-        # The middle of the 3 x 3 block of the location, and both arms as long as each other.
-        centre = (3 * row + 1, 3 * column + 1)
-        assert marked[centre]
-        assert marked[centre[0] - 5 : centre[0] + 6, centre[1]].all()
-        assert marked[centre[0], centre[1] - 5 : centre[1] + 6].all()
-        marked[centre[0] - 7 : centre[0] + 8, centre[1] - 7 : centre[1] + 8] = False
-    assert not marked.any()
-
-
-def test_the_frame_handed_in_is_left_as_it_is(dots):
-    frame = dots(20, 30, (4, 25))[0]
-    mark_centres(frame, np.array([[4, 25]]))
-    np.testing.assert_array_equal(frame, dots(20, 30, (4, 25))[0])
 
 
 def test_reconstructions_stand_below_their_frames_with_the_predicted_centres_on_both(dotted, dots):
@@ -56,26 +14,3 @@ def test_reconstructions_stand_below_their_frames_with_the_predicted_centres_on_
     for row, scene, location in ((0, 0, (9, 30)), (1, 0, (9, 30)), (0, 2, (20, 12)), (1, 2, (30, 30))):
         assert marked[row * height + 2 + 3 * location[0] + 1, scene * width + 2 + 3 * location[1] + 1]
     assert not marked[:, width : 2 * width].any()
-
-
-def test_a_saved_picture_comes_back_in_the_same_colours(tmp_path):
-    picture = np.random.default_rng(0).integers(256, size=(7, 5, 3), dtype=np.uint8)
-    save_png(tmp_path / "picture.png", picture)
-    read = cv2.imread(str(tmp_path / "picture.png"))
-    assert read is not None
-    np.testing.assert_array_equal(read[..., ::-1], picture)
-
-
-@pytest.mark.parametrize(
-    ("name", "error"),
-    [("missing/picture.png", FileNotFoundError), (".", IsADirectoryError)],
-    ids=["no folder", "folder"],
-)
-def test_a_picture_that_cannot_be_written_is_an_os_error(tmp_path, name, error):
-    with pytest.raises(error):
-        save_png(tmp_path / name, np.zeros((4, 4, 3), np.uint8))
-
-
-def test_pictures_are_png_whatever_their_name_says(tmp_path):
-    save_png(str(tmp_path / "picture"), np.zeros((4, 4, 3), np.uint8))
-    assert (tmp_path / "picture").read_bytes().startswith(b"\x89PNG")

@@ -46,10 +46,11 @@ def _scene(rng, height, width, num_objects):
     raise AssertionError("could not pack a scene")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("height", "width", "most"), [(48, 48, 3), (64, 64, 7), (80, 120, 9), (127, 99, 12), (160, 160, 15)]
 )
-def test_counts_and_places_are_right_on_scenes_of_another_generator(height, width, most):
+def test_counts_and_locations_are_right_on_scenes_of_another_generator(height, width, most):
     rng = np.random.default_rng(height)
     scenes = [_scene(rng, height, width, rng.integers(most + 1)) for _ in range(40)]
     objects = LAVAE.from_pretrained("multi-dsprites").encode(np.stack([frame for frame, _ in scenes]))
@@ -61,7 +62,7 @@ def test_counts_and_places_are_right_on_scenes_of_another_generator(height, widt
             assert len(found) == len(true) == len(centres)
 
 
-def test_tokens_say_where_objects_are_on_a_canvas_that_is_not_square():
+def test_tokens_hold_locations_on_a_canvas_that_is_not_square():
     rng = np.random.default_rng(3)
     frame, centres = _scene(rng, 70, 140, 5)
     model = LAVAE.from_pretrained("multi-dsprites")

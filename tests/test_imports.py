@@ -24,6 +24,7 @@ def test_making_scenes_does_not_load_torch():
     assert heavy_modules_after("import lavae_rl.data.scenes, lavae_rl.data.sources") == ["cv2"]
 
 
+@pytest.mark.slow
 def test_lightness_check_can_fail():
     assert "torch" in heavy_modules_after("import lavae_rl.model.lavae")
 

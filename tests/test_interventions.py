@@ -58,7 +58,7 @@ def test_a_moved_object_arrives_and_leaves_the_others_alone(model, frames):
     assert measure_moves(model, frames) == errors
 
 
-def test_errors_are_seen_where_appearance_depends_on_the_place(model, frames, monkeypatch):
+def test_errors_grow_where_appearance_depends_on_the_location(model, frames, monkeypatch):
     encode = model.encode
 
     def entangled(seen):
@@ -79,7 +79,7 @@ def test_objects_find_room_on_a_canvas_little_larger_than_they_are(model):
     assert errors.others_px < 1
 
 
-def test_what_is_never_found_again_is_told(model, frames, monkeypatch):
+def test_objects_that_are_never_found_again_are_lost_and_have_no_errors(model, frames, monkeypatch):
     encode, calls = model.encode, []
 
     def blind(seen):

@@ -62,7 +62,7 @@ def test_checking_prints_shape_type_and_how_many_scenes_have_how_many_objects(tm
     assert rows == [["0", "2", "25.0%"], ["3", "5", "62.5%"], ["11", "1", "12.5%"]]
 
 
-def test_checking_unpickles_only_when_told_to(tmp_path, capsys):
+def test_checking_unpickles_only_with_allow_pickle(tmp_path, capsys):
     np.savez(tmp_path / "a.npz", x=np.zeros((2, 5, 6, 3), np.uint8), labels=np.array({"n_obj": [1, 2]}, dtype=object))
     with pytest.raises(SystemExit, match="1"):
         main(["--check", str(tmp_path / "a.npz")])

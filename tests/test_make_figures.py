@@ -15,6 +15,7 @@ TILE = 64 * 3 + 4
 """Side of an enlarged frame with its edge."""
 
 
+@pytest.mark.slow
 def test_all_pictures_are_drawn(tmp_path, capsys):
     torch.manual_seed(0)
     ConvVAE(BaselineConfig(latents=2)).save_pretrained(tmp_path / "baseline")
@@ -49,7 +50,7 @@ def test_samples_repeat_with_their_seed_and_columns_have_their_count():
     assert lit[7] > lit[1]
 
 
-def test_samples_have_the_canvas_they_are_asked_for():
+def test_samples_have_the_given_canvas():
     for model in (LAVAE.from_pretrained("multi-dsprites"), ConvVAE(BaselineConfig(latents=2))):
         assert gallery.samples(model, 2, 3, canvas_size=(24, 40)).shape == (2 * (24 * 3 + 4), 3 * (40 * 3 + 4), 3)
 
@@ -80,7 +81,7 @@ def test_a_poor_model_has_the_figures_that_can_be_drawn(tmp_path, capsys):
     ],
     ids=["scenes", "model", "data of another kind"],
 )
-def test_what_cannot_work_is_refused(argv, message, tmp_path, capsys):
+def test_arguments_that_cannot_work_are_refused(argv, message, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         program.main([*argv, "--dataset", "multi-dsprites", "--out", str(tmp_path / "x")])
     assert stop.value.code == 1

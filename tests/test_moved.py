@@ -104,6 +104,7 @@ NAMES = {
 GONE = {
     "datasets": {"POOLS"},  # data.sources.DATASETS makes banks, not sizes of pools
     "learning.agents": {"POLICIES"},  # fields of the kinds in rl.observations
+    "learning.report": {"plot_steps", "plot_objects"},  # one function draws both: plot
     "learning.run_settings": {"fresh_facts", "check_model", "resumed_facts"},  # rl.run: a dataclass, not a dictionary
     "learning.vec_envs": {"find_model"},  # rl.observations
     "model.canvas": {"compose", "empty_scene", "bernoulli_log_likelihood"},  # objects of model.image

@@ -97,6 +97,7 @@ def _log_evidence_of_two(image):
     return math.log(0.5) + torch.logsumexp(terms, 0).item() - math.log(20 * 19)
 
 
+@pytest.mark.slow
 def test_the_bound_rises_from_the_elbo_to_the_exact_evidence(enumerable, image):
     # q(n | x) is a point mass on 2, so the bound rises to log p(x, n = 2).
     exact = _log_evidence_of_two(image)
@@ -108,11 +109,12 @@ def test_the_bound_rises_from_the_elbo_to_the_exact_evidence(enumerable, image):
     assert means[2] == pytest.approx(exact, abs=0.05)
 
 
+@pytest.mark.slow
 def test_the_bound_at_one_sample_is_the_elbo_on_average(enumerable, image):
-    many = image.expand(1500, -1, -1, -1)
+    many = image.expand(500, -1, -1, -1)
     elbo = elbo_terms(enumerable, many, torch.Generator().manual_seed(0)).elbo
     bound = importance_weighted_bound(enumerable, many, 1, torch.Generator().manual_seed(1))
-    error = (elbo.std() + bound.std()).item() / math.sqrt(1500)
+    error = (elbo.std() + bound.std()).item() / math.sqrt(500)
     assert elbo.mean().item() == pytest.approx(bound.mean().item(), abs=4 * error)
 
 
@@ -187,6 +189,7 @@ def test_no_images_have_no_bounds(enumerable, image):
     assert importance_weighted_bound(enumerable, image[:0], 3).shape == (0,)
 
 
+@pytest.mark.slow
 def test_the_score_function_gradient_is_that_of_the_enumerated_elbo(enumerable, image):
     logits = enumerable.location_network.logits.requires_grad_()
     q = torch.softmax(logits.flatten() * math.log(20) / math.log(4096), 0)
@@ -209,6 +212,7 @@ def test_the_score_function_gradient_is_that_of_the_enumerated_elbo(enumerable, 
     assert torch.stack(means).mean().item() == pytest.approx(exact.item() - kl_appearance, abs=0.2)
 
 
+@pytest.mark.slow
 def test_gradients_of_more_samples_of_fewer_images_spread_less(enumerable, image):
     logits = enumerable.location_network.logits.requires_grad_()
     spreads = []

@@ -36,6 +36,7 @@ def test_the_odd_object_differs_in_shape_or_colour_and_all_others_are_alike(num_
     assert min(kinds.values()) > 15
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["train", "test"])
 @pytest.mark.parametrize("num_objects", [3, 4, 5, 7])
 def test_exactly_one_shape_or_colour_is_unique(num_objects, mode):

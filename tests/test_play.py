@@ -64,6 +64,7 @@ def _error(capsys, *argv):
     return stop.value.code, " ".join("".join(capsys.readouterr()).split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Push", "LAVAE/Push-v0"])
 def test_a_recording_has_a_picture_per_state_in_true_colours(name, tmp_path):
     file = tmp_path / "push.gif"
@@ -233,6 +234,7 @@ def test_unusable_arguments_end_with_status_2(argv, capsys):
     assert "expected the ID of a task, or --gallery FOLDER" in told or "invalid choice: 'clever'" in told
 
 
+@pytest.mark.slow
 def test_a_gallery_has_every_task_and_so_has_the_page_about_them(tmp_path):
     play.main(["--gallery", str(tmp_path), "--episodes", "1"])
     page = (DOCS / "tasks.md").read_text()

@@ -39,6 +39,7 @@ def test_every_task_has_an_id_for_pixels_and_one_for_tokens():
     assert sorted([*PLAIN, *(f"LAVAE/{task}Tokens-v0" for task in TASKS)]) == IDS
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*is different from the unwrapped version:UserWarning")
 @pytest.mark.parametrize("name", IDS)
 def test_gymnasiums_checker_passes_with_every_render_mode(name):
@@ -46,6 +47,7 @@ def test_gymnasiums_checker_passes_with_every_render_mode(name):
     check_gymnasium_env(env if "Tokens" in name else env.unwrapped)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", IDS)
 def test_stable_baselines_checker_passes(name):
     with warnings.catch_warnings(record=True) as told:
@@ -70,6 +72,7 @@ def _roll_out(name, seed):
     return said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", IDS)
 def test_seed_and_actions_determine_a_rollout_and_leave_global_randomness_alone(name):
     before = np.random.get_state()  # noqa: NPY002
@@ -79,6 +82,7 @@ def test_seed_and_actions_determine_a_rollout_and_leave_global_randomness_alone(
     assert _same(before, np.random.get_state())  # noqa: NPY002
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", IDS)
 def test_a_spec_makes_the_same_environment_again_also_after_json(name):
     default, some, listed = (gym.make(name, num_objects=number) for number in (None, (3, 5), [3, 5]))
@@ -166,6 +170,7 @@ def test_agents_are_tested_with_numbers_of_objects_that_the_task_and_its_tokens_
     assert env.unwrapped.simulation.task.default_objects in tested
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_the_id_with_tokens_is_the_same_task_encoded_by_its_model(task):
     plain, seen = gym.spec(f"LAVAE/{task}-v0"), gym.spec(f"LAVAE/{task}Tokens-v0")
@@ -180,6 +185,7 @@ def test_the_id_with_tokens_is_the_same_task_encoded_by_its_model(task):
         assert np.abs(tokens["tokens"][tokens["mask"] == 1, :2] - place).max(axis=1).min() <= 1.01 * 2 / 63
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_the_model_of_a_task_counts_and_finds_its_objects(task):
     options: Any = gym.spec(f"LAVAE/{task}Tokens-v0").additional_wrappers[0].kwargs

@@ -69,6 +69,7 @@ def test_page_has_the_mean_and_the_range_of_the_seeds(runs, tmp_path):
     assert page.count("### OddOneOut") == 2
 
 
+@pytest.mark.slow
 def test_plots_are_drawn(runs, tmp_path):
     write_report(folders(runs), tmp_path / "out")
     for name in ("agents-steps.png", "agents-objects.png"):
@@ -85,6 +86,7 @@ def test_evaluations_in_training_are_kept(runs, tmp_path):
     assert len(lines) == 5
 
 
+@pytest.mark.slow
 def test_agents_of_an_earlier_report_stay_unless_trained_again(runs, tmp_path):
     write_report(folders(runs), tmp_path / "out")
     add_run(tmp_path / "more", "OddOneOut", "lavae", 1, [0.7], {4: 0.5})

@@ -1,11 +1,12 @@
 import csv
-import json
+import dataclasses
 
 import pytest
 from filelock import FileLock
 
 from lavae_rl.pretrain import reproduce_table1 as program
-from lavae_rl.pretraining.recipes import RECIPES
+from lavae_rl.pretraining.run import new_run
+from lavae_rl.runs.config import write_json
 
 
 def _run_folder(out, name, metrics, seconds=60.0, accuracy=("0.5", "0.995"), steps=None):
@@ -14,15 +15,11 @@ def _run_folder(out, name, metrics, seconds=60.0, accuracy=("0.5", "0.995"), ste
     model, recipe = table.rows[row]
     folder = out / name
     folder.mkdir(parents=True)
-    facts = {
-        "metrics": metrics,
-        "training_seconds": seconds,
-        "skipped_steps": 0,
-        "mixed_precision": "no",
-        "commit": "abc",
-        "recipe": {"steps": RECIPES[model][recipe].steps if steps is None else steps},
-    }
-    (folder / "config.json").write_text(json.dumps(facts))
+    run = new_run(model, recipe, "multi-dsprites", seed=int(name[-1]))
+    if steps is not None:
+        run.recipe = dataclasses.replace(run.recipe, steps=steps)
+    run.metrics, run.training_seconds, run.skipped_steps = metrics, seconds, 0
+    write_json(folder, run.content())
     rows = [f"{i},{30 * i},{value}" for i, value in enumerate(accuracy)]
     (folder / "metrics.csv").write_text("\n".join(["step,seconds,validation_count_accuracy", *rows]))
 
@@ -53,16 +50,19 @@ def test_the_baseline_has_no_counts(tmp_path):
     assert "| -95.0 nats |  |  | 1 min | 1 of 1 |" in (tmp_path / "table1.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_failed_run_is_counted(tmp_path, capsys):
-    _run_folder(tmp_path, "baseline-multi-dsprites-seed0", _metrics(-40.0, 1.0), steps=0)
+    _run_folder(tmp_path, "baseline-multi-dsprites-seed0", _metrics(-40.0, 1.0))
+    (tmp_path / "baseline-multi-dsprites-seed1").mkdir()
+    (tmp_path / "baseline-multi-dsprites-seed1" / "thesis.tex").write_text("mine")
     argv = ["--rows", "baseline", "--datasets", "multi-dsprites", "--seeds", "0", "1", "--out", str(tmp_path)]
     with pytest.raises(SystemExit) as stop:
-        program.main([*argv, "--steps", "0"])
+        program.main(argv)
     assert stop.value.code == 1
     printed = " ".join(capsys.readouterr().out.split())
     assert "seed1: exit status 1" in printed
     assert "1 of 2 runs complete" in printed
-    assert "expected steps of at least 1" in (tmp_path / "baseline-multi-dsprites-seed1.log").read_text()
+    assert "holds another run or other files" in (tmp_path / "baseline-multi-dsprites-seed1.log").read_text()
     assert (tmp_path / "table1.md").read_text().strip().endswith("| 1 of 2 |")
 
 
@@ -102,14 +102,12 @@ def test_other_data_sets_than_those_of_the_table_are_reported(tmp_path):
     assert "| paper-small | multi-mnist-1k | -40.0 nats" in (tmp_path / "ablation.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_failed_run_does_not_replace_an_earlier_one(tmp_path):
-    _run_folder(tmp_path / "old", "fast-multi-dsprites-seed0", _metrics(-40.0, 1.0))
-    argv = ["--rows", "fast", "--datasets", "multi-dsprites", "--seeds", "0", "--report", str(tmp_path)]
-    program.main([*argv, "--out", str(tmp_path / "old")])
-    (tmp_path / "new" / "fast-multi-dsprites-seed0").mkdir(parents=True)
-    (tmp_path / "new" / "fast-multi-dsprites-seed0" / "thesis.tex").write_text("mine")
-    with pytest.raises(SystemExit):
-        program.main([*argv, "--out", str(tmp_path / "new")])
+    _run_folder(tmp_path, "fast-multi-dsprites-seed0", _metrics(-40.0, 1.0))
+    cell = program.Cell("fast", "multi-dsprites", 0)
+    for folder in (tmp_path / cell.name, tmp_path / "nothing"):
+        program.write_report(tmp_path, "table1", [program.result(cell, folder)])
     assert (tmp_path / "table1.md").read_text().strip().endswith("| 1 of 1 |")
 
 

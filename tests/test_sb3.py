@@ -18,6 +18,7 @@ from lavae_rl.perception.vae_vector import VecVAEObservation
 from lavae_rl.perception.wrappers import LAVAEObservation, VectorLAVAEObservation
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("venv_class", [DummyVecEnv, SubprocVecEnv])
 def test_a_vec_env_encodes_every_observation_and_terminal_observation(
     venv_class, factories, slots, reference, assert_same
@@ -56,6 +57,7 @@ def test_all_wrappers_give_the_same_tokens(make_env, factories, slots):
         np.testing.assert_allclose(single, other, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_tracks_end_with_their_episode_in_a_vec_env(factories, tracked, references, assert_same):
     plain, wrapped = DummyVecEnv(factories), VecLAVAEObservation(DummyVecEnv(factories), **tracked)
     plain.seed(5)

@@ -37,6 +37,7 @@ def _walk(env, limit=100):
     return limit, False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_policy_nearly_always_succeeds(task):
     expected = 0.95 if task_class(task).goal is None else 0.9  # it never pushes another object aside

@@ -140,6 +140,7 @@ def test_networks_are_small(arch):
     assert sum(parameter.numel() for parameter in make_extractor(arch).parameters()) < 60_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arch", "unexplained"), [("relation", 0.1), ("attention", 0.6), ("deepsets", 0.8)])
 @pytest.mark.parametrize("initialise", [orthogonal, lambda module: None], ids=["orthogonal", "own"])
 def test_the_odd_one_out_is_located(arch, unexplained, initialise):
@@ -240,6 +241,7 @@ class SetEnv(gym.Env):
         return self._observation(), float(action), False, self.clock == 10, {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_ppo_trains_and_is_the_same_after_loading(tmp_path, arch):
     policy = {

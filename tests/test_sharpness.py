@@ -23,6 +23,7 @@ def _elbo(model, images):
     return elbo_terms(model, images, torch.Generator().manual_seed(0)).elbo.mean().item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", [2.0, 1.0, 1e-3])
 def test_fitting_never_lowers_the_elbo_and_moves_no_location(model, images, temperature):
     with torch.no_grad():
@@ -36,6 +37,7 @@ def test_fitting_never_lowers_the_elbo_and_moves_no_location(model, images, temp
     assert model.detect(images).location.equal(found.location)
 
 
+@pytest.mark.slow
 def test_the_fitted_sharpness_has_the_best_mean_elbo_of_all_samples(model, images):
     model.log_sharpness.detach().fill_(-math.log(0.5 * math.log(64 * 64)))
     elbos = {}

@@ -25,6 +25,7 @@ def _counts(env, episodes=12):
     return [int(env.reset()[0]["mask"].sum()) - first for _ in range(episodes)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_num_objects_sets_the_number_of_objects(task):
     for options, allowed in (
@@ -41,6 +42,7 @@ def test_counts_of_a_range_are_equally_frequent():
     assert np.abs(counts - 40).max() < 4 * np.sqrt(160 * 0.25 * 0.75)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("canvas_size", [(48, 80), [80, 48], (64, 64)], ids=str)
 @pytest.mark.parametrize("task", TASKS)
 def test_every_task_works_on_a_canvas_that_is_not_square(task, canvas_size):

@@ -1,13 +1,24 @@
+import dataclasses
 import hashlib
 import zipfile
-from typing import Any
 
 import numpy as np
 import pytest
 
 from lavae_rl.data.files import load_npz, save_npz
+from lavae_rl.data.preprocessing import Preprocessing
 from lavae_rl.data.scenes import Scenes, sample_scenes
-from lavae_rl.data.sources import POOLS, SceneDataset, load_bank, load_dataset
+from lavae_rl.data.sources import (
+    DATASETS,
+    FrameSource,
+    Prepared,
+    SceneDataset,
+    SceneSpec,
+    load_bank,
+    load_dataset,
+    open_source,
+    prepared,
+)
 
 
 @pytest.fixture
@@ -80,7 +91,7 @@ DIGESTS = {
 }
 
 
-@pytest.mark.parametrize("name", POOLS)
+@pytest.mark.parametrize("name", DATASETS)
 def test_the_same_name_and_seed_give_the_same_bytes_on_every_machine(name):
     dataset = load_dataset(name, "validation", seed=0)
     scenes = dataset.scenes
@@ -90,18 +101,65 @@ def test_the_same_name_and_seed_give_the_same_bytes_on_every_machine(name):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("name", "split", "options", "message"),
     [
-        (("multi-mnist", "test"), "multi-mnist-1k, multi-mnist-10k, multi-dsprites, got 'multi-mnist'"),
-        (("multi-dsprites", "dev"), "train, validation, test, test-7, got 'dev'"),
-        (("multi-dsprites", "test", 0, "mnist"), "multi-dsprites has no digits: leave mnist_dir out"),
-        (("multi-dsprites", "test", -1), "non-negative"),
+        ("multi-mnist", "test", {}, "multi-mnist-1k, multi-mnist-10k, multi-dsprites, got 'multi-mnist'"),
+        ("multi-dsprites", "dev", {}, "train, validation, test, test-7, got 'dev'"),
+        ("multi-dsprites", "test", {"mnist_dir": "mnist"}, "multi-dsprites has no digits: leave mnist_dir out"),
+        ("multi-dsprites", "test", {"seed": -1}, "non-negative"),
     ],
     ids=["name", "split", "mnist_dir", "seed"],
 )
-def test_unknown_names_are_refused(arguments, message):
+def test_settings_that_cannot_be_are_refused(name, split, options, message):
     with pytest.raises(ValueError, match=message):
-        load_dataset(*arguments)
+        load_dataset(name, split, **options)
+
+
+def test_all_sources_of_the_same_sprites_share_their_bank():
+    spec = SceneSpec("multi-dsprites", patch_size=10, canvas_size=24, max_objects=2)
+    bank = spec.bank()
+    assert open_source(spec, "test").bank is open_source(spec, "validation").bank is bank
+    assert open_source(dataclasses.replace(spec, seed=3, canvas_size=32), "validation").bank is bank
+    assert dataclasses.replace(spec, patch_size=12).bank() is not bank
+
+
+def test_a_source_has_the_shape_of_its_frames(small):
+    assert isinstance(small, FrameSource)
+    assert small.shape == (64, 64, 3)
+    assert open_source(SceneSpec("multi-mnist-1k", canvas_size=40), "validation").shape == (40, 40, 1)
+
+
+def test_a_prepared_source_preprocesses_the_frames_that_are_read(small):
+    preprocessing = Preprocessing(channels=1, resize=(32, 48), threshold=20)
+    source = prepared(small, preprocessing)
+    assert isinstance(source, FrameSource)
+    assert source.shape == (32, 48, 1)
+    assert len(source) == len(small)
+    for index in (slice(2, 5), np.array([9, 2]), small.scenes.count == 3):
+        frames = source[index]
+        assert frames.shape[1:] == source.shape
+        np.testing.assert_array_equal(frames, preprocessing(small[index]))
+
+
+@pytest.mark.parametrize(
+    ("preprocessing", "shape"),
+    [
+        (Preprocessing(), (64, 64, 3)),
+        (Preprocessing(threshold=127), (64, 64, 3)),
+        (Preprocessing(channels=1), (64, 64, 1)),
+        (Preprocessing(resize=(32, 48)), (32, 48, 3)),
+        (Preprocessing(palette=[((255, 0, 0), (255, 255, 255))], channels=1), (64, 64, 1)),
+    ],
+    ids=["none", "threshold", "grey", "resize", "palette"],
+)
+def test_a_prepared_source_has_the_shape_of_its_frames(preprocessing, shape, small):
+    source = Prepared(small, preprocessing)
+    assert source.shape == shape
+    assert source[:2].shape == (2, *shape)
+
+
+def test_without_preprocessing_a_source_stays_what_it_is(small):
+    assert prepared(small, Preprocessing()) is small
 
 
 def test_indexing_renders_the_chosen_scenes(small):
@@ -230,17 +288,17 @@ def test_a_missing_file_is_an_error(tmp_path):
         load_npz(tmp_path / "nothing.npz")
 
 
-def test_a_smaller_world_has_small_sprites_and_room_for_seven():
-    world: dict[str, Any] = {"canvas_size": 24, "patch_size": 10, "max_objects": 2}
-    few = load_dataset("multi-dsprites", "validation", **world)
+def test_smaller_scenes_have_small_sprites_and_room_for_seven():
+    spec = SceneSpec("multi-dsprites", canvas_size=24, patch_size=10, max_objects=2)
+    few = open_source(spec, "validation")
     assert few[:2].shape == (2, 24, 24, 3)
     assert few.bank.size == 10
     assert set(few.scenes.count) == {0, 1, 2}
-    seven = load_dataset("multi-dsprites", "test-7", **world)
+    seven = open_source(spec, "test-7")
     assert seven.scenes.canvas_size == (36, 36)  # 64 px for patches of 18 px
     assert set(seven.scenes.count) == {7}
 
 
-def test_the_papers_world_is_the_default():
+def test_the_papers_sizes_are_the_default():
     given = load_dataset("multi-dsprites", "validation", canvas_size=64, patch_size=18, max_objects=3)
     np.testing.assert_array_equal(given[:50], load_dataset("multi-dsprites", "validation")[:50])

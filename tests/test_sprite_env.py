@@ -40,6 +40,7 @@ def _many(task, mode, **options) -> Any:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", ["pixels", "both"])
 @pytest.mark.parametrize("mode", AutoresetMode)
 @pytest.mark.parametrize("task", TASKS)
@@ -132,6 +133,7 @@ def test_environments_without_a_seed_differ():
     assert len({frame.tobytes() for frame in frames}) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_objects", [None, (2, 5)], ids=str)
 @pytest.mark.parametrize("task", TASKS)
 def test_all_observations_show_one_state_and_share_no_memory(task, num_objects):

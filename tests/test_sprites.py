@@ -123,6 +123,7 @@ def test_patches_too_small_for_a_shape_are_refused(size):
         dsprites_bank(size)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool_size", [1, 1000, 10_000])
 def test_a_pool_of_digits_has_the_size_asked_for_and_is_binary(pool_size):
     bank = digits_bank(pool_size)
@@ -132,6 +133,7 @@ def test_a_pool_of_digits_has_the_size_asked_for_and_is_binary(pool_size):
     assert bank.attributes["label"].shape == (pool_size,)
 
 
+@pytest.mark.slow
 def test_the_small_pool_is_part_of_the_large_one_and_without_repetition(digits):
     small, large = digits_bank(1000), digits_bank(10_000)
     np.testing.assert_array_equal(small.patches, large.patches[:1000])
@@ -140,12 +142,14 @@ def test_the_small_pool_is_part_of_the_large_one_and_without_repetition(digits):
     assert np.bincount(small.attributes["label"], minlength=10).min() > 50
 
 
+@pytest.mark.slow
 def test_digits_at_their_own_size_are_only_thresholded(digits):
     bank = digits_bank(10_000, size=28)
     original = np.where(digits[0] >= 128, 255, 0).astype(np.uint8)
     assert sorted(patch.tobytes() for patch in bank.patches) == sorted(patch.tobytes() for patch in original)
 
 
+@pytest.mark.slow
 def test_shrunk_digits_keep_the_share_of_lit_pixels(digits):
     lit = (digits_bank(10_000).patches > 0).mean()
     assert lit == pytest.approx((digits[0] >= 128).mean(), rel=0.05)
@@ -166,6 +170,7 @@ def test_pools_and_sizes_out_of_range_are_refused(values, message):
         digits_bank(**values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "digest"),
     [

@@ -2,6 +2,7 @@ import copy
 import dataclasses
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from lavae_rl.pretraining.wake_sleep import WakeSleep
 
 def _training(seed=0, recipe=SMOKE):
     accelerator = make_accelerator(cpu=True)
-    return Training(WakeSleep(LAVAEConfig(latents=4), recipe, seed, accelerator), recipe, seed, accelerator)
+    method: Any = WakeSleep(LAVAEConfig(latents=4), recipe, seed, accelerator)
+    return Training(method, recipe, seed, accelerator)
 
 
 def _weights(training):
@@ -28,6 +30,7 @@ def _equal(first, second):
     return all(torch.equal(value, second[name]) for name, value in first.items())
 
 
+@pytest.mark.slow
 def test_the_same_seed_takes_the_same_steps(scenes):
     first, again, other = (_training(seed) for seed in (0, 0, 1))
     for _ in range(12):

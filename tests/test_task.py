@@ -153,6 +153,7 @@ def test_places_outside_the_canvas_are_clipped_to_its_border():
         assert world.pointer[0].tolist() == list(place)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("canvas_size", [(64, 64), (48, 80)], ids=str)
 @pytest.mark.parametrize(("task", "options"), [*((task, {}) for task in TASKS), ("Push", {"num_objects": 4})], ids=str)
 def test_random_actions_keep_sprites_apart_and_inside_the_canvas(task, options, canvas_size):
@@ -192,6 +193,7 @@ def test_a_scene_with_an_unreachable_target_is_laid_out_again(monkeypatch, room)
         task.place(rng, sprites, np.array([0, *[DISTRACTOR] * 3, TARGET]), (64, 64))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["Collect", "Push"])
 def test_twelve_objects_are_placed_or_refused_within_seconds(task):
     env = _make(task, num_objects=12)
@@ -232,6 +234,7 @@ def _potential(env):
     return -(left - 1 + min(1, moves / (rows + columns))) / world.total[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", [name for name in MOVING if name in TOUCHING])
 def test_shaped_rewards_of_moves_add_four_times_the_change_of_the_potential(task):
     sparse, shaped = _make(task), _make(task, reward="shaped")
@@ -308,6 +311,7 @@ def _random_touches(env, episodes):
     return ends
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TOUCHING)
 def test_random_touches_succeed_as_often_as_the_random_baseline(task):
     # A walk meets the target a little more often: it is laid out again where it cannot be reached, and may be larger.

@@ -25,6 +25,7 @@ def lengthen(out, steps):
     write_run(out, replace(run, preset=replace(run.preset, steps=steps)))
 
 
+@pytest.mark.slow
 def test_run_describes_itself_and_resumes_where_it_stopped(tmp_path, capsys):
     out = tmp_path / "run"
     flags = ["--steps", "2048", "--eval-every", "1024", "--seed", "3", "--num-objects", "2", "3"]
@@ -90,6 +91,7 @@ def test_folder_of_other_files_is_left_alone(tmp_path, capsys):
     assert "--resume" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_seeds_and_resumed_sessions_share_no_scene(tmp_path, monkeypatch):
     scenes = []
     learn = PPO.learn
@@ -107,6 +109,7 @@ def test_seeds_and_resumed_sessions_share_no_scene(tmp_path, monkeypatch):
     assert len(set.union(*scenes)) == 3 * 16
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_interrupted_run_keeps_what_was_learned(tmp_path, monkeypatch, number):
@@ -124,6 +127,7 @@ def test_interrupted_run_keeps_what_was_learned(tmp_path, monkeypatch, number):
     assert [row.step // 1000 for row in read_run(tmp_path / "run").evaluations][:2] == [2, 4]
 
 
+@pytest.mark.slow
 def test_folder_that_another_process_trains_in_is_refused(tmp_path, capsys):
     out = tmp_path / "run"
     main([*SHORT, "--steps", "1024", "--out", str(out)])
@@ -150,6 +154,7 @@ def test_folder_of_a_model_is_stored_as_an_absolute_path(tmp_path, monkeypatch):
     assert given == {"model": str(tmp_path / "mine")}
 
 
+@pytest.mark.slow
 def test_model_whose_weights_have_changed_is_refused(tmp_path):
     mine = shutil.copytree(find("multi-dsprites"), tmp_path / "mine")
     run = new_run({"model": str(mine)})

@@ -1,4 +1,4 @@
-import json
+import dataclasses
 import os
 import shutil
 import signal
@@ -6,14 +6,20 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from lavae_rl.evaluation.evaluate import METRICS
 from lavae_rl.model.baseline import ConvVAE
+from lavae_rl.model.checkpoint import load_model
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.pretrain import train_lavae as program
+from lavae_rl.pretraining.recipes import SMOKE as RECIPE
+from lavae_rl.pretraining.run import read_run
+from lavae_rl.runs.config import write_json
 
 ROOT = Path(__file__).parents[1]
 SMOKE = ["--recipe", "smoke", "--device", "cpu"]
@@ -36,12 +42,15 @@ def finished(tmp_path_factory):
 
 
 def test_a_run_folder_describes_itself(finished):
-    config = json.loads((finished / "config.json").read_text())
-    assert config["dataset"] == "multi-dsprites"
-    assert config["recipe"]["steps"] == STEPS
-    assert config["seed"] == 0
-    assert config["device"] == "cpu"
-    assert {"command", "commit", "versions", "machine", "training_seconds", "skipped_steps", "metrics"} <= set(config)
+    run = read_run(finished)
+    assert run.data.dataset == "multi-dsprites"
+    assert run.recipe == dataclasses.replace(RECIPE, steps=STEPS)
+    assert (run.recipe_name, run.seed, run.device, run.processes, run.resumed) == ("smoke", 0, "cpu", 1, [])
+    assert run.provenance.command
+    assert run.training_seconds is not None
+    assert run.training_seconds > 0
+    assert run.skipped_steps == 0
+    assert tuple(run.metrics or {}) == METRICS
     names = {path.name for path in finished.iterdir()}
     assert {"config.json", "metrics.csv", "checkpoint.pt", "model.safetensors", "figures"} <= names
     assert any(name.startswith("events.out.tfevents") for name in names)
@@ -52,19 +61,34 @@ def test_a_run_folder_is_a_pretrained_model(finished):
     assert LAVAE.from_pretrained(finished).config.channels == 3
 
 
+@pytest.mark.slow
 def test_the_baseline_trains_by_the_same_program(tmp_path, capsys):
     out = tmp_path / "baseline"
     argv = [*SMOKE, "--model", "baseline", "--out", str(out)]
     program.main(argv)
-    config = json.loads((out / "config.json").read_text())
-    assert config["model_name"] == "baseline"
-    assert config["metrics"]["log_likelihood_bound"] < -config["metrics"]["entropy_floor"]
-    assert ConvVAE.from_pretrained(out).config.latents == config["recipe"]["latents"]
+    run = read_run(out)
+    assert (run.method, run.model_type) == ("vae", "conv-vae")
+    metrics: Any = run.metrics
+    assert metrics["log_likelihood_bound"] < -metrics["entropy_floor"]
+    assert isinstance(load_model(out), ConvVAE)
+    assert load_model(out).config == run.model
     assert "ConvVAE.from_pretrained" in capsys.readouterr().out
     program.main(["--model", "baseline", "--device", "cpu", "--resume", "--out", str(out)])
     code, message = _fails(["--model", "lavae", "--resume", "--out", str(out)], capsys)
     assert code == 1
     assert "has model 'baseline', got 'lavae'" in message
+
+
+def test_the_sizes_of_the_recipe_are_those_of_the_test(finished, tmp_path, monkeypatch):
+    measured = []
+
+    def evaluate(model, data, *sizes):
+        measured.append(sizes)
+        return read_run(finished).metrics
+
+    monkeypatch.setattr(program, "evaluate", evaluate)
+    program.main([*SMOKE, "--steps", "1", "--out", str(tmp_path / "run")])
+    assert measured == [(RECIPE.test_scenes, program.BOUND_SAMPLES, RECIPE.bound_scenes)]
 
 
 def test_a_recipe_of_another_model_is_refused(tmp_path, capsys):
@@ -90,18 +114,19 @@ def test_an_interrupted_run_resumes_to_bit_identical_weights(number, finished, t
     if number == signal.SIGINT:
         assert process.returncode == 130
         assert "continue with --resume" in output
-    assert "metrics" not in json.loads((out / "config.json").read_text())
+    assert read_run(out).metrics is None
     if number == signal.SIGKILL:  # in the middle of writing, too
-        (out / "checkpoint.pt.tmp").write_bytes(b"half")
+        (out / "checkpoint.tmp.pt").write_bytes(b"half")
     resumed = subprocess.run([*command, "--resume"], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert resumed.returncode == 0, resumed.stderr
     assert "resuming" in resumed.stdout
     whole, parts = (load_file(folder / "model.safetensors") for folder in (finished, out))
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
     assert _steps(out) == _steps(finished)
-    config, original = (json.loads((folder / "config.json").read_text()) for folder in (out, finished))
-    assert len(config["resumed"]) == 1
-    assert config["metrics"] == original["metrics"] | {"seconds": config["metrics"]["seconds"]}
+    run, original = read_run(out), read_run(finished)
+    assert len(run.resumed) == 1
+    measured, expected = (dict(each.metrics or {}) for each in (run, original))
+    assert measured == expected | {"seconds": measured["seconds"]}
 
 
 def _steps(out):
@@ -183,28 +208,25 @@ def test_resuming_a_complete_run_shows_its_results_and_changes_nothing(finished,
 def test_as_many_processes_resume_a_run_as_started_it(finished, tmp_path, capsys):
     out = tmp_path / "run"
     shutil.copytree(finished, out)
-    config = json.loads((out / "config.json").read_text())
-    del config["metrics"]
-    (out / "config.json").write_text(json.dumps(config | {"processes": 2}))
+    write_json(out, dataclasses.replace(read_run(finished), metrics=None, processes=2).content())
     code, output = _fails(["--resume", "--device", "cpu", "--out", str(out)], capsys)
     assert code == 1
     assert "started by 2 processes, got 1; launch as many" in output
 
 
+@pytest.mark.slow
 def test_the_papers_recipe_trains_by_the_same_program(tmp_path, capsys):
     out = tmp_path / "run"
     program.main(["--recipe", "paper-smoke", "--steps", "4", "--device", "cpu", "--out", str(out)])
-    config = json.loads((out / "config.json").read_text())
-    assert config["model"]["networks"] == "paper-small"
-    assert config["model"]["max_objects"] == config["recipe"]["max_objects"] == 2
+    run = read_run(out)
+    assert run.model.networks == "paper-small"
+    assert run.model.max_objects == run.data.max_objects == 2
     assert "best possible bound" in capsys.readouterr().out
     LAVAE.from_pretrained(out)
 
 
 def test_a_truncated_checkpoint_is_refused(finished, tmp_path, capsys):
-    config = json.loads((finished / "config.json").read_text())
-    del config["metrics"]
-    (tmp_path / "config.json").write_text(json.dumps(config))
+    write_json(tmp_path, dataclasses.replace(read_run(finished), metrics=None).content())
     (tmp_path / "checkpoint.pt").write_bytes((finished / "checkpoint.pt").read_bytes()[:9999])
     code, output = _fails(["--resume", "--out", str(tmp_path)], capsys)
     assert code == 1
@@ -214,9 +236,11 @@ def test_a_truncated_checkpoint_is_refused(finished, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ('{"colour": "blue"}', "is not a run of this program"),
-        ('{"recipe": {"depth": 3}}', "is not a run of this program"),
-        ('{"recipe": 3}', "is not a run of this program"),
+        ('{"format": 2, "colour": "blue"}', "to hold a pretraining by wake-sleep or paper or vae"),
+        ('{"format": 2, "method": "vae", "model": {"depth": 3}, "recipe": {}}', "BaselineConfig of channels, latents"),
+        ('{"format": 2, "method": "vae", "model": {}, "recipe": 3}', "BaselineRecipe of steps,"),
+        ('{"format": 3}', "update lavae-rl"),
+        ('{"recipe": {"steps": 3}}', "was written by lavae-rl 0.1.0: its weights can be used"),
         ("[1]", "is damaged"),
         ('{"recipe": ', "is damaged"),
     ],

@@ -43,9 +43,9 @@ def _states(method):
 def test_validation_measures_what_it_says_and_changes_nothing(method, scenes):
     before, randomness = _states(method), torch.get_rng_state()
     method.model.eval()
-    measured = method.validate(method.model, scenes)
+    measured = method.validate(method.model, scenes, method.recipe, 0)
     assert set(measured) == set(method.validation)
-    assert measured == pytest.approx(method.validate(method.model, scenes), nan_ok=True)
+    assert measured == pytest.approx(method.validate(method.model, scenes, method.recipe, 0), nan_ok=True)
     after = _states(method)
     assert all(torch.equal(value, after[name]) for name, value in before.items())
     assert torch.equal(torch.get_rng_state(), randomness)
@@ -75,7 +75,12 @@ def test_without_truth_only_metrics_without_labels_are_measured(scenes):
 
 def test_validation_reads_as_many_frames_as_the_recipe_has(scenes, monkeypatch):
     read, images = [], LAVAE.images
-    monkeypatch.setattr(LAVAE, "images", lambda model, frames: read.append(len(frames)) or images(model, frames))
+
+    def counted(model, frames):
+        read.append(len(frames))
+        return images(model, frames)
+
+    monkeypatch.setattr(LAVAE, "images", counted)
     recipe = dataclasses.replace(SMOKE, validation_scenes=7, elbo_scenes=5)
     validate_lavae(LAVAE(LAVAEConfig(latents=4)), scenes, recipe, 0)
     assert read == [7, 5]

@@ -1,6 +1,7 @@
 import dataclasses
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from lavae_rl.data.sources import SceneDataset, load_dataset
 from lavae_rl.evaluation.agreement import measure_agreement
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.lavae import LAVAE
+from lavae_rl.model.objective import ELBOTerms
 from lavae_rl.pretraining.recipes import FAST, JOINT, SMOKE
 from lavae_rl.pretraining.sharpness import TEMPERATURES
 from lavae_rl.pretraining.state import Training, make_accelerator
@@ -19,7 +21,8 @@ from lavae_rl.pretraining.wake_sleep import WakeSleep
 
 def _training(config, recipe, precision="no"):
     accelerator = make_accelerator(cpu=True, mixed_precision=precision)
-    return Training(WakeSleep(config, recipe, 0, accelerator), recipe, 0, accelerator)
+    method: Any = WakeSleep(config, recipe, 0, accelerator)
+    return Training(method, recipe, 0, accelerator)
 
 
 def fine_tune(precision):
@@ -39,6 +42,7 @@ def fine_tune(precision):
     assert measure_agreement(model.eval(), scenes, 64).count_accuracy > 0.9
 
 
+@pytest.mark.slow
 def test_joint_fine_tuning_keeps_the_objects_that_the_model_finds():
     fine_tune("no")
 
@@ -87,9 +91,11 @@ def test_calibration_reads_as_many_frames_and_samples_as_the_recipe_has(last, sc
     recipe = dataclasses.replace(SMOKE, sharpness_scenes=6, sharpness_samples=3)
     method = _training(LAVAEConfig(latents=4), recipe).method
     read = []
-    monkeypatch.setattr(
-        "lavae_rl.pretraining.sharpness.elbo_terms",
-        lambda model, images, *_: read.append(len(images)) or type("Terms", (), {"elbo": torch.zeros(1)}),
-    )
+
+    def elbo_terms(model, images, *_):
+        read.append(len(images))
+        return ELBOTerms(*torch.zeros(4, len(images)))
+
+    monkeypatch.setattr("lavae_rl.pretraining.sharpness.elbo_terms", elbo_terms)
     method.calibrate(method.model, scenes, last)
     assert read == [6] * (len(TEMPERATURES) + 1) * (3 if last else 1)

@@ -27,6 +27,7 @@ def test_a_single_environment_shows_the_tokens_of_its_frames(make_env, slots, re
         assert rest == rest_wrapped
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", AutoresetMode)
 def test_a_vector_encodes_every_observation_and_final_observation(mode, factories, slots, reference, assert_same):
     plain, inner = (SyncVectorEnv(factories, autoreset_mode=mode) for _ in range(2))
@@ -119,6 +120,7 @@ def test_a_wrapped_environment_pickles_without_weights(make_env, slots):
     np.testing.assert_array_equal(tokens["tokens"][0], expected["tokens"])
 
 
+@pytest.mark.slow
 def test_workers_never_load_torch_when_the_wrapper_stands_outside(factories, slots):
     vector = VectorLAVAEObservation(AsyncVectorEnv(factories[:2], context="spawn"), max_objects=slots)
     tokens, infos = vector.reset(seed=0)
@@ -185,6 +187,7 @@ def test_frames_that_are_not_binary_are_refused_with_the_remedy(make_env):
         env.observation(np.full((64, 64, 3), 100, np.uint8))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", AutoresetMode)
 def test_tracks_end_with_their_episode_in_every_mode(mode, factories, tracked, references, assert_same):
     plain, inner = (SyncVectorEnv(factories, autoreset_mode=mode) for _ in range(2))

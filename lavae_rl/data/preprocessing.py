@@ -52,6 +52,7 @@ class Preprocessing:
                     "expected palette as pairs ((r, g, b), (r, g, b)), the second of values 0 and 255, for frames with "
                     f'colours; got {self.palette} for layout "{self.layout}"'
                 )
+            object.__setattr__(self, "palette", tuple((tuple(color), tuple(becomes)) for color, becomes in pairs))
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, int, int]:
         """Shape (height, width, channels) of prepared frames.

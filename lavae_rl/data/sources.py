@@ -22,7 +22,7 @@ from lavae_rl.shapes import Frames
 CANVAS_SIZE = 64
 """Side of the paper's canvas in pixels."""
 
-Index = slice | Int[np.ndarray, " selected"] | Bool[np.ndarray, " batch"]
+Index = slice | Int[np.ndarray, " selected"] | Bool[np.ndarray, " frames"]
 
 
 @runtime_checkable
