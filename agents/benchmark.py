@@ -29,7 +29,6 @@ from lavae_rl.runs.sweep import check_flags, check_steps, running, sweep, sweep_
 QUICK = (["ObjectGoal", "OddOneOut"], ["lavae", "oracle"], [0])
 FULL = (list(TASKS), ["lavae", "oracle", "pixels"], [0, 1, 2])
 """Tasks, observations and seeds."""
-
 MODES = ("train", "test")
 """Attribute combinations of the training, and combinations held out from it."""
 
@@ -68,12 +67,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the program. Exit status: 0 complete, 1 failed or incomplete, 2 unusable arguments, 130 stopped."""
     args = parse_args(argv)
     with clean_exit() as console:
-        cells = chosen_cells(args)
-    done = sweep({cell.name: cell for cell in cells}, args, is_complete, complete, console)
-    report = args.report or args.out
-    write_report([args.out / cell.name for cell, ready in zip(cells, done, strict=True) if ready], report)
-    console.print(f"{sum(done)} of {len(cells)} agents complete; table and plots in {escape(str(report))}")
-    if not all(done):
+        cells = {cell.name: cell for cell in chosen_cells(args)}
+    done, report = sweep(cells, args, is_complete, complete, console), args.report or args.out
+    write_report([args.out / name for name, ready in done.items() if ready], report)
+    console.print(f"{sum(done.values())} of {len(done)} agents complete; table and plots in {escape(str(report))}")
+    if not all(done.values()):
         sys.exit(EXIT_FAILED)
 
 
@@ -97,19 +95,14 @@ def chosen_cells(args: argparse.Namespace) -> list[Cell]:
 
 
 def is_complete(cell: Cell, folder: Path, args: argparse.Namespace) -> bool:
-    """Whether an agent is trained, and tested in as many episodes as are asked for."""
+    """Whether an agent is trained, and tested with all numbers of objects, each in as many episodes as asked for."""
     check_steps(folder, "preset", preset_for(cell.task).steps if args.steps is None else args.steps)
-    return is_tested(folder, cell.task, args.episodes)
-
-
-def is_tested(folder: Path, task: str, episodes: int) -> bool:
-    """Whether an agent has been tested with all numbers of objects, in this many episodes each."""
     try:
         tests = json.loads((folder / TESTS_FILE).read_text())
         done = {(test["mode"], row["num_objects"], row["episodes"]) for test in tests for row in test["results"]}
     except (OSError, ValueError, KeyError, TypeError):  # none yet, or a damaged file: it is tested again
         return False
-    return done == set(itertools.product(MODES, TASKS[task].tested, [episodes]))
+    return done == set(itertools.product(MODES, TASKS[cell.task].tested, [args.episodes]))
 
 
 def complete(cell: Cell, folder: Path, args: argparse.Namespace) -> None:

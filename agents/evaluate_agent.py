@@ -26,7 +26,6 @@ from lavae_rl.shapes import Picture
 
 TEST_SEED = 2_000_000
 """First seed of these episodes: used neither in training nor in its evaluations."""
-
 VIDEO_EPISODES = 3
 """Episodes of each number of objects in a video."""
 
@@ -108,8 +107,7 @@ def table(results: dict[str, Any]) -> Table:
     title = f"{results['env']}, {results['observation']}, {combinations}, {actions} actions"
     table = Table("objects", "success", "95 %", "chance", "episodes", title=title)
     for row in results["results"]:
-        interval = "{:.3f} to {:.3f}".format(*row["ci95"])
-        rates = f"{row['success_rate']:.3f}", interval, f"{row['chance']:.3f}"
+        rates = f"{row['success_rate']:.3f}", "{:.3f} to {:.3f}".format(*row["ci95"]), f"{row['chance']:.3f}"
         table.add_row(str(row["num_objects"]), *rates, str(row["episodes"]))
     return table
 

@@ -74,7 +74,7 @@ def train(args: argparse.Namespace, console: Console) -> None:
         run = resumed_run(find_run(out), given)
     elif out.exists() and any(out.iterdir()):
         raise FileExistsError(
-            f"{out} holds another run or other files; continue it with --resume, or choose another --out"
+            f"{out} holds another run or other files; continue with --resume, or choose another --out"
         )
     else:
         run = new_run(given)

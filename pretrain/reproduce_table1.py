@@ -39,20 +39,13 @@ class Table(NamedTuple):
     datasets: Sequence[str]
 
 
-PAPER = {
-    "fast": ("lavae", "fast"),
-    "joint": ("lavae", "joint"),
-    "long": ("lavae", "long"),
-    "baseline": ("baseline", "fast"),
-    "baseline-long": ("baseline", "long"),
+OURS = {name: ("lavae", name) for name in ("fast", "joint", "long")}
+BASELINES = {"baseline": ("baseline", "fast"), "baseline-long": ("baseline", "long")}
+ABLATIONS = {name: ("lavae", f"paper-small-{name}") for name in ("no-map", "no-forcing", "dreams")}
+TABLES = {
+    "table1": Table(OURS | BASELINES, tuple(DATASETS)),
+    "ablation": Table({"paper-small": ("lavae", "paper-small"), **ABLATIONS}, ("multi-dsprites",)),
 }
-MECHANISMS = {
-    "paper-small": ("lavae", "paper-small"),
-    "no-map": ("lavae", "paper-small-no-map"),
-    "no-forcing": ("lavae", "paper-small-no-forcing"),
-    "dreams": ("lavae", "paper-small-dreams"),
-}
-TABLES = {"table1": Table(PAPER, tuple(DATASETS)), "ablation": Table(MECHANISMS, ("multi-dsprites",))}
 
 MEASURED = METRICS[:-1]  # all but how long measuring took
 RUN_COLUMNS = ("minutes", "minutes_to_99", "skipped_steps", "peak_mib", "mixed_precision", "commit")
@@ -97,16 +90,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     with clean_exit() as console:
         check_flags(args)
     # One seed after the other, so that a table of everything is there early.
-    cells = [Cell(row, name, seed) for seed, name, row in itertools.product(args.seeds, args.datasets, args.rows)]
-    done = sweep({cell.name: cell for cell in cells}, args, is_complete, train, console)
-    results = [
-        result(cell, args.out / cell.name) if ready else cell._asdict() for cell, ready in zip(cells, done, strict=True)
-    ]
+    chosen = itertools.product(args.seeds, args.datasets, args.rows)
+    cells = {cell.name: cell for cell in (Cell(row, dataset, seed) for seed, dataset, row in chosen)}
+    done = sweep(cells, args, is_complete, train, console)
+    results = [result(cells[name], args.out / name) if done[name] else cells[name]._asdict() for name in cells]
     report = args.report or args.out
     with report_folder(report):
         write_report(report, args.table, results)
-    console.print(f"{sum(done)} of {len(cells)} runs complete; {args.table}.csv and .md in {escape(str(report))}")
-    if not all(done):
+    console.print(
+        f"{sum(done.values())} of {len(done)} runs complete; {args.table}.csv and .md in {escape(str(report))}"
+    )
+    if not all(done.values()):
         sys.exit(EXIT_FAILED)
 
 
@@ -140,15 +134,15 @@ def peak_mib(folder: Path) -> int | None:
 
 def result(cell: Cell, folder: Path) -> dict[str, Any]:
     """One line of the CSV; a run that is not complete has no metrics and counts as such."""
-    line: dict[str, Any] = dict(cell._asdict())
+    line = cell._asdict()
     run = read_run(folder) if (folder / CONFIG_FILE).exists() else None
     if run is None or run.metrics is None:
         return line
     with (folder / METRICS_FILE).open(newline="") as stream:
         logged = list(csv.DictReader(stream))
     reached = [float(row["seconds"]) for row in logged if float(row.get("validation_count_accuracy", "nan")) >= 0.99]
+    line |= {key: run.metrics[key] for key in MEASURED if key in run.metrics}
     return line | {
-        **{key: run.metrics[key] for key in MEASURED if key in run.metrics},
         "minutes": (run.training_seconds or 0) / 60,
         "minutes_to_99": min(reached) / 60 if reached else None,
         "skipped_steps": run.skipped_steps,
@@ -160,11 +154,8 @@ def result(cell: Cell, folder: Path) -> dict[str, Any]:
 
 def merged(earlier: Sequence[Row], results: Sequence[Row], rows: Sequence[str]) -> list[Row]:
     """Every run once, in the order of rows and data sets; one that is not complete never replaces another."""
-    runs: dict[Cell, Row] = {}
-    for line in [*earlier, *results]:
-        cell = Cell(line["row"], line["dataset"], line["seed"])
-        if "minutes" in line or cell not in runs:
-            runs[cell] = line
+    complete_last = sorted([*earlier, *results], key=lambda line: "minutes" in line)
+    runs = {Cell(line["row"], line["dataset"], line["seed"]): line for line in complete_last}
     places = {name: place for place, name in enumerate([*rows, *DATASETS])}
     last = len(places)  # rows of other versions of this program
     order = sorted(runs, key=lambda cell: (places.get(cell.row, last), places.get(cell.dataset, last), cell.seed))

@@ -117,7 +117,7 @@ def test_agent_of_version_0_1_0_is_evaluated_and_resumed(old_run, tmp_path):
 def test_stable_baselines3_loads_agents_of_version_0_1_0_with_a_deprecation_warning(old_run):
     folder, agent = old_run
     observations = agent.get_env().reset()
-    with pytest.warns(DeprecationWarning, match=r"import from lavae_rl\.policies\.set_extractor"):
+    with pytest.warns(DeprecationWarning, match=r"use lavae_rl\.policies\.set_extractor"):
         loaded = PPO.load(folder / "agent.zip", device="cpu")
     for one, other in zip(*(known.predict(observations, deterministic=True) for known in (agent, loaded)), strict=True):
         np.testing.assert_array_equal(one, other)

@@ -34,10 +34,10 @@ def test_each_run_is_worked_on_once(tmp_path, jobs):
         folder.mkdir()
 
     complete, printed = _sweep(tmp_path / "runs", work, jobs=jobs)
-    assert complete == [True] * 3
+    assert complete == dict.fromkeys(RUNS, True)
     assert all(f"{run}: complete" in printed for run in RUNS)
     assert sorted(worked) == ["a", "b", "c"]
-    assert _sweep(tmp_path / "runs", work, jobs=jobs) == ([True] * 3, "")
+    assert _sweep(tmp_path / "runs", work, jobs=jobs) == (dict.fromkeys(RUNS, True), "")
     assert len(worked) == 3
 
 
@@ -47,14 +47,14 @@ def test_a_run_that_fails_is_shown_and_the_others_go_on(tmp_path):
             raise RunError("out of [memory]")
 
     complete, printed = _sweep(tmp_path, work)
-    assert complete == [True, False, True]
+    assert complete == {"a": True, "b": False, "c": True}
     assert "b: out of [memory]" in printed
 
 
 def test_a_run_that_another_process_is_at_is_left_to_it(tmp_path):
     with FileLock(tmp_path / "b.lock"):
         complete, printed = _sweep(tmp_path, lambda run, folder, args: folder.mkdir())
-    assert complete == [True, False, True]
+    assert complete == {"a": True, "b": False, "c": True}
     assert "b: another process is at it" in printed
     assert not (tmp_path / "b").exists()
 

@@ -1,8 +1,7 @@
 """The results of a benchmark of agents: a table, and plots against steps and against the number of objects.
 
-The results are read from run folders: from ``config.json``, and from ``tests.json``, a list of what
-``agents/evaluate_agent.py --json`` writes. Two CSV files keep them, so agents that were trained elsewhere stay in the
-table.
+Run folders hold them in ``config.json`` and ``tests.json``, a list of what ``agents/evaluate_agent.py --json`` writes.
+Two CSV files keep them, so agents that were trained elsewhere stay in the table.
 """
 
 import json

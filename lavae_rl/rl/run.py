@@ -23,7 +23,6 @@ DEFAULTS: Mapping[str, Any] = {
     "eval_episodes": 200,
 }
 """Settings of a run that have no flag; all others are those of the task's preset."""
-
 PRESET_FLAGS = ("algorithm", "steps", "num_envs", "num_objects", "reward", "arch")
 """Fields of a preset that have a flag."""
 
@@ -82,22 +81,12 @@ class AgentRun:
             raise ValueError(f"expected seed of 0 to {2**32 - 1}, got {self.seed}")
 
     def model_folder(self) -> Path | None:
-        """The folder of the model that makes the observations; None where no model does.
-
-        Raises:
-            FileNotFoundError: there is no model.
-            ValueError: a model is needed and none is given.
-        """
+        """Find the folder of the model that makes the observations; None where no model does."""
         name = observation_kind(self.observation).model(self.task, self.model)
         return None if name is None else find(name)
 
     def check_model(self) -> None:
-        """Refuse a model whose weights are not those that the agent was trained on.
-
-        Raises:
-            FileNotFoundError: there is no model.
-            ValueError: the weights have changed.
-        """
+        """Refuse, with a ValueError, a model whose weights are not those that the agent was trained on."""
         folder = self.model_folder()
         if folder is None or self.model_fingerprint in (None, fingerprint(folder)):
             return
@@ -117,8 +106,8 @@ def read_run(folder: Path) -> AgentRun:
     """
     content = read_json(folder)
     if content.pop("format") == 1:  # provenance was not an object of its own
-        names = [entry.name for entry in fields(Provenance)]
-        content["provenance"] = {name: content.pop(name) for name in names if name in content}
+        names = {entry.name for entry in fields(Provenance)} & content.keys()
+        content["provenance"] = {name: content.pop(name) for name in names}
     return parse(AgentRun, content, folder / CONFIG_FILE)
 
 
@@ -149,7 +138,6 @@ def new_run(given: Mapping[str, Any]) -> AgentRun:
     """Begin a run with ``given_settings``.
 
     Raises:
-        FileNotFoundError: there is no such model.
         ValueError: values out of their range, or settings that contradict each other.
     """
     settings = {name: given.get(name, default) for name, default in DEFAULTS.items()}
@@ -173,7 +161,6 @@ def resumed_run(folder: Path, given: Mapping[str, Any]) -> AgentRun:
     """Resume the run in a folder by this process.
 
     Raises:
-        OSError: ``config.json`` or the model cannot be read.
         ValueError: flags contradict the run, its model has changed, or ``config.json`` describes no agent.
     """
     run = read_run(folder)

@@ -23,15 +23,10 @@ def make_task_vec_env(
 ) -> VecEnv:
     """Make many environments of a task in one, with episode statistics and success in their infos.
 
-    Args:
-        task: name or id of a task.
-        observation: name of ``OBSERVATIONS``.
-        num_envs: number of environments.
-        seed: of the first; the others follow.
-        model: bundled name or folder of the model that makes the observations; None is the bundled one of the task.
-            For "vae" the folder of a trained baseline, since none is bundled.
-        device: where the model runs.
-        options: of the environment, such as ``num_objects``, ``mode`` and ``reward``.
+    ``task`` is a name or an id, ``observation`` a name of ``OBSERVATIONS``, and ``seed`` that of the first environment.
+    ``model`` is the bundled name or the folder of the model that makes the observations; None is the bundled one of the
+    task. "vae" needs the folder of a trained baseline. ``options`` are those of the environment, such as
+    ``num_objects``, ``mode`` and ``reward``.
 
     Raises:
         ValueError: unknown task or observation, more objects than tokens have slots, or "vae" without a model.

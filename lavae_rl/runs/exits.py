@@ -13,9 +13,8 @@ EXIT_FAILED, EXIT_STOPPED = 1, 130
 
 def program_parser(description: str | None) -> argparse.ArgumentParser:
     """A parser without abbreviated flags that prints the docstring of a program as it stands."""
-    return argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    as_it_stands = argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(description=description, formatter_class=as_it_stands, allow_abbrev=False)
 
 
 @contextmanager

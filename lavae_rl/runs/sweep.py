@@ -55,14 +55,11 @@ def sweep(
     is_complete: Callable[[Cell, Path, argparse.Namespace], bool],
     work: Callable[[Cell, Path, argparse.Namespace], None],
     console: Console,
-) -> list[bool]:
-    """Complete runs by name, each in its folder in ``args.out``, except those that another process works on.
+) -> dict[str, bool]:
+    """Complete runs, each in the folder of its name in ``args.out``, and return by name whether they are complete.
 
-    A folder that is not complete is given to ``work``. Both functions may raise RunError; the other runs go on.
-    Ctrl-C and SIGTERM also stop the programs at work, and exit with EXIT_STOPPED.
-
-    Returns:
-        Whether each run is complete.
+    Runs that another process works on are left to it, others go to ``work`` unless they are complete. Both functions
+    may raise RunError, and the rest goes on. Ctrl-C and SIGTERM stop the programs at work and exit with EXIT_STOPPED.
     """
 
     def complete(name: str) -> bool:
@@ -83,7 +80,7 @@ def sweep(
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     pool = ThreadPoolExecutor(args.jobs)
     try:
-        return list(pool.map(complete, cells))
+        return dict(zip(cells, pool.map(complete, cells), strict=True))
     except KeyboardInterrupt:
         pool.shutdown(wait=False, cancel_futures=True)
         for process in list(_PROGRAMS):

@@ -30,7 +30,7 @@ def read_rows(file: Path, texts: Collection[str]) -> list[Row]:
     return [{key: value if key in texts else _number(value) for key, value in row.items() if value} for row in rows]
 
 
-def _number(cell: str) -> float:
+def _number(cell: str) -> int | float:
     return int(cell) if cell.isdecimal() else float(cell)
 
 
