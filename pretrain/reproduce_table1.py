@@ -10,7 +10,6 @@ already, from elsewhere, stay in it unless they are trained again.
 """
 
 import argparse
-import csv
 import itertools
 import os
 import sys
@@ -138,9 +137,8 @@ def result(cell: Cell, folder: Path) -> dict[str, Any]:
     run = read_run(folder) if (folder / CONFIG_FILE).exists() else None
     if run is None or run.metrics is None:
         return line
-    with (folder / METRICS_FILE).open(newline="") as stream:
-        logged = list(csv.DictReader(stream))
-    reached = [float(row["seconds"]) for row in logged if float(row.get("validation_count_accuracy", "nan")) >= 0.99]
+    logged = read_rows(folder / METRICS_FILE, texts=())
+    reached = [row["seconds"] for row in logged if row.get("validation_count_accuracy", 0.0) >= 0.99]
     line |= {key: run.metrics[key] for key in MEASURED if key in run.metrics}
     return line | {
         "minutes": (run.training_seconds or 0) / 60,

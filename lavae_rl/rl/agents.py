@@ -73,16 +73,9 @@ def make_agent(observation: str, preset: Preset, venv: VecEnv, seed: int, device
     if preset.algorithm not in fitting:
         expected = f"expected algorithm of {', '.join(fitting)} for actions {venv.action_space}"
         raise ValueError(f"{expected}, got {preset.algorithm!r}")
-    kind = observation_kind(observation)
-    return ALGORITHMS[preset.algorithm].kind(
-        kind.policy,
-        venv,
-        learning_rate=LinearSchedule(preset.learning_rate, 0.0, 1.0),
-        policy_kwargs=policy_kwargs(kind, preset),
-        seed=seed,
-        device=device,
-        **algorithm_settings(preset, venv.num_envs),
-    )
+    kind, rate = observation_kind(observation), LinearSchedule(preset.learning_rate, 0.0, 1.0)
+    settings = {"policy_kwargs": policy_kwargs(kind, preset), **algorithm_settings(preset, venv.num_envs)}
+    return ALGORITHMS[preset.algorithm].kind(kind.policy, venv, rate, seed=seed, device=device, **settings)
 
 
 def algorithm_settings(preset: Preset, num_envs: int) -> dict[str, Any]:
@@ -103,12 +96,8 @@ def policy_kwargs(kind: Observation, preset: Preset) -> dict[str, Any]:
     """The networks of a policy, where they are not Stable-Baselines3's own."""
     kwargs: dict[str, Any] = {}
     if kind.reads_tokens:
-        sizes = {"arch": preset.arch, "width": preset.width}
-        kwargs = {
-            "features_extractor_class": SetFeaturesExtractor,
-            "features_extractor_kwargs": sizes,
-            "net_arch": [64],
-        }
+        kwargs = {"features_extractor_class": SetFeaturesExtractor, "net_arch": [64]}
+        kwargs["features_extractor_kwargs"] = {"arch": preset.arch, "width": preset.width}
     if preset.algorithm == "sac":
         # The value of a place is a more nonlinear function than the best place. Without future rewards nothing is
         # overestimated, so a second critic would double the work for nothing.
@@ -142,7 +131,7 @@ def find_run(name: str | Path) -> Path:
 
 
 def load_agent(folder: Path, venv: VecEnv | None = None, device: str = "cpu") -> SavedAgent:
-    """Load an agent and its run, to act only without ``venv``. The zip is unpickled: trust who made the folder.
+    """Load an agent and its run. It goes on learning on ``venv``, if any. Trust who made the zip: it is unpickled.
 
     Raises:
         OSError: a file cannot be read.
