@@ -63,8 +63,7 @@ class SavedAgent(NamedTuple):
 def make_agent(observation: str, preset: Preset, venv: VecEnv, seed: int, device: str = "cpu") -> BaseAlgorithm:
     """Make an agent before its training.
 
-    The name of ``OBSERVATIONS`` decides which networks the policy has. The algorithm of the preset is "ppo", "a2c",
-    "dqn" (moves only) or "sac" (pointing only). The seed is that of weights and actions.
+    The name of ``OBSERVATIONS`` decides which networks the policy has. The seed is that of weights and actions.
 
     Raises:
         ValueError: unknown observation, or an algorithm that is unknown or cannot take such actions.

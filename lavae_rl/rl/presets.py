@@ -12,9 +12,8 @@ from gymnasium import spaces
 class Preset:
     """Settings of an algorithm and of the task while training. Tests always count plain success.
 
-    An algorithm other than the preset's own reads the settings that they share; these were not tuned for it.
-
-    Raises ValueError for numbers below 1.
+    An algorithm other than the preset's own reads the settings that they share; these were not tuned for it. Numbers
+    below 1 raise a ValueError.
     """
 
     algorithm: str = "ppo"

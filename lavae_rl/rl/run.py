@@ -41,10 +41,7 @@ class Evaluation:
 
 @dataclass
 class AgentRun:
-    """What was trained, how, by which program, and how well it did.
-
-    Raises ValueError for an unknown task or observation, and for numbers out of their range.
-    """
+    """What was trained, how, and how well. Unknown tasks or observations and numbers out of range are ValueErrors."""
 
     task: str
     """Name of ``lavae_rl.registration.TASKS``."""

@@ -49,7 +49,7 @@ def parse(kind: type[Kind], values: Any, path: Path) -> Kind:
         ValueError: unknown or missing fields, values of another type, or values that the dataclass refuses.
     """
     try:
-        return from_dict(kind, values, Config(strict=True, cast=[tuple]))  # type: ignore[type-var]
+        return from_dict(kind, values, Config(strict=True, cast=[tuple]))
     except (AttributeError, DaciteError, TypeError, ValueError) as error:
         known = ", ".join(field.name for field in fields(cast("Any", kind)))
         raise ValueError(f"expected {path} to hold {kind.__name__} of {known}; got {error}") from error
