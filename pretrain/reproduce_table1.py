@@ -167,7 +167,7 @@ def write_report(folder: Path, name: str, results: Sequence[Row]) -> None:
     write_rows(file, COLUMNS, results)
     titles = "| row | data set | bound | best possible | ELBO | count right, few | count right, 7 | training | runs |"
     groups = grouped(results, lambda line: (line["row"], line["dataset"]))
-    lines = [titles, "|" + "---|" * 9, *(summary(*key, group) for key, group in groups.items())]
+    lines = [titles, "|" + "---|" * 9, *(summary(row, dataset, group) for (row, dataset), group in groups.items())]
     (folder / f"{name}.md").write_text("\n".join(lines) + "\n")
 
 

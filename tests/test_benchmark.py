@@ -12,7 +12,7 @@ from lavae_rl.rl.run import read_run
 @pytest.fixture
 def two_numbers(monkeypatch):
     """MatchDigit's agents are tested with 2 and 4 objects only."""
-    monkeypatch.setitem(TASKS, "MatchDigit", TASKS["MatchDigit"]._replace(tested=[2, 4]))
+    monkeypatch.setitem(TASKS, "MatchDigit", TASKS["MatchDigit"]._replace(tested=range(2, 5, 2)))
 
 
 def _fails(arguments, capsys):

@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -131,7 +132,7 @@ def plot(rows: Sequence[Row], file: Path, x_label: str, x: Callable[[Row], float
         return
     columns, height = min(len(by_task), 4), -(-len(by_task) // 4)
     figure = Figure(figsize=(columns * 3.2, height * 2.6), layout="constrained")
-    lines = {}
+    lines: dict[object, Artist] = {}
     for i, (task, same) in enumerate(by_task.items()):
         axes = figure.add_subplot(height, columns, i + 1, title=task, xlabel=x_label, ylim=(-0.02, 1.02))
         axes.grid(alpha=0.3)
