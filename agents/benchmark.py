@@ -12,7 +12,6 @@ import itertools
 import json
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,13 +23,12 @@ from lavae_rl.rl.observations import OBSERVATIONS
 from lavae_rl.rl.presets import preset_for
 from lavae_rl.rl.report import TESTS_FILE, write_report
 from lavae_rl.runs.config import CONFIG_FILE
-from lavae_rl.runs.exits import EXIT_FAILED, clean_exit, program_parser
-from lavae_rl.runs.sweep import check_steps, running, sweep
+from lavae_rl.runs.exits import EXIT_FAILED, clean_exit
+from lavae_rl.runs.sweep import check_flags, check_steps, running, sweep, sweep_parser
 
 QUICK = (["ObjectGoal", "OddOneOut"], ["lavae", "oracle"], [0])
 FULL = (list(TASKS), ["lavae", "oracle", "pixels"], [0, 1, 2])
 """Tasks, observations and seeds."""
-
 MODES = ("train", "test")
 """Attribute combinations of the training, and combinations held out from it."""
 
@@ -53,21 +51,15 @@ class Cell(NamedTuple):
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = program_parser(__doc__)
+    parser = sweep_parser(__doc__, seeds="0; with --full 0 1 2", out="runs/agents")
     parser.add_argument("--full", action="store_true", help="all tasks, three observations, three seeds")
     parser.add_argument("--tasks", nargs="+", help=f"of {', '.join(TASKS)} (default: {' '.join(QUICK[0])})")
-    parser.add_argument(
-        "--observations", nargs="+", choices=list(OBSERVATIONS), help=f"(default: {' '.join(QUICK[1])})"
-    )
+    observations = f"(default: {' '.join(QUICK[1])})"
+    parser.add_argument("--observations", nargs="+", choices=list(OBSERVATIONS), help=observations)
     parser.add_argument("--archs", nargs="+", choices=ARCHITECTURES, help="of set networks (default: the presets')")
     parser.add_argument("--vae", help="folder of the baseline that observation vae needs, for the sprites of the tasks")
-    parser.add_argument("--seeds", nargs="+", type=int, help="(default: 0; with --full 0 1 2)")
-    parser.add_argument("--steps", type=int, help="environment steps of each agent (default: the task's preset)")
     parser.add_argument("--episodes", type=int, default=500, help="of each test (default: 500)")
-    jobs = "agents trained at a time, sharing the cores unless OMP_NUM_THREADS is set (default: 1)"
-    parser.add_argument("--jobs", type=int, default=1, help=jobs)
-    parser.add_argument("--out", type=Path, default=Path("runs/agents"), help="(default: runs/agents)")
-    parser.add_argument("--report", type=Path, help="folder for the CSV files, agents.md and the PNGs (default: --out)")
+    parser.set_defaults(out=Path("runs/agents"))
     return parser.parse_args(argv)
 
 
@@ -75,24 +67,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the program. Exit status: 0 complete, 1 failed or incomplete, 2 unusable arguments, 130 stopped."""
     args = parse_args(argv)
     with clean_exit() as console:
-        cells = chosen_cells(args)
-    check, work = partial(is_complete, args=args), partial(complete, args=args)
-    done = sweep(cells, args.out, args.jobs, check, work, console)
-    report = args.report or args.out
-    write_report([args.out / cell.name for cell, ready in zip(cells, done, strict=True) if ready], report)
-    console.print(f"{sum(done)} of {len(cells)} agents complete; table and plots in {escape(str(report))}")
-    if not all(done):
+        cells = {cell.name: cell for cell in chosen_cells(args)}
+    done, report = sweep(cells, args, is_complete, complete, console), args.report or args.out
+    write_report([args.out / name for name, ready in done.items() if ready], report)
+    console.print(f"{sum(done.values())} of {len(done)} agents complete; table and plots in {escape(str(report))}")
+    if not all(done.values()):
         sys.exit(EXIT_FAILED)
 
 
 def chosen_cells(args: argparse.Namespace) -> list[Cell]:
     """The agents asked for, one seed after the other, so that a table of everything is there early."""
-    for name in ("jobs", "episodes"):
-        if getattr(args, name) < 1:
-            raise ValueError(f"expected --{name} of at least 1, got {getattr(args, name)}")
+    check_flags(args)
+    if args.episodes < 1:
+        raise ValueError(f"expected --episodes of at least 1, got {args.episodes}")
     tasks, observations, seeds = FULL if args.full else QUICK
-    if args.steps is not None and args.report not in (None, args.out):
-        raise ValueError("expected --report with the presets' own --steps: other runs stay in --out")
     observations = args.observations or observations
     if (args.vae is None) == any(OBSERVATIONS[name].needs_model for name in observations):
         needing = " or ".join(name for name, kind in OBSERVATIONS.items() if kind.needs_model)
@@ -107,19 +95,14 @@ def chosen_cells(args: argparse.Namespace) -> list[Cell]:
 
 
 def is_complete(cell: Cell, folder: Path, args: argparse.Namespace) -> bool:
-    """Whether an agent is trained, and tested in as many episodes as are asked for."""
+    """Whether an agent is trained, and tested with all numbers of objects, each in as many episodes as asked for."""
     check_steps(folder, "preset", preset_for(cell.task).steps if args.steps is None else args.steps)
-    return is_tested(folder, cell.task, args.episodes)
-
-
-def is_tested(folder: Path, task: str, episodes: int) -> bool:
-    """Whether an agent has been tested with all numbers of objects, in this many episodes each."""
     try:
         tests = json.loads((folder / TESTS_FILE).read_text())
         done = {(test["mode"], row["num_objects"], row["episodes"]) for test in tests for row in test["results"]}
     except (OSError, ValueError, KeyError, TypeError):  # none yet, or a damaged file: it is tested again
         return False
-    return done == set(itertools.product(MODES, TASKS[task].tested, [episodes]))
+    return done == set(itertools.product(MODES, TASKS[cell.task].tested, [args.episodes]))
 
 
 def complete(cell: Cell, folder: Path, args: argparse.Namespace) -> None:
@@ -129,14 +112,13 @@ def complete(cell: Cell, folder: Path, args: argparse.Namespace) -> None:
         with running(Path(__file__).with_name(program), options, folder, args.jobs):
             pass
 
-    if (folder / CONFIG_FILE).exists():
-        execute("train_agent.py", "--out", str(folder), "--resume")
-    else:
-        given = {"--steps": args.steps, "--arch": cell.arch}
-        given["--model"] = args.vae if OBSERVATIONS[cell.observation].needs_model else None
-        flags = [text for flag, value in given.items() if value is not None for text in (flag, str(value))]
-        agent = ["--env", cell.task, "--observation", cell.observation, "--seed", str(cell.seed)]
-        execute("train_agent.py", *agent, *flags, "--out", str(folder))
+    options = ["--resume"]
+    if not (folder / CONFIG_FILE).exists():
+        options = ["--env", cell.task, "--observation", cell.observation, "--seed", str(cell.seed)]
+        vae = args.vae if OBSERVATIONS[cell.observation].needs_model else None
+        given = {"--steps": args.steps, "--arch": cell.arch, "--model": vae}
+        options += [text for flag, value in given.items() if value is not None for text in (flag, str(value))]
+    execute("train_agent.py", *options, "--out", str(folder))
     tests = []
     for mode in MODES:
         file = folder / f"{mode}.json"

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.table import Table
 
 from lavae_rl.pictures import write_gif
@@ -25,7 +26,6 @@ from lavae_rl.shapes import Picture
 
 TEST_SEED = 2_000_000
 """First seed of these episodes: used neither in training nor in its evaluations."""
-
 VIDEO_EPISODES = 3
 """Episodes of each number of objects in a video."""
 
@@ -40,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         else:
             saved.run.model = args.model
         check(args, saved.run)
+        trained = saved.run.preset.num_objects
+        args.num_objects = args.num_objects or range(np.min(trained), np.max(trained) + 1)
         results = evaluate(args, saved)
         console.print(table(results))
         if args.json is not None:
@@ -53,9 +55,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = program_parser(__doc__)
     parser.add_argument("run", help="run folder, or bundled:TASK for an agent that comes with the package")
     parser.add_argument("--num-objects", type=int, nargs="+", help="numbers to test (default: as in training)")
-    parser.add_argument(
-        "--mode", choices=["train", "test"], default="train", help="test: held-out combinations (default: train)"
-    )
+    mode = "test: held-out combinations (default: train)"
+    parser.add_argument("--mode", choices=["train", "test"], default="train", help=mode)
     parser.add_argument("--episodes", type=int, default=500, help="per number of objects (default: 500)")
     parser.add_argument("--stochastic", action="store_true", help="sample actions (default: the likeliest ones)")
     parser.add_argument("--seed", type=int, default=TEST_SEED, help=f"of the episodes (default: {TEST_SEED})")
@@ -83,18 +84,12 @@ def check(args: argparse.Namespace, run: AgentRun) -> None:
             raise ValueError(f"expected --video as a file that ends in .gif, got {args.video}")
 
 
-def numbers(args: argparse.Namespace, run: AgentRun) -> Sequence[int]:
-    """The numbers of objects to test: those asked for, or those of the training."""
-    trained = run.preset.num_objects
-    return args.num_objects or ([trained] if isinstance(trained, int) else range(trained[0], trained[1] + 1))
-
-
 def evaluate(args: argparse.Namespace, saved: SavedAgent) -> dict[str, Any]:
     """Measure success for each number of objects."""
     agent, run = saved
     same = {"seed": args.seed, "device": agent.device.type, "mode": args.mode}
     # All environments first: a number that the task cannot have is refused before the others are tested.
-    venvs = {number: make_run_vec_env(run, 50, num_objects=number, **same) for number in numbers(args, run)}
+    venvs = {number: make_run_vec_env(run, 50, num_objects=number, **same) for number in args.num_objects}
     agent.set_random_seed(args.seed)  # for --stochastic
     rows = []
     for number, venv in venvs.items():
@@ -112,8 +107,7 @@ def table(results: dict[str, Any]) -> Table:
     title = f"{results['env']}, {results['observation']}, {combinations}, {actions} actions"
     table = Table("objects", "success", "95 %", "chance", "episodes", title=title)
     for row in results["results"]:
-        interval = "{:.3f} to {:.3f}".format(*row["ci95"])
-        rates = f"{row['success_rate']:.3f}", interval, f"{row['chance']:.3f}"
+        rates = f"{row['success_rate']:.3f}", "{:.3f} to {:.3f}".format(*row["ci95"]), f"{row['chance']:.3f}"
         table.add_row(str(row["num_objects"]), *rates, str(row["episodes"]))
     return table
 
@@ -121,7 +115,7 @@ def table(results: dict[str, Any]) -> Table:
 def film(args: argparse.Namespace, saved: SavedAgent) -> Iterator[tuple[Picture, int]]:
     """Pictures of a few episodes for each number of objects, with their durations in frames."""
     agent, run = saved
-    for number in numbers(args, run):
+    for number in args.num_objects:
         env: Any = make_task_env(run.task, run.observation, run.model, num_objects=number, mode=args.mode)
         for episode in range(VIDEO_EPISODES):
             observation, _ = env.reset(seed=args.seed + episode)

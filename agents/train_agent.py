@@ -25,8 +25,7 @@ from lavae_rl.registration import TASKS
 from lavae_rl.rl.agents import ALGORITHMS, find_run, load_agent, make_agent, save_agent
 from lavae_rl.rl.observations import OBSERVATIONS
 from lavae_rl.rl.presets import preset_for
-from lavae_rl.rl.run import AgentRun, Evaluation
-from lavae_rl.rl.settings import DEFAULTS, given_settings, new_run, resumed_run
+from lavae_rl.rl.run import DEFAULTS, AgentRun, Evaluation, given_settings, new_run, resumed_run
 from lavae_rl.rl.success import success_rate
 from lavae_rl.rl.vec_envs import make_run_vec_env
 from lavae_rl.runs.devices import DEVICES, choose_device
@@ -75,16 +74,14 @@ def train(args: argparse.Namespace, console: Console) -> None:
         run = resumed_run(find_run(out), given)
     elif out.exists() and any(out.iterdir()):
         raise FileExistsError(
-            f"{out} holds another run or other files; continue it with --resume, or choose another --out"
+            f"{out} holds another run or other files; continue with --resume, or choose another --out"
         )
     else:
         run = new_run(given)
     preset, device = run.preset, choose_device(args.device)
     venv = make_run_vec_env(run, preset.num_envs, device=device, **preset.env_options())
-    if args.resume:
-        agent = load_agent(out, venv, device).agent
-    else:
-        agent = make_agent(run.observation, preset, venv, run.seed, device)
+    resumed = load_agent(out, venv, device).agent if args.resume else None
+    agent = resumed or make_agent(run.observation, preset, venv, run.seed, device)
     console.print(f"{run.task}, {run.observation}, {preset.algorithm}: {preset.steps:,} steps")
     if agent.num_timesteps < preset.steps:
         with claimed(out):
@@ -98,15 +95,13 @@ def learn(agent: BaseAlgorithm, out: Path, run: AgentRun, console: Console) -> N
     first = agent.num_timesteps
     csv = make_output_format("csv", str(out), f"-{first}" if first else "")
     agent.set_logger(Logger(str(out), [csv, make_output_format("tensorboard", str(out))]))
-    agent.set_random_seed(session_seed(run.seed, first))
-    watch = Watch(agent, out, run, console)
+    # Stable-Baselines3 seeds environments with seed, seed + 1, ..., so runs with seeds 0 and 1 would share nearly all
+    # scenes, and a resumed run would repeat its first ones. Sessions with these seeds share none, but by chance.
+    agent.set_random_seed(int(np.random.SeedSequence([run.seed, first]).generate_state(1)[0]))
+    watch, interval = Watch(agent, out, run, console), ALGORITHMS[run.preset.algorithm].log_interval
     try:
         agent.learn(
-            run.preset.steps - first,
-            watch,
-            log_interval=ALGORITHMS[run.preset.algorithm].log_interval,
-            reset_num_timesteps=first == 0,
-            progress_bar=console.is_terminal,
+            run.preset.steps - first, watch, interval, reset_num_timesteps=not first, progress_bar=console.is_terminal
         )
         watch.finish()
     except KeyboardInterrupt:
@@ -114,15 +109,6 @@ def learn(agent: BaseAlgorithm, out: Path, run: AgentRun, console: Console) -> N
         raise
     finally:
         agent.logger.close()
-
-
-def session_seed(seed: int, first: int) -> int:
-    """Seed of environments and actions for a session of a run that begins at step ``first``.
-
-    Stable-Baselines3 seeds environments with seed, seed + 1, ..., so runs with seeds 0 and 1 would share nearly all of
-    their scenes, and a resumed run would repeat its first ones. Sessions with these seeds share none, but by chance.
-    """
-    return int(np.random.SeedSequence([seed, first]).generate_state(1)[0])
 
 
 class Watch(BaseCallback):

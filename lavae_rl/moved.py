@@ -39,7 +39,7 @@ MOVED: Mapping[str, Sequence[str]] = {
     "training.run_folder": ("runs.folder",),
     "learning": ("rl",),
     "learning.evaluation": ("rl.success",),
-    "learning.run_settings": ("rl.settings",),
+    "learning.run_settings": ("rl.run",),
     "learning.vec_envs": ("rl.vec_envs", "rl.observations"),
 }
 """Successors of each module, by their names inside ``lavae_rl``."""

@@ -10,12 +10,10 @@ already, from elsewhere, stay in it unless they are trained again.
 """
 
 import argparse
-import csv
 import itertools
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
@@ -27,10 +25,10 @@ from lavae_rl.evaluation.evaluate import METRICS
 from lavae_rl.pretraining.recipes import PRESETS
 from lavae_rl.pretraining.run import read_run
 from lavae_rl.runs.config import CONFIG_FILE
-from lavae_rl.runs.exits import EXIT_FAILED, clean_exit, program_parser
+from lavae_rl.runs.exits import EXIT_FAILED, clean_exit
 from lavae_rl.runs.folder import METRICS_FILE
-from lavae_rl.runs.sweep import check_steps, running, sweep
-from lavae_rl.runs.tables import read_rows, report_folder, write_rows
+from lavae_rl.runs.sweep import check_flags, check_steps, running, sweep, sweep_parser
+from lavae_rl.runs.tables import Row, grouped, read_rows, report_folder, write_rows
 
 
 class Table(NamedTuple):
@@ -40,45 +38,19 @@ class Table(NamedTuple):
     datasets: Sequence[str]
 
 
+OURS = {name: ("lavae", name) for name in ("fast", "joint", "long")}
+BASELINES = {"baseline": ("baseline", "fast"), "baseline-long": ("baseline", "long")}
+ABLATIONS = {name: ("lavae", f"paper-small-{name}") for name in ("no-map", "no-forcing", "dreams")}
 TABLES = {
-    "table1": Table(
-        {
-            "fast": ("lavae", "fast"),
-            "joint": ("lavae", "joint"),
-            "long": ("lavae", "long"),
-            "baseline": ("baseline", "fast"),
-            "baseline-long": ("baseline", "long"),
-        },
-        tuple(DATASETS),
-    ),
-    "ablation": Table(
-        {
-            "paper-small": ("lavae", "paper-small"),
-            "no-map": ("lavae", "paper-small-no-map"),
-            "no-forcing": ("lavae", "paper-small-no-forcing"),
-            "dreams": ("lavae", "paper-small-dreams"),
-        },
-        ("multi-dsprites",),
-    ),
+    "table1": Table(OURS | BASELINES, tuple(DATASETS)),
+    "ablation": Table({"paper-small": ("lavae", "paper-small"), **ABLATIONS}, ("multi-dsprites",)),
 }
 
 MEASURED = METRICS[:-1]  # all but how long measuring took
-COLUMNS = (
-    "row",
-    "dataset",
-    "seed",
-    *MEASURED,
-    "minutes",
-    "minutes_to_99",
-    "skipped_steps",
-    "peak_mib",
-    "mixed_precision",
-    "commit",
-)
-KINDS: Mapping[str, type] = dict.fromkeys(("row", "dataset", "mixed_precision", "commit"), str) | dict.fromkeys(
-    ("seed", "skipped_steps", "peak_mib"), int
-)
-"""Types of the columns that are no fractions."""
+RUN_COLUMNS = ("minutes", "minutes_to_99", "skipped_steps", "peak_mib", "mixed_precision", "commit")
+COLUMNS = ("row", "dataset", "seed", *MEASURED, *RUN_COLUMNS)
+TEXTS = ("row", "dataset", "mixed_precision", "commit")
+"""Columns that do not hold numbers."""
 PEAK_FILE = "peak_mib.txt"
 
 
@@ -96,21 +68,12 @@ class Cell(NamedTuple):
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Reads the command line."""
-    parser = program_parser(__doc__)
+    """Read the command line."""
+    parser = sweep_parser(__doc__, seeds="0 1 2", out="runs/TABLE")
     parser.add_argument("--table", choices=list(TABLES), default="table1", help="(default: table1)")
     parser.add_argument("--rows", nargs="+", help="some rows of the table (default: all)")
     parser.add_argument("--datasets", nargs="+", choices=list(DATASETS), help="(default: the table's)")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="(default: 0 1 2)")
-    parser.add_argument("--steps", type=int, help="length of each run (default: the recipe's)")
-    parser.add_argument(
-        "--jobs",
-        type=int,
-        default=1,
-        help="runs at a time, sharing the cores unless OMP_NUM_THREADS is set (default: 1)",
-    )
-    parser.add_argument("--out", type=Path, help="folder of the runs (default: runs/TABLE)")
-    parser.add_argument("--report", type=Path, help="folder for the table, as CSV and Markdown (default: --out)")
+    parser.set_defaults(seeds=[0, 1, 2])
     args = parser.parse_args(argv)
     table = TABLES[args.table]
     args.rows, args.datasets = args.rows or list(table.rows), args.datasets or list(table.datasets)
@@ -121,26 +84,22 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs the program. Exit status: 0 complete, 1 a run failed or is elsewhere, 2 unusable arguments, 130 stopped."""
+    """Run the program. Exit status: 0 complete, 1 a run failed or is elsewhere, 2 unusable arguments, 130 stopped."""
     args = parse_args(argv)
     with clean_exit() as console:
-        if args.jobs < 1:
-            raise ValueError(f"expected --jobs of at least 1, got {args.jobs}")
-        if args.steps is not None and args.report not in (None, args.out):
-            raise ValueError("expected --report with the recipes' own --steps: shorter runs stay in --out")
+        check_flags(args)
     # One seed after the other, so that a table of everything is there early.
-    cells = [Cell(row, name, seed) for seed, name, row in itertools.product(args.seeds, args.datasets, args.rows)]
-    check, work = partial(is_complete, args=args), partial(train, args=args)
-    complete = sweep(cells, args.out, args.jobs, check, work, console)
-    results = [
-        result(cell, args.out / cell.name) if done else dict(cell._asdict())
-        for cell, done in zip(cells, complete, strict=True)
-    ]
+    chosen = itertools.product(args.seeds, args.datasets, args.rows)
+    cells = {cell.name: cell for cell in (Cell(row, dataset, seed) for seed, dataset, row in chosen)}
+    done = sweep(cells, args, is_complete, train, console)
+    results = [result(cells[name], args.out / name) if done[name] else cells[name]._asdict() for name in cells]
     report = args.report or args.out
     with report_folder(report):
         write_report(report, args.table, results)
-    console.print(f"{sum(complete)} of {len(cells)} runs complete; {args.table}.csv and .md in {escape(str(report))}")
-    if not all(complete):
+    console.print(
+        f"{sum(done.values())} of {len(done)} runs complete; {args.table}.csv and .md in {escape(str(report))}"
+    )
+    if not all(done.values()):
         sys.exit(EXIT_FAILED)
 
 
@@ -152,13 +111,11 @@ def is_complete(cell: Cell, folder: Path, args: argparse.Namespace) -> bool:
 
 
 def train(cell: Cell, folder: Path, args: argparse.Namespace) -> None:
-    """Trains one model to the end, and notes the peak resident memory of that."""
+    """Train one model to the end, and note the peak resident memory of that."""
     model, recipe = TABLES[args.table].rows[cell.row]
     options = ["--dataset", cell.dataset, "--model", model, "--recipe", recipe, "--seed", str(cell.seed)]
-    if args.steps is not None:
-        options += ["--steps", str(args.steps)]
-    if (folder / CONFIG_FILE).exists():
-        options.append("--resume")
+    options += [] if args.steps is None else ["--steps", str(args.steps)]
+    options += ["--resume"] if (folder / CONFIG_FILE).exists() else []
     program = Path(__file__).with_name("train_lavae.py")
     with running(program, [*options, "--out", str(folder)], folder, args.jobs) as process:
         _, status, usage = os.wait4(process.pid, 0)
@@ -176,15 +133,14 @@ def peak_mib(folder: Path) -> int | None:
 
 def result(cell: Cell, folder: Path) -> dict[str, Any]:
     """One line of the CSV; a run that is not complete has no metrics and counts as such."""
-    line: dict[str, Any] = dict(cell._asdict())
+    line = cell._asdict()
     run = read_run(folder) if (folder / CONFIG_FILE).exists() else None
     if run is None or run.metrics is None:
         return line
-    with (folder / METRICS_FILE).open(newline="") as stream:
-        logged = list(csv.DictReader(stream))
-    reached = [float(row["seconds"]) for row in logged if float(row.get("validation_count_accuracy", "nan")) >= 0.99]
+    logged = read_rows(folder / METRICS_FILE, texts=())
+    reached = [row["seconds"] for row in logged if row.get("validation_count_accuracy", 0.0) >= 0.99]
+    line |= {key: run.metrics[key] for key in MEASURED if key in run.metrics}
     return line | {
-        **{key: run.metrics[key] for key in MEASURED if key in run.metrics},
         "minutes": (run.training_seconds or 0) / 60,
         "minutes_to_99": min(reached) / 60 if reached else None,
         "skipped_steps": run.skipped_steps,
@@ -194,41 +150,32 @@ def result(cell: Cell, folder: Path) -> dict[str, Any]:
     }
 
 
-def merged(
-    earlier: Sequence[dict[str, Any]], results: Sequence[dict[str, Any]], rows: Sequence[str]
-) -> list[dict[str, Any]]:
+def merged(earlier: Sequence[Row], results: Sequence[Row], rows: Sequence[str]) -> list[Row]:
     """Every run once, in the order of rows and data sets; one that is not complete never replaces another."""
-    runs: dict[Cell, dict[str, Any]] = {}
-    for line in [*earlier, *results]:
-        cell = Cell(line["row"], line["dataset"], line["seed"])
-        if "minutes" in line or cell not in runs:
-            runs[cell] = line
+    complete_last = sorted([*earlier, *results], key=lambda line: "minutes" in line)
+    runs = {Cell(line["row"], line["dataset"], line["seed"]): line for line in complete_last}
     places = {name: place for place, name in enumerate([*rows, *DATASETS])}
     last = len(places)  # rows of other versions of this program
     order = sorted(runs, key=lambda cell: (places.get(cell.row, last), places.get(cell.dataset, last), cell.seed))
     return [runs[cell] for cell in order]
 
 
-def write_report(folder: Path, name: str, results: Sequence[dict[str, Any]]) -> None:
-    """Writes the table, as CSV and as Markdown, with the runs that the CSV has already."""
+def write_report(folder: Path, name: str, results: Sequence[Row]) -> None:
+    """Write the table, as CSV and as Markdown, with the runs that the CSV has already."""
     file = folder / f"{name}.csv"
-    results = merged(read_rows(file, KINDS), results, list(TABLES[name].rows))
+    results = merged(read_rows(file, TEXTS), results, list(TABLES[name].rows))
     write_rows(file, COLUMNS, results)
-    lines = [
-        "| row | data set | bound | best possible | ELBO | count right, few | count right, 7 | training | runs |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row, dataset in dict.fromkeys((line["row"], line["dataset"]) for line in results):
-        group = [line for line in results if (line["row"], line["dataset"]) == (row, dataset)]
-        lines.append(summary(row, dataset, group))
+    titles = "| row | data set | bound | best possible | ELBO | count right, few | count right, 7 | training | runs |"
+    groups = grouped(results, lambda line: (line["row"], line["dataset"]))
+    lines = [titles, "|" + "---|" * 9, *(summary(row, dataset, group) for (row, dataset), group in groups.items())]
     (folder / f"{name}.md").write_text("\n".join(lines) + "\n")
 
 
-def summary(row: str, dataset: str, group: Sequence[dict[str, Any]]) -> str:
+def summary(row: str, dataset: str, group: Sequence[Row]) -> str:
     """One line of the Markdown: means over the complete runs, in brackets the worst and the best."""
     complete = [line for line in group if "minutes" in line]
 
-    def spread(key: str, form: str, unit: str) -> str:
+    def spread(key: str, form: str, unit: str = "") -> str:
         values = [line[key] for line in complete if line.get(key) is not None]
         if not values:
             return ""
@@ -236,18 +183,10 @@ def summary(row: str, dataset: str, group: Sequence[dict[str, Any]]) -> str:
         return f"{format(mean(values), form)}{unit}" + ("" if low == high else f" ({low} to {high})")
 
     floor = f"{-complete[0]['entropy_floor']:.1f} nats" if complete else ""
-    cells = [
-        row,
-        dataset,
-        spread("log_likelihood_bound", ".1f", " nats"),
-        floor,
-        spread("elbo", ".1f", " nats"),
-        spread("count_accuracy_0_3", ".2%", ""),
-        spread("count_accuracy_7", ".2%", ""),
-        spread("minutes", ".0f", " min"),
-        f"{len(complete)} of {len(group)}",
-    ]
-    return "| " + " | ".join(cells) + " |"
+    fits = [spread("log_likelihood_bound", ".1f", " nats"), floor, spread("elbo", ".1f", " nats")]
+    counts = [spread(f"count_accuracy_{objects}", ".2%") for objects in ("0_3", "7")]
+    cells = [row, dataset, *fits, *counts, spread("minutes", ".0f", " min"), f"{len(complete)} of {len(group)}"]
+    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

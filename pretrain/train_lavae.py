@@ -35,11 +35,11 @@ from lavae_rl.pretraining.loop import TrainingDivergedError, train
 from lavae_rl.pretraining.recipes import PRESETS
 from lavae_rl.pretraining.run import PretrainingRun, new_run, read_run
 from lavae_rl.pretraining.state import Progress, Training, make_accelerator
+from lavae_rl.runs.config import check_agreement
 from lavae_rl.runs.devices import DEVICES, choose_device
 from lavae_rl.runs.exits import EXIT_STOPPED, clean_exit, program_parser
 from lavae_rl.runs.folder import RunFolder
 from lavae_rl.runs.provenance import Provenance
-from lavae_rl.runs.settings import check_agreement
 
 BOUND_SAMPLES = 100
 """Importance samples of the log-likelihood bound (paper)."""

@@ -15,8 +15,7 @@ from lavae_rl.agents import evaluate_agent, train_agent
 from lavae_rl.policies.set_extractor import SetFeaturesExtractor
 from lavae_rl.rl.agents import load_agent, make_agent, save_agent
 from lavae_rl.rl.presets import Preset
-from lavae_rl.rl.run import Evaluation, read_run, write_run
-from lavae_rl.rl.settings import new_run
+from lavae_rl.rl.run import Evaluation, new_run, read_run, write_run
 from lavae_rl.rl.vec_envs import make_task_vec_env
 
 OLD_MODULE = "lavae_rl.perception.set_extractor"

@@ -11,8 +11,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from lavae_rl.registration import TASKS, register_envs
 from lavae_rl.rl.agents import find_run, load_agent, make_agent, save_agent
 from lavae_rl.rl.presets import MOVING, POINTING, PRESETS, Preset, preset_for
-from lavae_rl.rl.run import AgentRun, write_run
-from lavae_rl.rl.settings import new_run
+from lavae_rl.rl.run import AgentRun, new_run, write_run
 from lavae_rl.rl.success import success_rate
 from lavae_rl.rl.vec_envs import make_task_vec_env
 

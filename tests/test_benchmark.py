@@ -4,7 +4,7 @@ import json
 import pytest
 from filelock import FileLock
 
-from lavae_rl.agents.benchmark import chosen_cells, is_tested, main, parse_args
+from lavae_rl.agents.benchmark import Cell, chosen_cells, is_complete, main, parse_args
 from lavae_rl.registration import TASKS
 from lavae_rl.rl.run import read_run
 
@@ -12,7 +12,7 @@ from lavae_rl.rl.run import read_run
 @pytest.fixture
 def two_numbers(monkeypatch):
     """MatchDigit's agents are tested with 2 and 4 objects only."""
-    monkeypatch.setitem(TASKS, "MatchDigit", TASKS["MatchDigit"]._replace(tested=[2, 4]))
+    monkeypatch.setitem(TASKS, "MatchDigit", TASKS["MatchDigit"]._replace(tested=range(2, 5, 2)))
 
 
 def _fails(arguments, capsys):
@@ -62,12 +62,13 @@ def test_incomplete_or_damaged_tests_are_repeated(change, tmp_path):
     tests = [{"mode": mode, "results": rows} for mode in ("train", "test")]
     file = tmp_path / "tests.json"
     file.write_text(json.dumps(tests))
-    assert is_tested(tmp_path, "MatchDigit", 50)
+    cell, args = Cell("MatchDigit", "oracle", 0, None), parse_args(["--episodes", "50"])
+    assert is_complete(cell, tmp_path, args)
     if change.startswith("other"):
         rows[0]["num_objects" if "number" in change else "episodes"] = 3
         change = json.dumps(tests)
     file.write_text(change)
-    assert not is_tested(tmp_path, "MatchDigit", 50)
+    assert not is_complete(cell, tmp_path, args)
 
 
 def test_agent_that_another_process_trains_is_skipped(tmp_path, capsys):

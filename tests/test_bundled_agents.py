@@ -7,8 +7,7 @@ from stable_baselines3 import PPO
 
 from lavae_rl.agents import evaluate_agent, train_agent
 from lavae_rl.rl.agents import BUNDLED_AGENTS, find_run, load_agent
-from lavae_rl.rl.run import read_run, write_run
-from lavae_rl.rl.settings import resumed_run
+from lavae_rl.rl.run import read_run, resumed_run, write_run
 from lavae_rl.rl.success import success_rate
 from lavae_rl.rl.vec_envs import make_run_vec_env
 

@@ -4,7 +4,7 @@ import pytest
 
 from lavae_rl.agents.evaluate_agent import main
 from lavae_rl.rl.agents import make_agent, save_agent
-from lavae_rl.rl.settings import new_run
+from lavae_rl.rl.run import new_run
 from lavae_rl.rl.vec_envs import make_run_vec_env
 
 

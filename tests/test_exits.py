@@ -1,7 +1,6 @@
 import importlib
 
 import pytest
-from rich.console import Console
 
 from lavae_rl.runs.exits import EXIT_FAILED, EXIT_STOPPED, clean_exit, program_parser
 
@@ -30,11 +29,11 @@ def test_ctrl_c_ends_a_program_with_a_message_and_exit_status_130(name, monkeypa
 
 
 def test_errors_of_users_print_one_line_and_others_keep_their_traceback(capsys):
-    with pytest.raises(SystemExit) as end, clean_exit(Console()):
+    with pytest.raises(SystemExit) as end, clean_exit():
         raise ValueError("expected [more], got less")
     assert end.value.code == EXIT_FAILED
     assert "error: expected [more], got less" in capsys.readouterr().out
-    with pytest.raises(ZeroDivisionError), clean_exit(Console()):
+    with pytest.raises(ZeroDivisionError), clean_exit():
         raise ZeroDivisionError
 
 

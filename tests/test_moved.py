@@ -104,7 +104,8 @@ NAMES = {
 GONE = {
     "datasets": {"POOLS", "Split"},  # data.sources: DATASETS makes banks, SPLITS holds numbers of scenes
     "learning.agents": {"POLICIES"},  # fields of the kinds in rl.observations
-    "learning.report": {"plot_steps", "plot_objects"},  # one function draws both: plot
+    "learning.evaluation": {"Predict"},  # the type of one argument
+    "learning.report": {"plot_steps", "plot_objects", "KINDS", "Key", "Item", "agent"},  # plot draws both; TEXTS
     "learning.run_settings": {"fresh_facts", "check_model", "resumed_facts"},  # rl.run: a dataclass, not a dictionary
     "learning.vec_envs": {"find_model"},  # rl.observations
     "model.canvas": {"compose", "empty_scene", "bernoulli_log_likelihood"},  # objects of model.image
@@ -116,6 +117,8 @@ GONE = {
     "perception.set_networks": {"Turns", "VIEWS"},  # named features and rotations now
     "perception.tokens": {"normalised_xy"},  # data.coordinates
     "perception.wrappers": {"replace", "encode_with_finals"},  # parts of the one encoder interface
+    "sweep": {"AnyCell"},  # runs have their names as keys
+    "training.provenance": {"provenance"},  # runs.provenance: Provenance.here()
     "training.base": {"ELBO_SCENES", "Model", "Settings"},  # a field of the recipe; methods are not generic
     "training.dreams": {"thicken"},  # SpriteMemory dilates
     "training.lavae": {"LAVAETraining", "Settings"},  # methods instead of a hierarchy of trainings

@@ -3,8 +3,8 @@ import os
 import signal
 import threading
 import time
+from argparse import Namespace
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from filelock import FileLock
@@ -13,51 +13,48 @@ from rich.console import Console
 from lavae_rl.runs.exits import EXIT_STOPPED
 from lavae_rl.runs.sweep import RunError, check_steps, log_file, running, sweep
 
-
-class Run(NamedTuple):
-    name: str
-
-
-RUNS = [Run(name) for name in "abc"]
+RUNS = ("a", "b", "c")
 
 
 def _sweep(out, work, runs=RUNS, jobs=1):
     """What of the runs is complete, and what was printed; a run is complete when its folder is there."""
     printed = io.StringIO()
     console = Console(file=printed, soft_wrap=True)
-    return sweep(runs, out, jobs, lambda run, folder: folder.exists(), work, console), printed.getvalue()
+    args = Namespace(out=out, jobs=jobs)
+    complete = sweep(dict.fromkeys(runs), args, lambda _, folder, __: folder.exists(), work, console)
+    return complete, printed.getvalue()
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_each_run_is_worked_on_once(tmp_path, jobs):
     worked = []
 
-    def work(run, folder):
-        worked.append(run.name)
+    def work(run, folder, args):
+        worked.append(folder.name)
         folder.mkdir()
 
     complete, printed = _sweep(tmp_path / "runs", work, jobs=jobs)
-    assert complete == [True] * 3
-    assert all(f"{run.name}: complete" in printed for run in RUNS)
+    assert complete == dict.fromkeys(RUNS, True)
+    assert all(f"{run}: complete" in printed for run in RUNS)
     assert sorted(worked) == ["a", "b", "c"]
-    assert _sweep(tmp_path / "runs", work, jobs=jobs) == ([True] * 3, "")
+    assert _sweep(tmp_path / "runs", work, jobs=jobs) == (dict.fromkeys(RUNS, True), "")
     assert len(worked) == 3
 
 
 def test_a_run_that_fails_is_shown_and_the_others_go_on(tmp_path):
-    def work(run, folder):
-        if run.name == "b":
+    def work(run, folder, args):
+        if folder.name == "b":
             raise RunError("out of [memory]")
 
     complete, printed = _sweep(tmp_path, work)
-    assert complete == [True, False, True]
+    assert complete == {"a": True, "b": False, "c": True}
     assert "b: out of [memory]" in printed
 
 
 def test_a_run_that_another_process_is_at_is_left_to_it(tmp_path):
     with FileLock(tmp_path / "b.lock"):
-        complete, printed = _sweep(tmp_path, lambda run, folder: folder.mkdir())
-    assert complete == [True, False, True]
+        complete, printed = _sweep(tmp_path, lambda run, folder, args: folder.mkdir())
+    assert complete == {"a": True, "b": False, "c": True}
     assert "b: another process is at it" in printed
     assert not (tmp_path / "b").exists()
 
@@ -65,8 +62,8 @@ def test_a_run_that_another_process_is_at_is_left_to_it(tmp_path):
 def test_ctrl_c_stops_what_has_not_begun(tmp_path):
     worked = []
 
-    def work(run, folder):
-        worked.append(run.name)
+    def work(run, folder, args):
+        worked.append(folder.name)
         raise KeyboardInterrupt
 
     with pytest.raises(SystemExit) as stopped:
@@ -81,7 +78,7 @@ def test_who_stops_a_sweep_stops_its_programs(tmp_path, number):
     program = _program(tmp_path, "import time; time.sleep(100)")
     before = signal.getsignal(signal.SIGTERM)
 
-    def work(run, folder):
+    def work(run, folder, args):
         def stop():
             while not log_file(folder).exists() or not log_file(folder).read_text():
                 time.sleep(0.05)

@@ -12,8 +12,7 @@ from lavae_rl.agents.train_agent import Watch, main
 from lavae_rl.model.checkpoint import find
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.rl.agents import load_agent
-from lavae_rl.rl.run import read_run, write_run
-from lavae_rl.rl.settings import DEFAULTS, PRESET_FLAGS, given_settings, new_run
+from lavae_rl.rl.run import DEFAULTS, PRESET_FLAGS, given_settings, new_run, read_run, write_run
 from lavae_rl.runs.folder import claimed
 
 SHORT = ["--env", "ObjectGoal", "--observation", "oracle", "--arch", "deepsets"]

@@ -10,7 +10,7 @@ from lavae_rl.perception.vae_vector import VecVAEObservation
 from lavae_rl.rl.agents import make_agent
 from lavae_rl.rl.observations import OBSERVATIONS, Observation
 from lavae_rl.rl.presets import Preset
-from lavae_rl.rl.settings import new_run
+from lavae_rl.rl.run import new_run
 from lavae_rl.rl.vec_envs import make_task_env, make_task_vec_env
 
 

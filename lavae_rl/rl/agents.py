@@ -30,19 +30,15 @@ _BUNDLED = "bundled:"
 
 
 class Algorithm(NamedTuple):
-    """One algorithm of Stable-Baselines3.
-
-    Attributes:
-        kind: its class.
-        actions: spaces of the actions that it can take: Discrete where agents move, Box where they point.
-        settings: arguments beside those of the preset. Those of "a2c" and "dqn" are rules of thumb, not tuned.
-        log_interval: iterations, for "dqn" and "sac" episodes, between rows of the logs.
-    """
+    """One algorithm of Stable-Baselines3."""
 
     kind: type[BaseAlgorithm]
     actions: tuple[type["spaces.Space[Any]"], ...]
+    """Spaces of the actions that it can take: Discrete where agents move, Box where they point."""
     settings: Mapping[str, Any]
+    """Arguments beside those of the preset. Those of "a2c" and "dqn" are rules of thumb, not tuned."""
     log_interval: int
+    """Iterations, for "dqn" and "sac" episodes, between rows of the logs."""
 
 
 # A gradient step for each step of one of 64 environments would be slow.
@@ -65,32 +61,20 @@ class SavedAgent(NamedTuple):
 
 
 def make_agent(observation: str, preset: Preset, venv: VecEnv, seed: int, device: str = "cpu") -> BaseAlgorithm:
-    """An agent before its training.
+    """Make an agent before its training.
 
-    Args:
-        observation: name of ``OBSERVATIONS``; it decides which networks the policy has.
-        preset: settings, the algorithm among them: "ppo", "a2c", "dqn" (moves only) or "sac" (pointing only).
-        venv: environments to learn on.
-        seed: of weights and actions.
-        device: where the policy computes.
+    The name of ``OBSERVATIONS`` decides which networks the policy has. The seed is that of weights and actions.
 
     Raises:
         ValueError: unknown observation, or an algorithm that is unknown or cannot take such actions.
     """
     fitting = [name for name, known in ALGORITHMS.items() if isinstance(venv.action_space, known.actions)]
     if preset.algorithm not in fitting:
-        actions = venv.action_space
-        raise ValueError(f"expected algorithm of {', '.join(fitting)} for actions {actions}, got {preset.algorithm!r}")
-    kind = observation_kind(observation)
-    return ALGORITHMS[preset.algorithm].kind(
-        kind.policy,
-        venv,
-        learning_rate=LinearSchedule(preset.learning_rate, 0.0, 1.0),
-        policy_kwargs=policy_kwargs(kind, preset),
-        seed=seed,
-        device=device,
-        **algorithm_settings(preset, venv.num_envs),
-    )
+        expected = f"expected algorithm of {', '.join(fitting)} for actions {venv.action_space}"
+        raise ValueError(f"{expected}, got {preset.algorithm!r}")
+    kind, rate = observation_kind(observation), LinearSchedule(preset.learning_rate, 0.0, 1.0)
+    settings = {"policy_kwargs": policy_kwargs(kind, preset), **algorithm_settings(preset, venv.num_envs)}
+    return ALGORITHMS[preset.algorithm].kind(kind.policy, venv, rate, seed=seed, device=device, **settings)
 
 
 def algorithm_settings(preset: Preset, num_envs: int) -> dict[str, Any]:
@@ -111,9 +95,8 @@ def policy_kwargs(kind: Observation, preset: Preset) -> dict[str, Any]:
     """The networks of a policy, where they are not Stable-Baselines3's own."""
     kwargs: dict[str, Any] = {}
     if kind.reads_tokens:
-        kwargs["features_extractor_class"] = SetFeaturesExtractor
+        kwargs = {"features_extractor_class": SetFeaturesExtractor, "net_arch": [64]}
         kwargs["features_extractor_kwargs"] = {"arch": preset.arch, "width": preset.width}
-        kwargs["net_arch"] = [64]
     if preset.algorithm == "sac":
         # The value of a place is a more nonlinear function than the best place. Without future rewards nothing is
         # overestimated, so a second critic would double the work for nothing.
@@ -147,37 +130,30 @@ def find_run(name: str | Path) -> Path:
 
 
 def load_agent(folder: Path, venv: VecEnv | None = None, device: str = "cpu") -> SavedAgent:
-    """Load an agent and its run. The zip is unpickled: only for folders from people you trust.
-
-    Args:
-        folder: of the run.
-        venv: environments to go on learning on; None to act only.
-        device: where the policy computes.
+    """Load an agent and its run. It goes on learning on ``venv``, if any. Trust who made the zip: it is unpickled.
 
     Raises:
         OSError: a file cannot be read.
         ValueError: a file is damaged, or the agent does not fit our networks or ``venv``.
     """
     run = read_run(folder)
-    if (algorithm := ALGORITHMS.get(run.preset.algorithm)) is None:
-        names = ", ".join(ALGORITHMS)
-        raise ValueError(f"expected {folder / CONFIG_FILE} with algorithm of {names}, got {run.preset.algorithm!r}")
+    if (name := run.preset.algorithm) not in ALGORITHMS:
+        raise ValueError(f"expected {folder / CONFIG_FILE} with algorithm of {', '.join(ALGORITHMS)}, got {name!r}")
+    algorithm = ALGORITHMS[name]
     # The networks are those of the preset: agents of 0.1.0 pickled a class path that is deprecated. Some algorithms add
     # their optimiser to them, so the arguments are taken from one that is not set up.
     kind, make = observation_kind(run.observation), cast("Any", algorithm.kind)
     unset = make(kind.policy, None, policy_kwargs=policy_kwargs(kind, run.preset), _init_setup_model=False)
-    networks = {"policy_kwargs": unset.policy_kwargs}
     try:
         with warnings.catch_warnings():
             # If weights do not fit, Stable-Baselines3 loads those that do, and only warns.
             warnings.filterwarnings("error", "You are probably loading a A2C/PPO model")
-            agent = algorithm.kind.load(folder / AGENT_FILE, env=venv, device=device, custom_objects=networks)
+            known = {"policy_kwargs": unset.policy_kwargs}
+            agent = algorithm.kind.load(folder / AGENT_FILE, env=venv, device=device, custom_objects=known)
     except (RuntimeError, ValueError, UserWarning, BadZipFile) as error:
         reason = " ".join(str(error).split())[:200]
-        raise ValueError(
-            f"{folder / AGENT_FILE} cannot be loaded: it is damaged, was trained on other observations, or saved by "
-            f"another version of the networks; train it again ({reason})"
-        ) from error
+        causes = "it is damaged, was trained on other observations, or saved by another version of the networks"
+        raise ValueError(f"{folder / AGENT_FILE} cannot be loaded: {causes}; train it again ({reason})") from error
     if isinstance(agent, OffPolicyAlgorithm):
         # The replay buffer is not saved and has to be filled again.
         agent.learning_starts = agent.num_timesteps + algorithm.settings["learning_starts"]

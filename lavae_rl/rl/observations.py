@@ -41,18 +41,12 @@ class Observation:
         return self.wrap is not None and not self.bundled
 
     def model(self, task: str, given: str | None) -> str | None:
-        """The name or folder of the model that makes the observations of a task; None where no model does.
-
-        Raises:
-            ValueError: a model is needed, none is given, and none is bundled.
-        """
+        """The name or folder of the model that makes the observations of a task; None where no model does."""
         if self.wrap is None:
             return None
         if given is None and self.needs_model:
-            raise ValueError(
-                "this observation needs the folder of a baseline (--model): train one with "
-                "python pretrain/train_lavae.py --model baseline"
-            )
+            program = "python pretrain/train_lavae.py --model baseline"
+            raise ValueError(f"this observation needs the folder of a baseline (--model): train one with {program}")
         return given or TASKS[task].model
 
 
@@ -73,22 +67,14 @@ OBSERVATIONS: Mapping[str, Observation] = {
 
 
 def observation_kind(name: str) -> Observation:
-    """The entry of ``OBSERVATIONS``.
-
-    Raises:
-        ValueError: there is none.
-    """
+    """The entry of ``OBSERVATIONS``; a ValueError names those that there are."""
     if name not in OBSERVATIONS:
         raise ValueError(f"expected observation of {', '.join(OBSERVATIONS)}, got {name!r}")
     return OBSERVATIONS[name]
 
 
 def require(what: str, observation: str, has: Callable[[Observation], Any]) -> None:
-    """Refuse ``what`` for a kind of observation without a property.
-
-    Raises:
-        ValueError: the message names the kinds that have it.
-    """
+    """Refuse ``what`` for a kind of observation without a property, with a ValueError that names those that have it."""
     if not has(observation_kind(observation)):
         names = " or ".join(name for name, kind in OBSERVATIONS.items() if has(kind))
         raise ValueError(f"expected {what} with observation {names}, got it with {observation}")

@@ -12,9 +12,8 @@ from gymnasium import spaces
 class Preset:
     """Settings of an algorithm and of the task while training. Tests always count plain success.
 
-    An algorithm other than the preset's own reads the settings that they share; these were not tuned for it.
-
-    Raises ValueError for numbers below 1.
+    An algorithm other than the preset's own reads the settings that they share; these were not tuned for it. Numbers
+    below 1 raise a ValueError.
     """
 
     algorithm: str = "ppo"
@@ -54,11 +53,6 @@ class Preset:
             if value is not None and value < 1:
                 raise ValueError(f"expected {name} of at least 1, got {value}")
 
-    @property
-    def most_objects(self) -> int:
-        """Largest number of objects in training."""
-        return self.num_objects if isinstance(self.num_objects, int) else self.num_objects[-1]
-
     def env_options(self) -> dict[str, Any]:
         """Options of the environments to train on, for ``gymnasium.make`` and ``gymnasium.make_vec``."""
         options: dict[str, Any] = {"num_objects": self.num_objects, "reward": self.reward}
@@ -67,7 +61,6 @@ class Preset:
 
 MOVING = Preset()
 """The default of tasks in which agents move."""
-
 POINTING = Preset("sac", 300_000, episode_steps=3, batch_size=512, learning_rate=3e-3, gamma=0.0)
 """The default of tasks in which agents point: shaped rewards rate each place at once, so no later reward counts."""
 

@@ -1,17 +1,16 @@
 """The results of a benchmark of agents: a table, and plots against steps and against the number of objects.
 
-The results are read from run folders: from ``config.json``, and from ``tests.json``, a list of what
-``agents/evaluate_agent.py --json`` writes. Two CSV files keep them, so agents that were trained elsewhere stay in the
-table.
+Run folders hold them in ``config.json`` and ``tests.json``, a list of what ``agents/evaluate_agent.py --json`` writes.
+Two CSV files keep them, so agents that were trained elsewhere stay in the table.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
-from typing import Any, TypeVar
+from typing import Any
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -20,7 +19,7 @@ from lavae_rl.registration import TASKS
 from lavae_rl.rl.observations import OBSERVATIONS
 from lavae_rl.rl.presets import preset_for
 from lavae_rl.rl.run import AgentRun, read_run
-from lavae_rl.runs.tables import Row, read_rows, report_folder, write_rows
+from lavae_rl.runs.tables import Row, grouped, read_rows, report_folder, write_rows
 
 TESTS_FILE = "tests.json"
 _AGENT = ("task", "observation", "arch", "seed")
@@ -29,14 +28,9 @@ TEST_COLUMNS = (
     *("chance", "episodes", "minutes", "steps_per_second", "algorithm", "commit"),
 )
 CURVE_COLUMNS = (*_AGENT, "step", "success_rate")
-KINDS: Mapping[str, type] = dict.fromkeys(("task", "observation", "arch", "mode", "algorithm", "commit"), str) | (
-    dict.fromkeys(("seed", "steps", "step", "num_objects", "episodes", "steps_per_second"), int)
-)
-"""Types of the columns that do not hold fractions."""
+TEXTS = ("task", "observation", "arch", "mode", "algorithm", "commit")
+"""Columns that do not hold numbers."""
 
-Key = TypeVar("Key")
-Item = TypeVar("Item")
-_PANEL, _COLUMNS = (3.2, 2.6), 4
 _NO_ARCH = "none"
 """Set network of agents that read no tokens."""
 _OBSERVATIONS, _ARCHS, _TASKS = list(OBSERVATIONS), [_NO_ARCH, *ARCHITECTURES], list(TASKS)
@@ -44,13 +38,9 @@ _STYLES = ("-", "-", "--", "-.", ":")
 
 
 def write_report(folders: Sequence[Path], out: Path) -> None:
-    """Write agents.csv, agents-steps.csv, agents.md, agents-steps.png and agents-objects.png.
+    """Write agents.csv, agents-steps.csv, agents.md, agents-steps.png and agents-objects.png to the folder ``out``.
 
-    Agents that are already in the CSV files in ``out`` stay there, unless they are among these too.
-
-    Args:
-        folders: of runs that have been tested.
-        out: folder to write to.
+    The agents are those of run folders that have been tested, and those that the CSV files hold already.
     """
     runs = [(read_run(folder), json.loads((folder / TESTS_FILE).read_text())) for folder in folders]
     with report_folder(out):
@@ -64,21 +54,15 @@ def write_report(folders: Sequence[Path], out: Path) -> None:
 
 def updated(file: Path, columns: Sequence[str], rows: Sequence[Row]) -> list[Row]:
     """Replace the rows of these agents in a CSV, and return all of its rows, task by task."""
-    new = {agent(row) for row in rows}
-    kept = [row for row in read_rows(file, KINDS) if agent(row) not in new]
 
-    def place(row: Row) -> tuple[int, int, int, int]:
+    def place(row: Row) -> tuple[int, ...]:
         kind = _OBSERVATIONS.index(row["observation"]), _ARCHS.index(row["arch"])
         return _TASKS.index(row["task"]), *kind, row["seed"]
 
-    everything = sorted([*kept, *rows], key=place)
+    new = {place(row) for row in rows}
+    everything = sorted([*(row for row in read_rows(file, TEXTS) if place(row) not in new), *rows], key=place)
     write_rows(file, columns, everything)
     return everything
-
-
-def agent(row: Row) -> tuple[Any, ...]:
-    """The columns that identify an agent."""
-    return tuple(row[key] for key in _AGENT)
 
 
 def label(row: Row) -> str:
@@ -116,23 +100,19 @@ def markdown(rows: Sequence[Row]) -> str:
     """A table per task and mode: the mean, the worst and the best success of the seeds, by number of objects."""
     parts = []
     for (task, mode), here in grouped(rows, lambda row: (row["task"], row["mode"])).items():
-        numbers = sorted({row["num_objects"] for row in here})
-        lines = [
-            f"### {task}, {'looks of the training' if mode == 'train' else 'held-out looks'}",
-            "",
-            "| observation | "
-            + " | ".join(f"{number} object{'s' * (number > 1)}" for number in numbers)
-            + " | seeds | steps | minutes |",
-            "|---" * (len(numbers) + 4) + "|",
-        ]
+        chance = {
+            row["num_objects"]: f"{row['chance']:.2f}" for row in sorted(here, key=lambda row: row["num_objects"])
+        }
+        titles = " | ".join(f"{number} object{'s' * (number > 1)}" for number in chance)
+        lines = [f"### {task}, {'looks of the training' if mode == 'train' else 'held-out looks'}", ""]
+        lines += [f"| observation | {titles} | seeds | steps | minutes |", "|---" * (len(chance) + 4) + "|"]
         for name, same in grouped(here, label).items():
             by_number = grouped(same, lambda row: row["num_objects"])
-            cells = [spread([row["success_rate"] for row in by_number.get(number, [])], 2) for number in numbers]
+            cells = [spread([row["success_rate"] for row in by_number.get(number, [])], 2) for number in chance]
             seeds = list({row["seed"]: row for row in same}.values())
             cells += [str(len(seeds)), f"{max(row['steps'] for row in seeds):,}"]
             lines.append(f"| {name} | {' | '.join(cells)} | {spread([row['minutes'] for row in seeds], 0)} |")
-        chance = {row["num_objects"]: f"{row['chance']:.2f}" for row in here}
-        lines.append("| chance | " + " | ".join(chance[number] for number in numbers) + " | | | |")
+        lines.append(f"| chance | {' | '.join(chance.values())} | | | |")
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
 
@@ -145,46 +125,31 @@ def spread(values: Sequence[float], digits: int) -> str:
     return text if len(values) == 1 else f"{text} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
-def grouped(items: Sequence[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
-    """Items with the same key, in order of their first occurrence."""
-    groups: dict[Key, list[Item]] = {}
-    for item in items:
-        groups.setdefault(key(item), []).append(item)
-    return groups
-
-
 def plot(rows: Sequence[Row], file: Path, x_label: str, x: Callable[[Row], float]) -> None:
     """Plot success rates by task: a line per kind of agent, a band from the worst to the best seed, and chance."""
     by_task = grouped(rows, lambda row: row["task"])
-    with _panels(list(by_task), x_label, file) as panels:
-        for task, same in by_task.items():
-            _lines(panels[task], same, x)
-            if chance := sorted({x(row): row["chance"] for row in same if "chance" in row}.items()):
-                panels[task].plot(*zip(*chance, strict=True), color="grey", linestyle="dotted", label="chance")
+    if not by_task:
+        return
+    columns, height = min(len(by_task), 4), -(-len(by_task) // 4)
+    figure = Figure(figsize=(columns * 3.2, height * 2.6), layout="constrained")
+    lines: dict[object, Artist] = {}
+    for i, (task, same) in enumerate(by_task.items()):
+        axes = figure.add_subplot(height, columns, i + 1, title=task, xlabel=x_label, ylim=(-0.02, 1.02))
+        axes.grid(alpha=0.3)
+        _lines(axes, same, x)
+        if chance := sorted({x(row): row["chance"] for row in same if "chance" in row}.items()):
+            axes.plot(*zip(*chance, strict=True), color="grey", linestyle="dotted", label="chance")
+        lines |= {line.get_label(): line for line in axes.get_lines()}
+    figure.supylabel("success rate", fontsize="medium")
+    figure.legend(handles=list(lines.values()), loc="outside lower center", ncols=columns * 2)
+    figure.savefig(file, dpi=120)
 
 
 def _lines(axes: Axes, rows: Sequence[Row], x: Callable[[Row], float]) -> None:
     for name, same in grouped(rows, label).items():
         first = same[0]  # color and style are the same in every panel
         color, style = f"C{_OBSERVATIONS.index(first['observation'])}", _STYLES[_ARCHS.index(first["arch"])]
-        points = sorted((value, [row["success_rate"] for row in point]) for value, point in grouped(same, x).items())
-        at, rates = zip(*points, strict=True)
+        points = {at: [row["success_rate"] for row in point] for at, point in sorted(grouped(same, x).items())}
+        at, rates = list(points), list(points.values())
         axes.plot(at, [mean(point) for point in rates], style, color=color, marker=".", label=name)
         axes.fill_between(at, [min(point) for point in rates], [max(point) for point in rates], color=color, alpha=0.2)
-
-
-@contextmanager
-def _panels(titles: Sequence[str], x_label: str, file: Path) -> Iterator[dict[str, Axes]]:
-    """A figure with a panel of success rates per task, written at the end unless there are no tasks."""
-    columns, rows = max(min(len(titles), _COLUMNS), 1), max(-(-len(titles) // _COLUMNS), 1)
-    figure = Figure(figsize=(columns * _PANEL[0], rows * _PANEL[1]), layout="constrained")
-    panels = {title: figure.add_subplot(rows, columns, i + 1) for i, title in enumerate(titles)}
-    for title, axes in panels.items():
-        axes.set(title=title, xlabel=x_label, ylim=(-0.02, 1.02))
-        axes.grid(alpha=0.3)
-    yield panels
-    if panels:
-        lines = {line.get_label(): line for axes in panels.values() for line in axes.get_lines()}
-        figure.supylabel("success rate", fontsize="medium")
-        figure.legend(handles=list(lines.values()), loc="outside lower center", ncols=columns * 2)
-        figure.savefig(file, dpi=120)

@@ -1,14 +1,30 @@
-"""The run of an agent, as ``config.json`` in its run folder describes it."""
+"""The run of an agent, as ``config.json`` in its run folder describes it: begun with flags, read, resumed."""
 
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from lavae_rl.model.checkpoint import find, fingerprint
 from lavae_rl.registration import task_name
-from lavae_rl.rl.observations import observation_kind
-from lavae_rl.rl.presets import Preset
-from lavae_rl.runs.config import CONFIG_FILE, parse, read_json, write_json
+from lavae_rl.rl.observations import observation_kind, require
+from lavae_rl.rl.presets import Preset, preset_for
+from lavae_rl.runs.config import CONFIG_FILE, check_agreement, parse, read_json, write_json
 from lavae_rl.runs.provenance import Provenance
+
+DEFAULTS: Mapping[str, Any] = {
+    "task": "OddOneOut",
+    "observation": "lavae",
+    "seed": 0,
+    "model": None,
+    "eval_every": 100_000,
+    "eval_episodes": 200,
+}
+"""Settings of a run that have no flag; all others are those of the task's preset."""
+PRESET_FLAGS = ("algorithm", "steps", "num_envs", "num_objects", "reward", "arch")
+"""Fields of a preset that have a flag."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +41,7 @@ class Evaluation:
 
 @dataclass
 class AgentRun:
-    """What was trained, how, by which program, and how well it did.
-
-    Raises ValueError for an unknown task or observation, and for numbers out of their range.
-    """
+    """What was trained, how, and how well. Unknown tasks or observations and numbers out of range are ValueErrors."""
 
     task: str
     """Name of ``lavae_rl.registration.TASKS``."""
@@ -65,24 +78,14 @@ class AgentRun:
             raise ValueError(f"expected seed of 0 to {2**32 - 1}, got {self.seed}")
 
     def model_folder(self) -> Path | None:
-        """The folder of the model that makes the observations; None where no model does.
-
-        Raises:
-            FileNotFoundError: there is no model.
-            ValueError: a model is needed and none is given.
-        """
+        """Find the folder of the model that makes the observations; None where no model does."""
         name = observation_kind(self.observation).model(self.task, self.model)
         return None if name is None else find(name)
 
     def check_model(self) -> None:
-        """Refuse a model whose weights are not those that the agent was trained on.
-
-        Raises:
-            FileNotFoundError: there is no model.
-            ValueError: the weights have changed.
-        """
+        """Refuse, with a ValueError, a model whose weights are not those that the agent was trained on."""
         folder = self.model_folder()
-        if folder is None or self.model_fingerprint is None or self.model_fingerprint == fingerprint(folder):
+        if folder is None or self.model_fingerprint in (None, fingerprint(folder)):
             return
         raise ValueError(
             f"expected the model that the agent was trained on, of fingerprint {self.model_fingerprint}, got "
@@ -100,11 +103,65 @@ def read_run(folder: Path) -> AgentRun:
     """
     content = read_json(folder)
     if content.pop("format") == 1:  # provenance was not an object of its own
-        names = [entry.name for entry in fields(Provenance)]
-        content["provenance"] = {name: content.pop(name) for name in names if name in content}
+        names = {entry.name for entry in fields(Provenance)} & content.keys()
+        content["provenance"] = {name: content.pop(name) for name in names}
     return parse(AgentRun, content, folder / CONFIG_FILE)
 
 
 def write_run(folder: Path, run: AgentRun) -> None:
     """Write ``config.json``; a crash leaves the previous one whole."""
     write_json(folder, asdict(run))
+
+
+def given_settings(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that flags give, by the names of ``AgentRun`` and ``Preset``.
+
+    Raises:
+        ValueError: an unknown task, or more than two numbers of objects.
+    """
+    given = {name: flags[name] for name in (*DEFAULTS, *PRESET_FLAGS) if flags[name] is not None}
+    if "task" in given:
+        given["task"] = task_name(given["task"])
+    if numbers := given.get("num_objects"):
+        if len(numbers) > 2:
+            raise ValueError(f"expected --num-objects as a number or two, got {numbers}")
+        given["num_objects"] = tuple(numbers) if len(numbers) == 2 else numbers[0]
+    if (model := given.get("model")) and Path(model).is_dir() and find(model) == Path(model):
+        given["model"] = str(Path(model).resolve())  # a folder: the agent may be loaded from elsewhere
+    return given
+
+
+def new_run(given: Mapping[str, Any]) -> AgentRun:
+    """Begin a run with ``given_settings``.
+
+    Raises:
+        ValueError: values out of their range, or settings that contradict each other.
+    """
+    settings = {name: given.get(name, default) for name, default in DEFAULTS.items()}
+    if "arch" in given:
+        require("--arch", settings["observation"], lambda kind: kind.reads_tokens)
+    if settings["model"] is not None:
+        require("--model", settings["observation"], lambda kind: kind.wrap)
+    usual = preset_for(settings["task"])
+    preset = replace(usual, **{name: given[name] for name in PRESET_FLAGS if name in given})
+    if preset.episode_steps is not None:
+        # An agent that points may need a step for each object.
+        more = max(int(np.max(preset.num_objects) - np.max(usual.num_objects)), 0)
+        preset = replace(preset, episode_steps=preset.episode_steps + more)
+    run = AgentRun(**settings, preset=preset, provenance=Provenance.here())
+    if (folder := run.model_folder()) is not None:
+        run.model_fingerprint = fingerprint(folder)
+    return run
+
+
+def resumed_run(folder: Path, given: Mapping[str, Any]) -> AgentRun:
+    """Resume the run in a folder by this process.
+
+    Raises:
+        ValueError: flags contradict the run, its model has changed, or ``config.json`` describes no agent.
+    """
+    run = read_run(folder)
+    check_agreement(folder, vars(run) | vars(run.preset), given)
+    run.check_model()
+    run.resumed.append(Provenance.here())
+    return run

@@ -30,20 +30,13 @@ class SuccessRate:
         return max(0.0, centre - half), min(1.0, centre + half)
 
 
-Predict = Callable[..., tuple[np.ndarray, Any]]
-"""``predict`` of a Stable-Baselines3 agent: actions for a batch of observations, and a state that is not used."""
+def success_rate(
+    predict: Callable[..., tuple[np.ndarray, Any]], venv: VecEnv, episodes: int, deterministic: bool = True
+) -> SuccessRate:
+    """Measure the success of a policy, ``agent.predict``, that takes the likeliest actions or else samples them.
 
-
-def success_rate(predict: Predict, venv: VecEnv, episodes: int, deterministic: bool = True) -> SuccessRate:
-    """Measure the success of a policy.
-
-    Each environment runs a number of episodes that is fixed before, since otherwise short ones would count more.
-
-    Args:
-        predict: ``agent.predict``.
-        venv: environments with ``is_success`` in the info of the last step of an episode; they are reset first.
-        episodes: their number, shared among the environments.
-        deterministic: take the likeliest actions; otherwise sample them.
+    Each environment runs a number of episodes that is fixed before, since otherwise short ones would count more. They
+    are reset first, and have ``is_success`` in the info of the last step of an episode.
 
     Raises:
         ValueError: less than one episode.

@@ -1,4 +1,4 @@
-"""Environments of our tasks as agents observe them: many in one, as Stable-Baselines3 needs them, or a single one."""
+"""Environments of our tasks as agents observe them: many in one for Stable-Baselines3, or a single one."""
 
 from typing import Any
 
@@ -21,17 +21,12 @@ def make_task_vec_env(
     device: str = "cpu",
     **options: Any,
 ) -> VecEnv:
-    """Many environments of a task in one, with episode statistics and success in their infos.
+    """Make many environments of a task in one, with episode statistics and success in their infos.
 
-    Args:
-        task: name or id of a task.
-        observation: name of ``OBSERVATIONS``.
-        num_envs: number of environments.
-        seed: of the first; the others follow.
-        model: bundled name or folder of the model that makes the observations; None is the bundled one of the task.
-            For "vae" the folder of a trained baseline, since none is bundled.
-        device: where the model runs.
-        options: of the environment, such as ``num_objects``, ``mode`` and ``reward``.
+    ``task`` is a name or an id, ``observation`` a name of ``OBSERVATIONS``, and ``seed`` that of the first environment.
+    ``model`` is the bundled name or the folder of the model that makes the observations; None is the bundled one of the
+    task. "vae" needs the folder of a trained baseline. ``options`` are those of the environment, such as
+    ``num_objects``, ``mode`` and ``reward``.
 
     Raises:
         ValueError: unknown task or observation, more objects than tokens have slots, or "vae" without a model.
@@ -51,27 +46,15 @@ def make_task_vec_env(
 
 
 def make_run_vec_env(run: AgentRun, num_envs: int, **options: Any) -> VecEnv:
-    """Environments of the task of a run, as its agent observes them.
-
-    Args:
-        run: of the agent.
-        num_envs: number of environments.
-        options: further arguments of ``make_task_vec_env``.
-    """
+    """Make environments of the task of a run, as its agent observes them; options as for ``make_task_vec_env``."""
     return make_task_vec_env(run.task, run.observation, num_envs, model=run.model, **options)
 
 
 def make_task_env(task: str, observation: str, model: str | None = None, **options: Any) -> Env:
-    """A single environment that can be filmed: tokens of LAVAE are drawn over its pictures.
-
-    Args:
-        task: name or id of a task.
-        observation: name of ``OBSERVATIONS`` that can be filmed: "lavae", "oracle" or "pixels".
-        model: as for ``make_task_vec_env``.
-        options: of the environment.
+    """Make a single environment to film, with tokens of LAVAE over its pictures; see ``make_task_vec_env``.
 
     Raises:
-        ValueError: unknown task, another observation, or more objects than tokens have slots.
+        ValueError: unknown task, an observation without a film, or more objects than tokens have slots.
     """
     require("a film", observation, lambda kind: kind.watch)
     kind, name = observation_kind(observation), task_name(task)
@@ -85,9 +68,6 @@ def make_task_env(task: str, observation: str, model: str | None = None, **optio
 def _check_slots(env: Any) -> None:
     # The true state checks this by itself; LAVAE cannot know how many objects there will be.
     simulation = env.unwrapped.simulation
-    needed = simulation.world.role.shape[1]
-    if needed > SLOTS:
-        raise ValueError(
-            f"tokens have {SLOTS} slots, agent or cue among them, {simulation.range[1]} objects need {needed}; ask for "
-            "fewer objects"
-        )
+    if (needed := simulation.world.role.shape[1]) > SLOTS:
+        slots = f"tokens have {SLOTS} slots, agent or cue among them"
+        raise ValueError(f"{slots}, {simulation.range[1]} objects need {needed}; ask for fewer objects")

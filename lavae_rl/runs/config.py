@@ -19,7 +19,7 @@ Kind = TypeVar("Kind")
 
 
 def read_json(folder: Path) -> dict[str, Any]:
-    """The content of config.json, its "format" always among it.
+    """Read config.json, its "format" always among it.
 
     Raises:
         OSError: the file cannot be read.
@@ -31,32 +31,37 @@ def read_json(folder: Path) -> dict[str, Any]:
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     if content["format"] not in range(1, FORMAT + 1):
-        raise ValueError(
-            f"{path} has format {content['format']!r}, and this version of lavae-rl reads formats 1 to {FORMAT}: "
-            "update lavae-rl"
-        )
+        known = f"this version of lavae-rl reads formats 1 to {FORMAT}"
+        raise ValueError(f"{path} has format {content['format']!r}, and {known}: update lavae-rl")
     return content
 
 
 def write_json(folder: Path, content: Mapping[str, Any]) -> None:
-    """Writes config.json in the present format."""
+    """Write config.json in the present format."""
     with replacing(folder / CONFIG_FILE) as temporary:
         temporary.write_text(json.dumps({**content, "format": FORMAT}, indent=2) + "\n")
 
 
 def parse(kind: type[Kind], values: Any, path: Path) -> Kind:
-    """A dataclass, with dataclasses inside, from what JSON holds of it.
-
-    Args:
-        kind: the dataclass.
-        values: a value for each field without a default; lists stand for tuples.
-        path: of the file, for messages.
+    """Make a dataclass, with dataclasses inside, of what the JSON file at ``path`` holds; lists stand for tuples.
 
     Raises:
         ValueError: unknown or missing fields, values of another type, or values that the dataclass refuses.
     """
     try:
-        return from_dict(kind, values, Config(strict=True, cast=[tuple]))  # type: ignore[type-var]
+        return from_dict(kind, values, Config(strict=True, cast=[tuple]))
     except (AttributeError, DaciteError, TypeError, ValueError) as error:
         known = ", ".join(field.name for field in fields(cast("Any", kind)))
         raise ValueError(f"expected {path} to hold {kind.__name__} of {known}; got {error}") from error
+
+
+def check_agreement(folder: Path, stored: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Refuse flags that contradict the settings of the run that they resume; None is a flag that was not given.
+
+    Raises:
+        ValueError: a flag has another value than the setting of its name.
+    """
+    for name, value in given.items():
+        if value is not None and value != stored[name]:
+            advice = "resume without that flag, or start another run in another --out"
+            raise ValueError(f"the run in {folder} has {name} {stored[name]!r}, got {value!r}; {advice}")

@@ -8,11 +8,7 @@ DEVICES: Sequence[str] = ("auto", "cpu", "cuda")
 
 
 def choose_device(name: str) -> str:
-    """Turns one of ``DEVICES`` into one that exists: "auto" is a GPU where there is one.
-
-    Raises:
-        ValueError: "cuda" where there is none.
-    """
+    """Turn one of ``DEVICES`` into one that exists: "auto" is a GPU if there is one; "cuda" is refused if not."""
     found = torch.cuda.is_available()
     if name == "cuda" and not found:
         raise ValueError("--device cuda: PyTorch sees no CUDA device here; use --device cpu")

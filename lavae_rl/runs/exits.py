@@ -13,25 +13,21 @@ EXIT_FAILED, EXIT_STOPPED = 1, 130
 
 def program_parser(description: str | None) -> argparse.ArgumentParser:
     """A parser without abbreviated flags that prints the docstring of a program as it stands."""
-    return argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    as_it_stands = argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(description=description, formatter_class=as_it_stands, allow_abbrev=False)
 
 
 @contextmanager
 def clean_exit(
-    console: Console | None = None,
-    stopped: str = "stopped",
-    errors: tuple[type[Exception], ...] = (ValueError, OSError),
+    stopped: str = "stopped", errors: tuple[type[Exception], ...] = (ValueError, OSError)
 ) -> Iterator[Console]:
     """Run a program: exit with EXIT_STOPPED on Ctrl-C, with EXIT_FAILED on an error that says what to do.
 
     Args:
-        console: for messages; by default one that neither wraps nor highlights. The block receives it.
         stopped: message after Ctrl-C.
         errors: exceptions whose message is enough; all others are our mistakes and keep their traceback.
     """
-    console = console or Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True)
     try:
         yield console
     except KeyboardInterrupt:

@@ -4,10 +4,9 @@ import platform
 import shlex
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -30,17 +29,14 @@ class Provenance:
     @classmethod
     def here(cls) -> "Provenance":
         """The provenance of this process."""
+        root, program = Path(__file__).parents[2], Path(sys.argv[0])
+        program = program.relative_to(root) if program.is_relative_to(root) else program
         return cls(
-            command=shlex.join(["python", _program(), *sys.argv[1:]]),
+            command=shlex.join(["python", str(program), *sys.argv[1:]]),
             commit=_commit(),
             versions={"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
             machine={"processor": _processor(), "threads": torch.get_num_threads()},
         )
-
-
-def provenance() -> dict[str, Any]:
-    """The provenance of this process, as JSON holds it."""
-    return asdict(Provenance.here())
 
 
 def _version(package: str) -> str:
@@ -49,11 +45,6 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
-
-
-def _program() -> str:
-    root, program = Path(__file__).parents[2], Path(sys.argv[0])
-    return str(program.relative_to(root) if program.is_relative_to(root) else program)
 
 
 def _commit() -> str:

@@ -1,21 +1,22 @@
 """Many runs of our programs for one table: each has its folder, is kept when complete and resumed otherwise."""
 
+import argparse
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import TypeVar
 
 from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.markup import escape
 
 from lavae_rl.runs.config import CONFIG_FILE, read_json
-from lavae_rl.runs.exits import EXIT_STOPPED
+from lavae_rl.runs.exits import EXIT_STOPPED, program_parser
 
 _PROGRAMS: set["subprocess.Popen[bytes]"] = set()
 """The programs at work: whoever stops a sweep stops them too."""
@@ -25,50 +26,61 @@ class RunError(Exception):
     """A run that failed, or whose folder holds another run; the message says what to do."""
 
 
-@runtime_checkable
-class Cell(Protocol):
-    """One run of a table."""
-
-    @property
-    def name(self) -> str:
-        """Name of its folder."""
+Cell = TypeVar("Cell")
 
 
-AnyCell = TypeVar("AnyCell", bound=Cell)
+def sweep_parser(description: str | None, seeds: str, out: str) -> argparse.ArgumentParser:
+    """Make a parser with the flags of all sweeps; the help names ``seeds`` and ``out`` as their defaults."""
+    parser = program_parser(description)
+    parser.add_argument("--seeds", nargs="+", type=int, help=f"(default: {seeds})")
+    parser.add_argument("--steps", type=int, help="length of each run (default: the preset's)")
+    jobs = "runs at a time, sharing the cores unless OMP_NUM_THREADS is set (default: 1)"
+    parser.add_argument("--jobs", type=int, default=1, help=jobs)
+    parser.add_argument("--out", type=Path, help=f"folder of the runs (default: {out})")
+    parser.add_argument("--report", type=Path, help="folder for the tables (default: --out)")
+    return parser
+
+
+def check_flags(args: argparse.Namespace) -> None:
+    """Refuse flags of ``sweep_parser`` that cannot be followed, with a ValueError."""
+    if args.jobs < 1:
+        raise ValueError(f"expected --jobs of at least 1, got {args.jobs}")
+    if args.steps is not None and args.report not in (None, args.out):
+        raise ValueError("expected --report with the presets' own --steps: other runs stay in --out")
 
 
 def sweep(
-    cells: Sequence[AnyCell],
-    out: Path,
-    jobs: int,
-    is_complete: Callable[[AnyCell, Path], bool],
-    work: Callable[[AnyCell, Path], None],
+    cells: Mapping[str, Cell],
+    args: argparse.Namespace,
+    is_complete: Callable[[Cell, Path, argparse.Namespace], bool],
+    work: Callable[[Cell, Path, argparse.Namespace], None],
     console: Console,
-) -> list[bool]:
-    """Complete runs, each in its folder in ``out``, except those that another process works on.
+) -> dict[str, bool]:
+    """Complete runs, each in the folder of its name in ``args.out``, and return by name whether they are complete.
 
-    Ctrl-C and SIGTERM also stop the programs at work, and exit with EXIT_STOPPED.
-
-    Args:
-        cells: the runs.
-        out: folder of their folders.
-        jobs: number of runs at a time.
-        is_complete: whether nothing is left to do in a folder. May raise RunError.
-        work: completes a run in a folder. May raise RunError, which is shown; the others go on.
-        console: for messages.
-
-    Returns:
-        Whether each run is complete.
+    Runs that another process works on are left to it, others go to ``work`` unless they are complete. Both functions
+    may raise RunError, and the rest goes on. Ctrl-C and SIGTERM stop the programs at work and exit with EXIT_STOPPED.
     """
 
-    def complete(cell: AnyCell) -> bool:
-        return _complete(cell, out / cell.name, is_complete, work, console)
+    def complete(name: str) -> bool:
+        folder = args.out / name
+        try:
+            with FileLock(f"{folder}.lock", timeout=0):
+                if not is_complete(cells[name], folder, args):
+                    console.print(f"{name}: see {escape(str(log_file(folder)))}")
+                    work(cells[name], folder, args)
+                    console.print(f"{name}: complete")
+                return True
+        except (RunError, Timeout) as error:
+            why = "another process is at it" if isinstance(error, Timeout) else f"[red]{escape(str(error))}[/]"
+            console.print(f"{name}: {why}")
+            return False
 
-    out.mkdir(parents=True, exist_ok=True)
+    args.out.mkdir(parents=True, exist_ok=True)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    pool = ThreadPoolExecutor(jobs)
+    pool = ThreadPoolExecutor(args.jobs)
     try:
-        return list(pool.map(complete, cells))
+        return dict(zip(cells, pool.map(complete, cells), strict=True))
     except KeyboardInterrupt:
         pool.shutdown(wait=False, cancel_futures=True)
         for process in list(_PROGRAMS):
@@ -80,34 +92,8 @@ def sweep(
         signal.signal(signal.SIGTERM, before)
 
 
-def _complete(
-    cell: AnyCell,
-    folder: Path,
-    is_complete: Callable[[AnyCell, Path], bool],
-    work: Callable[[AnyCell, Path], None],
-    console: Console,
-) -> bool:
-    """Complete one run, print whether that worked or why not, and return it."""
-    try:
-        with FileLock(f"{folder}.lock", timeout=0):
-            if not is_complete(cell, folder):
-                console.print(f"{cell.name}: see {escape(str(log_file(folder)))}")
-                work(cell, folder)
-                console.print(f"{cell.name}: complete")
-            return True
-    except (RunError, Timeout) as error:
-        why = "another process is at it" if isinstance(error, Timeout) else f"[red]{escape(str(error))}[/]"
-        console.print(f"{cell.name}: {why}")
-    return False
-
-
 def check_steps(folder: Path, settings: str, steps: int) -> None:
-    """Refuse a run folder whose run has another number of steps than the run asked for.
-
-    Args:
-        folder: of the run.
-        settings: the entry of its config.json that holds its "steps".
-        steps: their expected number.
+    """Refuse a run in a folder whose config.json has another number of "steps" in its entry ``settings``.
 
     Raises:
         RunError: the run has another number, or its config.json is not one of a training.
@@ -124,13 +110,9 @@ def check_steps(folder: Path, settings: str, steps: int) -> None:
 
 @contextmanager
 def running(program: Path, options: Sequence[str], folder: Path, jobs: int) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run a program on a run until it ends. Its output goes to ``log_file``.
+    """Run a program on a run until it ends; its output goes to ``log_file(folder)``.
 
-    Args:
-        program: path of the program.
-        options: its command line.
-        folder: of the run.
-        jobs: runs at a time; each has its share of the cores, unless OMP_NUM_THREADS is set.
+    Each of ``jobs`` programs has its share of the cores, unless OMP_NUM_THREADS is set.
 
     Raises:
         RunError: its exit status is not 0.

@@ -1,7 +1,7 @@
 """Tables of results as CSV files, to which several processes and machines add rows."""
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,18 +21,17 @@ def report_folder(folder: Path) -> Iterator[None]:
         yield
 
 
-def read_rows(file: Path, kinds: Mapping[str, type]) -> list[dict[str, Any]]:
-    """Read the rows of a CSV of ``write_rows``, without their empty cells; none where there is no file.
-
-    Args:
-        file: the CSV.
-        kinds: types of the columns that do not hold floats.
-    """
+def read_rows(file: Path, texts: Collection[str]) -> list[Row]:
+    """Read a CSV of ``write_rows``, without its empty cells: numbers, but texts in columns ``texts``; [] if missing."""
     if not file.exists():
         return []
     with file.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    return [{key: kinds.get(key, float)(value) for key, value in row.items() if value} for row in rows]
+    return [{key: value if key in texts else _number(value) for key, value in row.items() if value} for row in rows]
+
+
+def _number(cell: str) -> int | float:
+    return int(cell) if cell.isdecimal() else float(cell)
 
 
 def write_rows(file: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
@@ -41,3 +40,11 @@ def write_rows(file: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
         writer = csv.DictWriter(stream, columns)
         writer.writeheader()
         writer.writerows(rows)
+
+
+def grouped(rows: Sequence[Row], key: Callable[[Row], Any]) -> dict[Any, list[Row]]:
+    """Rows with the same key, in order of their first occurrence."""
+    groups: dict[Any, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(key(row), []).append(row)
+    return groups
