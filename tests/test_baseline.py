@@ -49,8 +49,8 @@ def test_samples_are_frames(model):
 
 @pytest.mark.slow
 def test_the_bound_is_exact_where_the_decoder_ignores_the_latents(model, scenes):
-    torch.nn.init.zeros_(model.decoder[-2].weight)
-    torch.nn.init.constant_(model.decoder[-2].bias, -2.0)
+    torch.nn.init.zeros_(model.decoder[-1].weight)
+    torch.nn.init.constant_(model.decoder[-1].bias, -2.0)
     torch.nn.init.zeros_(model.encoder[-1].weight)
     with torch.no_grad():
         # Away from the prior, so that the bound is what importance weights make of it; wider, so that they are bounded.

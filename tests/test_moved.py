@@ -108,12 +108,14 @@ GONE = {
     "learning.report": {"plot_steps", "plot_objects", "KINDS", "Key", "Item", "agent"},  # plot draws both; TEXTS
     "learning.run_settings": {"fresh_facts", "check_model", "resumed_facts"},  # rl.run: a dataclass, not a dictionary
     "learning.vec_envs": {"find_model"},  # rl.observations
+    "model.baseline": {"Means"},  # ConvVAE.decode
     "model.canvas": {"compose", "empty_scene", "bernoulli_log_likelihood"},  # objects of model.image
     "model.frames": {"to_images"},  # model.image.likelihood: Bernoulli.images
     "model.objective": {"kl_to_standard_normal"},  # model.gaussian
     "model.posterior": {"LOG_VARIANCE_RANGE", "mean_and_log_variance"},  # model.gaussian
     "model.pretrained": {"Config", "read_facts", "read_world", "save"},  # runs.config: typed, with a format number
-    "model.relaxed": {"compose_relaxed"},  # model.image.composition
+    "model.relaxed": {"RelaxedLocations", "compose_relaxed"},  # a tuple; add_relaxed_sprites
+    "model.shapes": {"Presences"},
     "perception.set_networks": {"Turns", "VIEWS"},  # named features and rotations now
     "perception.tokens": {"normalised_xy"},  # data.coordinates
     "perception.wrappers": {"replace", "encode_with_finals"},  # parts of the one encoder interface

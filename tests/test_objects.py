@@ -63,7 +63,6 @@ class Scaled(Objects):
 def test_a_field_that_a_subclass_adds_follows_its_objects_everywhere():
     objects = _objects().numpy()
     scaled: Any = Scaled(**vars(objects), scale=objects.appearance * 10)
-    assert "scale" in Scaled.per_object()
     moved = scaled.scatter([np.array([1, 0]), np.array([], int), np.array([1])])
     assert moved.scale[..., 0].tolist() == [[20, 10], [0, 0], [0, 30]]
     assert moved.mask.tolist() == [[True, True], [False, False], [False, True]]

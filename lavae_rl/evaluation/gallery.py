@@ -32,7 +32,7 @@ def samples(
 ) -> Picture:
     """Figures 2 and 4: a grid of ancestral samples from the prior, pixels at their means."""
     generator = torch.Generator(model.device).manual_seed(seed)
-    return _grid(model.sample_means(rows * columns, canvas_size, generator), rows)
+    return _grid(model.sample_means(rows * columns, canvas_size, generator).cpu().numpy(), rows)
 
 
 def counted_samples(

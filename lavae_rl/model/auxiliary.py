@@ -13,7 +13,7 @@ from lavae_rl.model.gaussian import Gaussian
 from lavae_rl.model.image.likelihood import Bernoulli
 from lavae_rl.model.image.windows import gaussian_blur
 from lavae_rl.model.networks.layers import conv, residual
-from lavae_rl.model.shapes import Images, LogitMaps
+from lavae_rl.model.shapes import Images, LogitMaps, PerImage
 
 STRIDE = 4
 """Pixels per cell of the latent map, in each direction."""
@@ -33,10 +33,7 @@ KLMap = Float[Tensor, "batch rows columns"]
 class AuxiliaryVAE(nn.Module):
     """A fully convolutional VAE: three residual blocks with downsampling between them, and the same upwards.
 
-    Args:
-        channels: image channels.
-        width: channels at full resolution; twice as many further down.
-        latents: latents per cell.
+    It has ``width`` channels at full resolution, twice as many further down, and ``latents`` numbers per cell.
     """
 
     level: Tensor
@@ -68,9 +65,7 @@ class AuxiliaryVAE(nn.Module):
         self.mean = nn.Conv2d(width, channels, 3, padding=1)
         nn.init.constant_(self.mean.bias, -2.0)  # type: ignore[arg-type]  # start dark, as canvases are
 
-    def forward(
-        self, images: Images, generator: torch.Generator | None = None
-    ) -> tuple[Float[Tensor, " batch"], KLMap]:
+    def forward(self, images: Images, generator: torch.Generator | None = None) -> tuple[PerImage, KLMap]:
         """Log p(x | z) at one sample of the posterior, and KL(q(z | x) || N(0, I)) of each cell, in nats."""
         height, width = images.shape[2:]
         padded = F.pad(images, (0, -width % STRIDE, 0, -height % STRIDE))
@@ -81,21 +76,14 @@ class AuxiliaryVAE(nn.Module):
 
     @torch.no_grad()
     def location_map(self, kl: KLMap, canvas_size: tuple[int, int], sprite_size: int) -> LogitMaps:
-        """What location logits are to resemble: the KL map, as log-odds from -HOT (nothing) to HOT (an object).
+        """Target of the location logits: the KL map of ``forward``, as log-odds from -HOT (nothing) to HOT (an object).
 
         The KL of the cells is smoothed on the pixels of the canvas. How many nats an object needs changes as the VAE
         learns: it is taken to be the 90th percentile of the images' maxima, averaged over batches.
-
-        Args:
-            kl: of the cells, as ``forward`` gives it.
-            canvas_size: (height, width) in pixels.
-            sprite_size: side of a sprite in pixels.
         """
         height, width = canvas_size
-        grown = [kl.shape[1] * STRIDE, kl.shape[2] * STRIDE]
-        fine = F.interpolate(kl[:, None], size=grown, mode="bilinear", align_corners=False)[:, 0, :height, :width]
-        nats = gaussian_blur(fine / STRIDE**2, sprite_size // 2, _SPREAD * sprite_size)
+        fine = F.interpolate(kl[:, None], scale_factor=STRIDE, mode="bilinear", align_corners=False)
+        nats = gaussian_blur(fine[:, 0, :height, :width] / STRIDE**2, sprite_size // 2, _SPREAD * sprite_size)
         level = nats.amax((1, 2)).quantile(0.9)
         self.level.copy_(torch.where(self.level > 0, self.level.lerp(level, 1 - _LEVEL_DECAY), level))
-        target: LogitMaps = (HOT * (2 * nats / self.level.clamp(min=1e-3) - 1)).clamp(max=HOT)
-        return target
+        return (HOT * (2 * nats / self.level.clamp(min=1e-3) - 1)).clamp(max=HOT)

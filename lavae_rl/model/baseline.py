@@ -21,8 +21,6 @@ from lavae_rl.shapes import Frames
 STRIDE = 8
 """Pixels per cell of the latent map, in each direction."""
 
-_WIDTHS = (24, 48, 96)
-
 LatentMap = Float[Tensor, "batch latents rows columns"]
 
 
@@ -38,16 +36,8 @@ class BaselineConfig:
     def __post_init__(self) -> None:
         if self.channels not in (1, 3):
             raise ValueError(f"expected 1 or 3 channels, got {self.channels!r}")
-        if not isinstance(self.latents, int) or self.latents < 1:
+        if self.latents < 1:
             raise ValueError(f"expected latents of at least 1, got {self.latents!r}")
-
-
-class Means(nn.Module):
-    """The sigmoid, in float32: in bfloat16 it would be 1, and its gradient 0, from a logit of 6 on."""
-
-    def forward(self, logits: Tensor) -> Tensor:
-        """Pixel means in (0, 1)."""
-        return torch.sigmoid(logits.float())
 
 
 class ConvVAE(PretrainedModel):
@@ -61,7 +51,7 @@ class ConvVAE(PretrainedModel):
         super().__init__()
         self.config = config
         self.likelihood = Bernoulli(config.channels)
-        fine, middle, coarse = _WIDTHS
+        fine, middle, coarse = 24, 48, 96
         self.encoder = nn.Sequential(
             conv(config.channels, fine, stride=2),
             residual(fine),
@@ -83,7 +73,6 @@ class ConvVAE(PretrainedModel):
             nn.Upsample(scale_factor=2, mode="bilinear"),
             conv(fine, fine),
             nn.Conv2d(fine, config.channels, 3, padding=1),
-            Means(),
         )
         self.eval()
 
@@ -100,25 +89,23 @@ class ConvVAE(PretrainedModel):
         """
         images = self.likelihood.images(frames, self.device)
         if any(side % STRIDE for side in images.shape[2:]):
-            raise ValueError(
-                f"expected frames with sides that are multiples of {STRIDE}, got {tuple(images.shape[2:])}"
-            )
+            size = tuple(images.shape[2:])
+            raise ValueError(f"expected frames with sides that are multiples of {STRIDE}, got {size}")
         return images
-
-    def posterior(self, images: Images) -> Gaussian:
-        """The posterior q(z | x) of each cell of the latent map."""
-        return Gaussian.of(self.encoder(images))
 
     @torch.inference_mode()
     def encode(self, frames: AnyFrames) -> LatentMap:
         """Posterior means of the latent map; frames as in ``images``."""
-        return self.posterior(self.images(frames)).mean
+        return Gaussian.of(self.encoder(self.images(frames))).mean
 
     @torch.inference_mode()
     def decode(self, latents: LatentMap) -> Float[Tensor, "batch height width channels"]:
         """Pixel means in (0, 1)."""
-        mean: Tensor = self.decoder(latents).permute(0, 2, 3, 1)
-        return mean
+        return self._theta(latents).permute(0, 2, 3, 1)
+
+    def _theta(self, latents: LatentMap) -> Images:
+        # In float32: in bfloat16, the sigmoid would be 1, and its gradient 0, from a logit of 6 on.
+        return torch.sigmoid(self.decoder(latents).float())
 
     def reconstruct(
         self, frames: Frames
@@ -130,20 +117,14 @@ class ConvVAE(PretrainedModel):
     def sample(
         self, num_images: int, canvas_size: tuple[int, int] = (64, 64), generator: torch.Generator | None = None
     ) -> UInt8[Tensor, "batch height width channels"]:
-        """Ancestral samples of whole frames, values 0 and 255; see ``sample_latents``."""
-        mean = self.decode(self.sample_latents(num_images, canvas_size, generator))
+        """Ancestral samples of whole frames, values 0 and 255; see ``sample_means``."""
+        mean = self.sample_means(num_images, canvas_size, generator)
         return self.likelihood.sample(mean, generator).to(torch.uint8) * 255
 
     def sample_means(
         self, num_images: int, canvas_size: tuple[int, int] = (64, 64), generator: torch.Generator | None = None
-    ) -> Float[np.ndarray, "batch height width channels"]:
-        """Ancestral samples of all but the pixels, which are at their means."""
-        return self.decode(self.sample_latents(num_images, canvas_size, generator)).cpu().numpy()
-
-    def sample_latents(
-        self, num_images: int, canvas_size: tuple[int, int] = (64, 64), generator: torch.Generator | None = None
-    ) -> LatentMap:
-        """Draws from the prior N(0, I) of the latent map.
+    ) -> Float[Tensor, "batch height width channels"]:
+        """Pixel means in (0, 1) of latents drawn from their prior N(0, I).
 
         Raises:
             ValueError: a canvas whose sides are no multiples of STRIDE.
@@ -151,17 +132,17 @@ class ConvVAE(PretrainedModel):
         if any(side < STRIDE or side % STRIDE for side in canvas_size):
             raise ValueError(f"expected canvas_size with sides that are multiples of {STRIDE}, got {canvas_size}")
         shape = (num_images, self.config.latents, *(side // STRIDE for side in canvas_size))
-        return torch.randn(shape, generator=generator, device=self.device)
+        return self.decode(torch.randn(shape, generator=generator, device=self.device))
 
     def elbo_terms(self, images: Images, generator: torch.Generator | None = None) -> tuple[PerImage, PerImage]:
         """Log p(x | z) at one sample of the posterior, and KL(q(z | x) || N(0, I)); nats per frame, differentiable."""
-        posterior = self.posterior(images)
+        posterior = Gaussian.of(self.encoder(images))
         latents, _ = posterior.draw(generator)
         kl = Gaussian(posterior.mean.flatten(1), posterior.log_variance.flatten(1)).kl()
         return self._log_likelihood(images, latents), kl
 
     def _log_likelihood(self, images: Images, latents: LatentMap) -> PerImage:
-        return self.likelihood.log_prob(images, self.decoder(latents)).sum((1, 2, 3))
+        return self.likelihood.log_prob(images, self._theta(latents)).sum((1, 2, 3))
 
     @torch.inference_mode()
     def elbo(self, frames: AnyFrames, generator: torch.Generator | None = None) -> PerImage:
@@ -177,7 +158,7 @@ class ConvVAE(PretrainedModel):
         if num_samples < 1:
             raise ValueError(f"expected at least 1 importance sample, got {num_samples}")
         images = self.images(frames)
-        posterior, weights = self.posterior(images), []
+        posterior, weights = Gaussian.of(self.encoder(images)), []
         for _ in range(num_samples):
             latents, noise = posterior.draw(generator)
             weights.append(self._log_likelihood(images, latents) + posterior.log_ratio(latents, noise))

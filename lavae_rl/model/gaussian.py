@@ -13,12 +13,7 @@ Values = Float[Tensor, "batch latents *map"]
 
 
 class Gaussian(NamedTuple):
-    """N(mean, exp(log_variance)): rows of latents, or maps of them.
-
-    Attributes:
-        mean: (batch, latents, ...) float32.
-        log_variance: the same shape.
-    """
+    """N(mean, exp(log_variance)), in float32: rows of latents, or maps of them."""
 
     mean: Values
     log_variance: Values

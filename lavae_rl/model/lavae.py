@@ -15,7 +15,7 @@ from lavae_rl.model.networks import families
 from lavae_rl.model.objective import elbo_terms, importance_weighted_bound
 from lavae_rl.model.objects import Detections, Objects
 from lavae_rl.model.posterior import find_peaks
-from lavae_rl.model.shapes import AnyFrames, Images
+from lavae_rl.model.shapes import AnyFrames, Images, PerImage
 from lavae_rl.shapes import Frames
 
 
@@ -29,11 +29,8 @@ class LAVAE(LAVAECore, PretrainedModel):
     model_type = "lavae"
     finds_objects = True
     config_type = LAVAEConfig
-
-    def __init__(self, config: LAVAEConfig) -> None:
-        super().__init__(config)
-        self._folded: tuple[object, nn.Module] | None = None
-        self._warned = False
+    _folded: tuple[object, nn.Module] | None = None
+    _warned = False
 
     @torch.inference_mode()
     def encode(self, frames: AnyFrames, max_objects: int | None = None) -> Objects:
@@ -48,7 +45,8 @@ class LAVAE(LAVAECore, PretrainedModel):
             Objects of the same kind (NumPy or torch).
 
         Raises:
-            TypeError, ValueError: see ``images``.
+            TypeError: frames that are not uint8.
+            ValueError: frames of another shape or with other values, or a ``max_objects`` below 1.
         """
         if max_objects is not None and max_objects < 1:
             raise ValueError(f"expected max_objects of at least 1, got {max_objects}")
@@ -57,15 +55,17 @@ class LAVAE(LAVAECore, PretrainedModel):
         found = find_peaks(logits)
         presence = logits[found.image_index, found.location[:, 0], found.location[:, 1]].sigmoid()
         posterior = self.appearance_network(images, found)
-        objects = Objects.from_detections(
-            found,
-            (images.shape[2], images.shape[3]),
-            max_objects,
-            presence=presence,
-            appearance=posterior.mean,
-            appearance_variance=posterior.log_variance.exp(),
-        )
-        self._warn_of_dropped(objects)
+        described = {"appearance": posterior.mean, "appearance_variance": posterior.log_variance.exp()}
+        canvas_size = (images.shape[2], images.shape[3])
+        objects = Objects.from_detections(found, canvas_size, max_objects, presence=presence, **described)
+        if not self._warned and len(objects.count) and (most := int(objects.dropped.max())):
+            self._warned = True
+            slots = objects.mask.shape[1]
+            warnings.warn(
+                f"a frame has {slots + most} objects, max_objects={slots} keeps the most confident; "
+                "Objects.dropped counts the others from now on",
+                stacklevel=3,  # above the wrapper of inference mode
+            )
         return objects.numpy() if isinstance(frames, np.ndarray) else objects
 
     def _folded_location_network(self) -> nn.Module:
@@ -75,16 +75,6 @@ class LAVAE(LAVAECore, PretrainedModel):
         if self._folded is None or self._folded[0] != version:
             self._folded = (version, families.fold_batch_norms(self.location_network))
         return self._folded[1]
-
-    def _warn_of_dropped(self, objects: Objects) -> None:
-        if not self._warned and len(objects.count) and (most := int(objects.dropped.max())):
-            self._warned = True
-            slots = objects.mask.shape[1]
-            warnings.warn(
-                f"a frame has {slots + most} objects, max_objects={slots} keeps the most confident; "
-                "Objects.dropped counts the others from now on",
-                stacklevel=3,
-            )
 
     @torch.inference_mode()
     def decode(self, objects: Objects) -> Float[np.ndarray | Tensor, "..."]:
@@ -114,12 +104,11 @@ class LAVAE(LAVAECore, PretrainedModel):
         return sprites.permute(0, 1, 3, 4, 2).cpu().numpy()
 
     def _theta(self, given: Objects) -> Images:
-        image_index, slot = given.mask.nonzero(as_tuple=True)
-        found = Detections(image_index, given.location[image_index, slot], given.count)
+        found = Detections(given.mask.nonzero()[:, 0], given.location[given.mask], given.count)
         limit = torch.tensor(given.canvas_size, device=self.device)
         if ((found.location < 0) | (found.location >= limit)).any():
             raise ValueError(f"expected locations on the {given.canvas_size} canvas, got {found.location.tolist()}")
-        sprites = self.sprite_decoder(given.appearance[image_index, slot])
+        sprites = self.sprite_decoder(given.appearance[given.mask])
         shape = (len(given.count), self.config.channels, *given.canvas_size)
         return self.composition(sprites, found, self.background(sprites.new_empty(shape)))
 
@@ -131,13 +120,10 @@ class LAVAE(LAVAECore, PretrainedModel):
         canvas_size: tuple[int, int] = (64, 64),
         generator: torch.Generator | None = None,
     ) -> Objects:
-        """Draws from the prior p(n) p(l | n) p(a | n) of eq. (1), as tensors on the model's device.
+        """Draw from the prior p(n) p(l | n) p(a | n) of eq. (1), as tensors on the model's device.
 
-        Args:
-            num_images: how many scenes.
-            num_objects: the same count for all; None samples the learned prior of eq. (2).
-            canvas_size: (height, width) in pixels.
-            generator: source of randomness, on the model's device.
+        All scenes have ``num_objects``; None samples the learned prior of eq. (2). The canvas size is (height, width)
+        in pixels, and the generator is on the model's device.
 
         Raises:
             ValueError: more objects than pixels, or a negative number.
@@ -158,16 +144,8 @@ class LAVAE(LAVAECore, PretrainedModel):
         location = torch.stack([flat // width, flat % width], dim=2) * mask[..., None]
         shape = (num_images, slots, self.config.latents)
         appearance = torch.randn(shape, generator=generator, device=self.device) * mask[..., None]
-        return Objects(
-            count=count,
-            location=location,
-            appearance=appearance,
-            appearance_variance=torch.zeros_like(appearance),
-            presence=mask.float(),
-            mask=mask,
-            dropped=torch.zeros_like(count),
-            canvas_size=canvas_size,
-        )
+        exact, none = torch.zeros_like(appearance), torch.zeros_like(count)
+        return Objects(count, location, appearance, exact, mask.float(), mask, none, canvas_size)
 
     @torch.inference_mode()
     def sample(
@@ -177,40 +155,27 @@ class LAVAE(LAVAECore, PretrainedModel):
         canvas_size: tuple[int, int] = (64, 64),
         generator: torch.Generator | None = None,
     ) -> UInt8[Tensor, "batch height width channels"]:
-        """Ancestral samples of whole frames, values 0 and 255; for the latents behind them, see ``sample_objects``.
-
-        Takes the arguments of ``sample_objects``.
-        """
+        """Ancestral samples of whole frames, values 0 and 255, with the arguments of ``sample_objects``."""
         theta = self._theta(self.sample_objects(num_images, num_objects, canvas_size, generator))
         return self.likelihood.sample(theta.permute(0, 2, 3, 1), generator).to(torch.uint8) * 255
 
-    @torch.inference_mode()
     def sample_means(
         self, num_images: int, canvas_size: tuple[int, int] = (64, 64), generator: torch.Generator | None = None
-    ) -> Float[np.ndarray, "batch height width channels"]:
-        """Ancestral samples of all but the pixels, which are at their means."""
-        objects = self.sample_objects(num_images, canvas_size=canvas_size, generator=generator)
-        return np.asarray(self.decode(objects.numpy()))
+    ) -> Float[Tensor, "batch height width channels"]:
+        """Pixel means in [0, 1] of objects drawn from the prior."""
+        return self.decode(self.sample_objects(num_images, None, canvas_size, generator))
 
     @torch.inference_mode()
-    def elbo(self, frames: AnyFrames, generator: torch.Generator | None = None) -> Float[Tensor, " batch"]:
+    def elbo(self, frames: AnyFrames, generator: torch.Generator | None = None) -> PerImage:
         """Single-sample evidence lower bound on log p(x), nats per frame; its terms are ``objective.elbo_terms``."""
         return elbo_terms(self, self.images(frames), generator).elbo
 
     @torch.inference_mode()
     def log_likelihood(
-        self,
-        frames: AnyFrames,
-        num_samples: int = 100,
-        generator: torch.Generator | None = None,
-    ) -> Float[Tensor, " batch"]:
-        """Importance-weighted lower bound on log p(x), nats per frame.
+        self, frames: AnyFrames, num_samples: int = 100, generator: torch.Generator | None = None
+    ) -> PerImage:
+        """Importance-weighted lower bound on log p(x), nats per frame, with 100 samples per frame as in the paper.
 
         The prior p(n) ends at N_max: frames with more objects are explained by N_max objects drawn from q(l | x).
-
-        Args:
-            frames: uint8 (batch, height, width, channels), values 0 and 255.
-            num_samples: importance samples per frame (100 in the paper).
-            generator: source of randomness, on the model's device.
         """
         return importance_weighted_bound(self, self.images(frames), num_samples, generator)

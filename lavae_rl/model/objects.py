@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lavae_rl.model.shapes import ObjectIndex, ObjectLocations
+from lavae_rl.model.shapes import Counts, ObjectIndex, ObjectLocations
 
 Array = Any
 """A NumPy array or a torch tensor; the shapes and dtypes below are checked for both."""
@@ -18,17 +18,12 @@ Array = Any
 
 @dataclass(frozen=True)
 class Detections:
-    """The objects of a batch as one ragged list, ordered by image, then by descending logit.
-
-    Attributes:
-        image_index: (objects,), which image an object is in.
-        location: (objects, 2), (row, column) of its centre in pixels.
-        count: (batch,), number of objects of each image.
-    """
+    """The objects of a batch as one ragged list, ordered by image, then by descending logit."""
 
     image_index: ObjectIndex
     location: ObjectLocations
-    count: Int[Tensor, " batch"]
+    """(row, column) of each centre in pixels."""
+    count: Counts
 
     @property
     def rank(self) -> ObjectIndex:
@@ -45,58 +40,40 @@ class Detections:
         """Copies: outside inference mode, autograd may save them."""
         return Detections(self.image_index.clone(), self.location.clone(), self.count.clone())
 
-    def in_one_image(self) -> "Detections":
-        """The same objects, all of them in the first of the images that are read."""
-        return dataclasses.replace(self, image_index=torch.zeros_like(self.image_index))
-
 
 @dataclass(frozen=True)
 class Objects:
     """The objects of a batch of frames in padded slots; all NumPy or all torch.
 
-    As encoded, the most confident object comes first; tracked objects stand in slots of their own. Whatever rearranges
-    objects asks ``per_object`` which fields there are: a new field follows by itself.
-
-    Attributes:
-        count: (batch,) integers.
-        location: (batch, slots, 2) integers, (row, column) of each centre in pixels.
-        appearance: (batch, slots, latents) float32, posterior means.
-        appearance_variance: (batch, slots, latents) float32, posterior variances.
-        presence: (batch, slots) float32, probability above ``posterior.MIN_PRESENCE`` that an object is there.
-        mask: (batch, slots) bool, True where a slot holds an object; everything else is 0 in unused slots.
-        dropped: (batch,) integers, objects found beyond ``max_objects`` and left out.
-        canvas_size: (height, width) in pixels of the frames they are in.
+    As encoded, the most confident object comes first; tracked objects stand in slots of their own.
+    All fields are 0 in unused slots.
     """
 
     count: Int[Array, " batch"]
     location: Int[Array, "batch slots 2"]
+    """(row, column) of each centre in pixels."""
     appearance: Float[Array, "batch slots latents"]
+    """Posterior means."""
     appearance_variance: Float[Array, "batch slots latents"]
     presence: Float[Array, "batch slots"]
+    """Probability, above ``posterior.MIN_PRESENCE``, that an object is there."""
     mask: Bool[Array, "batch slots"]
+    """True where a slot holds an object."""
     dropped: Int[Array, " batch"]
+    """Number of objects found beyond ``max_objects`` and left out."""
     canvas_size: tuple[int, int]
-
-    @classmethod
-    def per_object(cls) -> Sequence[str]:
-        """Names of the fields (batch, slots, ...), which hold a value for each object."""
-        others = ("count", "dropped", "canvas_size")
-        return [field.name for field in dataclasses.fields(cls) if field.name not in others]
+    """(height, width) in pixels of the frames they are in."""
 
     @classmethod
     def from_detections(
         cls, found: Detections, canvas_size: tuple[int, int], max_objects: int | None = None, **described: Tensor
     ) -> "Objects":
-        """Spreads the ragged list of a batch over ``max_objects`` slots, or as many as the fullest frame needs.
+        """Spread the ragged list of a batch over ``max_objects`` slots, or as many as the fullest frame needs.
 
-        Args:
-            found: where the objects are.
-            canvas_size: (height, width) in pixels.
-            max_objects: number of slots, or None.
-            described: all other fields of ``per_object`` but the mask, (objects, ...).
+        ``described`` holds the other fields that have a value for each object, (objects, ...).
         """
-        batch, fullest = len(found.count), int(found.count.max()) if len(found.count) else 0
-        slots = fullest if max_objects is None else max_objects
+        batch = len(found.count)
+        slots = (int(found.count.max()) if batch else 0) if max_objects is None else max_objects
         kept = found.rank < slots
         where = (found.image_index[kept], found.rank[kept])
 
@@ -126,15 +103,13 @@ class Objects:
     @staticmethod
     def concatenate(batches: Sequence["Objects"]) -> "Objects":
         """One batch of several, NumPy, with as many slots and on the same canvas."""
-        names = [field.name for field in dataclasses.fields(batches[0]) if field.name != "canvas_size"]
-        values: dict[str, Any] = {name: np.concatenate([getattr(batch, name) for batch in batches]) for name in names}
-        return dataclasses.replace(batches[0], **values)
+        return batches[0]._map(lambda *values: np.concatenate(values), *batches[1:])
 
     def scatter(self, slots: Sequence[np.ndarray]) -> "Objects":
-        """Moves the objects of each frame to other slots; used slots need no longer come first.
+        """Move the objects of each frame, NumPy, from its first slots to other slots.
 
         Args:
-            slots: for each frame the new slot of each of its objects, which stand in the first slots.
+            slots: for each frame the new slot of each of its objects.
         """
 
         def moved(values: np.ndarray) -> np.ndarray:
@@ -143,9 +118,12 @@ class Objects:
                 result[i, slot] = values[i, : len(slot)]
             return result
 
-        values: dict[str, Any] = {name: moved(getattr(self, name)) for name in self.per_object()}
-        return dataclasses.replace(self, **values)
+        return self._map(moved, fixed=("count", "dropped", "canvas_size"))
 
-    def _map(self, convert: Callable[[Array], Array]) -> "Objects":
-        names = [field.name for field in dataclasses.fields(self) if field.name != "canvas_size"]
-        return dataclasses.replace(self, **{name: convert(getattr(self, name)) for name in names})
+    def _map(
+        self, convert: Callable[..., Array], *others: "Objects", fixed: Sequence[str] = ("canvas_size",)
+    ) -> "Objects":
+        # Over all fields but the fixed ones: a new field follows by itself.
+        names = [field.name for field in dataclasses.fields(self) if field.name not in fixed]
+        values = {name: convert(*(getattr(each, name) for each in (self, *others))) for name in names}
+        return dataclasses.replace(self, **values)

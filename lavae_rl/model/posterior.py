@@ -4,11 +4,10 @@ import math
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
 from torch import Tensor
 
 from lavae_rl.model.objects import Detections
-from lavae_rl.model.shapes import LogitMaps
+from lavae_rl.model.shapes import Counts, LogitMaps, LogProbs, OrderedPixels, PerImage
 
 PEAK_WINDOW = 5
 """A peak is the largest logit of the PEAK_WINDOW x PEAK_WINDOW pixels around it."""
@@ -32,14 +31,14 @@ def find_peaks(logits: LogitMaps) -> Detections:
     windows = padded.unfold(1, PEAK_WINDOW, 1).unfold(2, PEAK_WINDOW, 1)[image_index, row, column]
     peak = windows.flatten(1).argmax(dim=1) == PEAK_WINDOW**2 // 2
     image_index, row, column = image_index[peak], row[peak], column[peak]
-    # Two stable sorts make one lexicographic order: by image, then the surest first.
+    # Two stable sorts make one lexicographic order: by image, then the most confident first.
     order = logits[image_index, row, column].argsort(descending=True, stable=True)
     order = order[image_index[order].argsort(stable=True)]
     location = torch.stack([row, column], dim=1)[order]
     return Detections(image_index[order], location, torch.bincount(image_index, minlength=len(logits)))
 
 
-def location_log_probs(logits: LogitMaps, sharpness: Tensor) -> Float[Tensor, "batch pixels"]:
+def location_log_probs(logits: LogitMaps, sharpness: Tensor) -> LogProbs:
     """Log q(l_1 | x) over all locations, row by row: the softmax of logits scaled by ``sharpness * log(L)``.
 
     L is the number of locations. The factor log(L) keeps the probability of a hot location from falling as canvases
@@ -49,9 +48,7 @@ def location_log_probs(logits: LogitMaps, sharpness: Tensor) -> Float[Tensor, "b
     return F.log_softmax(flat * (sharpness * math.log(flat.shape[1])), dim=1)
 
 
-def ordered_log_prob(
-    log_probs: Float[Tensor, "batch pixels"], location: Int[Tensor, "batch slots"], count: Int[Tensor, " batch"]
-) -> Float[Tensor, " batch"]:
+def ordered_log_prob(log_probs: LogProbs, location: OrderedPixels, count: Counts) -> PerImage:
     """Log q(l_1..n | x) of an ordered tuple drawn without replacement, eq. (11); slots past the count are ignored."""
     total = log_probs.new_zeros(len(log_probs))
     for slot in range(location.shape[1]):
@@ -63,16 +60,12 @@ def ordered_log_prob(
     return total
 
 
-def sample_locations(
-    log_probs: Float[Tensor, "batch pixels"], slots: int, generator: torch.Generator | None
-) -> Int[Tensor, "batch slots"]:
-    """Draws ordered locations without replacement (Gumbel top-k), as indices into the flattened canvas."""
+def sample_locations(log_probs: LogProbs, slots: int, generator: torch.Generator | None) -> OrderedPixels:
+    """Draw ordered locations without replacement (Gumbel top-k), as indices into the flattened canvas."""
     return (log_probs + gumbel_noise(log_probs, generator)).topk(slots, dim=1).indices
 
 
-def gumbel_noise(
-    log_probs: Float[Tensor, "batch pixels"], generator: torch.Generator | None
-) -> Float[Tensor, "batch pixels"]:
+def gumbel_noise(log_probs: LogProbs, generator: torch.Generator | None) -> LogProbs:
     """Standard Gumbel noise: added to log-probabilities, it makes their argmax a sample."""
     uniform = torch.rand(log_probs.shape, generator=generator, device=log_probs.device)
     return -torch.log(-torch.log(uniform.clamp(1e-10, 1 - 1e-7)))

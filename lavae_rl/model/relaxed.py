@@ -4,47 +4,34 @@ A relaxed location is a map of weights over the canvas that sum to 1, nearly one
 location would be an index, to read a feature or to paste a sprite, sums and convolutions with the map take its place.
 """
 
-from typing import NamedTuple, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from lavae_rl.model.core import LAVAECore
 from lavae_rl.model.networks.paper import PaperAppearanceNetwork
 from lavae_rl.model.objective import ELBOTerms, explain, kl_count
 from lavae_rl.model.posterior import gumbel_noise, location_log_probs
-from lavae_rl.model.shapes import Images, LogitMaps, Sprites
+from lavae_rl.model.shapes import Counts, Images, LogitMaps, LogProbs, Sprites
 
 TAKEN = -1e4
 """Log-probability of a location that is taken: "a low value" in the paper, and finite, for gradients."""
 
 
-class RelaxedLocations(NamedTuple):
-    """Locations of the objects of each image, drawn one after the other without replacement, eq. (11).
-
-    Attributes:
-        weights: relaxed one-hot maps.
-        kl: KL(q(l_k | l_<k, x) || p(l_k | l_<k)) of each draw, exact given the earlier ones, in nats.
-    """
-
-    weights: Float[Tensor, "batch slots pixels"]
-    kl: Float[Tensor, "batch slots"]
-
-
 def relax_locations(
-    log_probs: Float[Tensor, "batch pixels"], slots: int, temperature: float, generator: torch.Generator | None
-) -> RelaxedLocations:
-    """Samples ``slots`` relaxed locations for each image.
+    log_probs: LogProbs, slots: int, temperature: float, generator: torch.Generator | None
+) -> tuple[Float[Tensor, "batch slots pixels"], Float[Tensor, "batch slots"]]:
+    """Sample relaxed locations of each image, one after the other without replacement, eq. (11).
 
-    The location at which a draw peaks is the exact sample (Gumbel-max), and is what later draws cannot take.
+    The location at which a draw peaks is the exact sample (Gumbel-max), and is what later draws cannot take. At
+    temperatures near 0, samples are one-hot and gradients of high variance.
 
-    Args:
-        log_probs: log q(l_1 | x).
-        slots: locations per image, fewer than pixels.
-        temperature: of the relaxation; near 0, samples are one-hot and gradients of high variance.
-        generator: source of randomness.
+    Returns:
+        Relaxed one-hot maps, and KL(q(l_k | l_<k, x) || p(l_k | l_<k)) of each draw, exact given the earlier ones, in
+        nats.
     """
     pixels, weights, kls = log_probs.shape[1], [], []
     for slot in range(slots):
@@ -55,7 +42,7 @@ def relax_locations(
         kls.append(negative_entropy + torch.log(log_probs.new_tensor(pixels - slot)))
         left = log_probs.scatter(1, scores.argmax(dim=1, keepdim=True), TAKEN)
         log_probs = F.log_softmax(left, dim=1)
-    return RelaxedLocations(torch.stack(weights, dim=1), torch.stack(kls, dim=1))
+    return torch.stack(weights, dim=1), torch.stack(kls, dim=1)
 
 
 def add_relaxed_sprites(
@@ -80,21 +67,16 @@ def relaxed_elbo_terms(
     model: LAVAECore,
     images: Images,
     logits: LogitMaps,
-    counted: Int[Tensor, " batch"],
-    drawn: Int[Tensor, " batch"],
+    counted: Counts,
+    drawn: Counts,
     temperature: float,
     generator: torch.Generator | None,
 ) -> ELBOTerms:
     """The terms of eq. (6) at one sample whose locations are relaxed: differentiable in every weight but the sharpness.
 
-    Args:
-        model: with networks whose appearance map can be read at relaxed locations.
-        images: of the batch.
-        logits: the location network's, of these images.
-        counted: q(n | x)'s number of objects, at most N_max.
-        drawn: number of objects to explain each image with; as many, unless that is forced.
-        temperature: of the relaxation.
-        generator: source of randomness.
+    The model is of a family whose appearance map can be read at relaxed locations, ``logits`` are those of its location
+    network. ``counted`` is the number of objects by q(n | x), ``drawn`` the number to explain each image with: the same
+    unless it is forced, and at most N_max.
     """
     num_images, channels, height, width = images.shape
     slots, size = model.config.max_objects, model.config.sprite_size
@@ -109,9 +91,5 @@ def relaxed_elbo_terms(
         return add_relaxed_sprites(in_slots, weights.view(num_images, slots, height, width), background)
 
     log_likelihood, _ = explain(model, images, appearance, compose)
-    return ELBOTerms(
-        log_likelihood=log_likelihood,
-        kl_count=kl_count(model, counted),
-        kl_location=(kl_location * active).sum(1),
-        kl_appearance=(posterior.kl().view(num_images, slots) * active).sum(1),
-    )
+    kl_appearance = (posterior.kl().view(num_images, slots) * active).sum(1)
+    return ELBOTerms(log_likelihood, kl_count(model, counted), (kl_location * active).sum(1), kl_appearance)

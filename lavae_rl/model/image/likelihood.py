@@ -4,7 +4,6 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from lavae_rl.model.shapes import AnyFrames, Images
 
@@ -29,11 +28,7 @@ class Likelihood(Protocol):
 
 
 class Bernoulli:
-    """Binary pixels, as the paper's: theta is the probability that a pixel and channel is 1.
-
-    Args:
-        channels: image channels.
-    """
+    """Binary pixels, as the paper's: theta is the probability that a pixel and channel is 1."""
 
     def __init__(self, channels: int) -> None:
         self.channels = channels
@@ -45,7 +40,19 @@ class Bernoulli:
             TypeError: not a uint8 array.
             ValueError: wrong rank or channels, or values other than 0 and 255.
         """
-        tensor = uint8_frames(frames, self.channels, device)
+        dtype = getattr(frames, "dtype", type(frames).__name__)
+        if str(dtype).removeprefix("torch.") != "uint8":
+            raise TypeError(f"expected frames as a uint8 array, got {dtype}")
+        shape = tuple(frames.shape)
+        if len(shape) != 4 or shape[3] != self.channels:
+            raise ValueError(
+                f"expected frames of shape (batch, height, width, {self.channels}), got {shape}; "
+                "a single frame needs frame[None], channel-first frames a transpose"
+            )
+        if isinstance(frames, np.ndarray):
+            # PyTorch takes neither read-only nor reversed arrays (frames[..., ::-1]); only these are copied.
+            frames = torch.from_numpy(np.require(frames, requirements=["C", "W"]))
+        tensor = frames.to(device)
         # In uint8, 255 + 1 is 0.
         if tensor.numel() and (tensor + 1).max() > 1:
             raise ValueError(
@@ -71,26 +78,3 @@ class Bernoulli:
     def sample(self, theta: Images, generator: torch.Generator | None) -> Images:
         """Pixels of 0 and 1."""
         return torch.bernoulli(self.mean(theta), generator=generator)
-
-
-def uint8_frames(frames: AnyFrames, channels: int, device: torch.device) -> Tensor:
-    """Frames as a uint8 tensor (batch, height, width, channels) on the device.
-
-    Raises:
-        TypeError: not a uint8 array.
-        ValueError: wrong rank or channels.
-    """
-    dtype = getattr(frames, "dtype", type(frames).__name__)
-    if str(dtype).removeprefix("torch.") != "uint8":
-        raise TypeError(f"expected frames as a uint8 array, got {dtype}")
-    shape = tuple(frames.shape)
-    if len(shape) != 4 or shape[3] != channels:
-        raise ValueError(
-            f"expected frames of shape (batch, height, width, {channels}), got {shape}; "
-            "a single frame needs frame[None], channel-first frames a transpose"
-        )
-    if isinstance(frames, np.ndarray):
-        # PyTorch takes neither read-only nor reversed arrays (frames[..., ::-1]); only these are copied.
-        frames = torch.from_numpy(np.require(frames, requirements=["C", "W"]))
-    tensor: Tensor = frames.to(device)
-    return tensor

@@ -23,8 +23,7 @@ def _conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Seq
 
 
 def _residual(channels: int) -> Residual:
-    convolutions = nn.Sequential(_conv(channels, channels), _conv(channels, channels))
-    return Residual(OrderedDict(convolutions=convolutions))
+    return Residual(OrderedDict(convolutions=nn.Sequential(_conv(channels, channels), _conv(channels, channels))))
 
 
 class FastLocationNetwork(nn.Module):
@@ -56,14 +55,8 @@ class FastAppearanceNetwork(nn.Module):
     def __init__(self, channels: int, size: int, latents: int, width: int = 256) -> None:
         super().__init__()
         self.size = size
-        self.layers = nn.Sequential(
-            nn.Flatten(),
-            nn.Linear(channels * size * size, width),
-            nn.ReLU(),
-            nn.Linear(width, width),
-            nn.ReLU(),
-            nn.Linear(width, 2 * latents),
-        )
+        hidden = (nn.Linear(channels * size * size, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
+        self.layers = nn.Sequential(nn.Flatten(), *hidden, nn.Linear(width, 2 * latents))
 
     def forward(self, images: Images, found: Detections) -> Gaussian:
         """The posterior q(a | l, x) of each object."""

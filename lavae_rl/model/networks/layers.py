@@ -21,18 +21,11 @@ class Residual(nn.Sequential):
 
     def forward(self, features: Tensor) -> Tensor:
         """Refined features, of the same shape."""
-        refined: Tensor = super().forward(features)
-        return features + refined
+        return features + super().forward(features)
 
 
 def residual(channels: int, transposed: bool = False, normalise: bool = True) -> Residual:
-    """A residual block of two layers.
-
-    Args:
-        channels: of input and output.
-        transposed: whether the convolutions are.
-        normalise: False leaves batch normalisation out.
-    """
+    """A residual block of two layers, around transposed or plain convolutions."""
     kind = nn.ConvTranspose2d if transposed else nn.Conv2d
     convolutions = (kind(channels, channels, 3, padding=1, bias=not normalise) for _ in range(2))
     return Residual(OrderedDict(layers=nn.Sequential(*(layer(each, normalise) for each in convolutions))))

@@ -30,8 +30,7 @@ class PaperLocationNetwork(nn.Module):
 
     def forward(self, images: Images) -> LogitMaps:
         """One logit per pixel."""
-        logits: LogitMaps = self.layers(images)[:, 0].float()
-        return logits
+        return self.layers(images)[:, 0].float()
 
 
 class PaperAppearanceNetwork(nn.Module):
@@ -57,10 +56,9 @@ class PaperSpriteDecoder(nn.Module):
     def __init__(self, channels: int, size: int, latents: int, full_width: int = 52) -> None:
         super().__init__()
         width = max(full_width - latents, 8)
-        self.size, self.small = size, -(-size // 4)
-        self.expand = nn.Sequential(
-            nn.Linear(latents, width * self.small**2), nn.Unflatten(1, (width, self.small, self.small))
-        )
+        self.size = size
+        small = -(-size // 4)
+        self.expand = nn.Sequential(nn.Linear(latents, width * small**2), nn.Unflatten(1, (width, small, small)))
         self.coarse = conv(width, width)
         last = nn.Conv2d(width + latents, channels, 3, padding=1)
         blocks = [residual(width + latents, normalise=i < _DECODER_BLOCKS - 1) for i in range(_DECODER_BLOCKS)]
