@@ -19,8 +19,8 @@ class TrainingDivergedError(RuntimeError):
 
     def __init__(self, problem: str, folder: RunFolder) -> None:
         super().__init__(
-            f"{problem}; the last good checkpoint is in {folder.path}. Resuming repeats the same steps: start anew with "
-            "another --seed, or from Python with a Recipe of lower learning rates"
+            f"{problem}; the last good checkpoint is in {folder.path}. Resuming repeats the same steps: start anew "
+            "with another --seed, or from Python with a Recipe of lower learning rates"
         )
 
 

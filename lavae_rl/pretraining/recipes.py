@@ -21,7 +21,7 @@ class Recipe:
     """Steps in which the learning rates rise linearly to their peaks."""
     decay_fraction: float = 0.4
     decay_factor: float = 0.02
-    """Last part of the run, in (0, 1], in which rates fall exponentially, and the fraction of the peaks that is left."""
+    """Last part of the run, in (0, 1], in which rates fall exponentially, and what fraction of the peaks is left."""
     kl_warmup_fraction: float = 1 / 15
     """First part of the run, in which the weight of the KL of continuous latents rises from 0 to 1; in (0, 1]."""
     average_decay: float = 0.99

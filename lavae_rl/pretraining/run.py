@@ -68,13 +68,13 @@ class PretrainingRun:
 
 
 def new_run(
-    model: str, name: str, dataset: str, mnist_dir: str | None = None, steps: int | None = None, **settings: Any
+    model: str, recipe: str, dataset: str, mnist_dir: str | None = None, steps: int | None = None, **settings: Any
 ) -> PretrainingRun:
     """A run of a preset on one of the paper's data sets.
 
     Args:
         model: "lavae" or "baseline".
-        name: of the preset.
+        recipe: name of the preset.
         dataset: key of ``DATASETS``.
         mnist_dir: folder of MNIST's files, or None.
         steps: length of the run, or None for the preset's.
@@ -83,9 +83,9 @@ def new_run(
     Raises:
         ValueError: no such preset, or settings that it cannot take.
     """
-    if name not in PRESETS[model]:
-        raise ValueError(f"expected --recipe of {', '.join(PRESETS[model])} for --model {model}, got {name}")
-    preset, digits = PRESETS[model][name], dataset in DIGITS
+    if recipe not in PRESETS[model]:
+        raise ValueError(f"expected --recipe of {', '.join(PRESETS[model])} for --model {model}, got {recipe}")
+    preset, digits = PRESETS[model][recipe], dataset in DIGITS
     model_class, data = METHODS[preset.method].model_class, SceneSpec(dataset, mnist_dir, **preset.data)
     changed = dict(preset.digits if digits else {}) | ({} if steps is None else {"steps": steps})
     config = {"channels": data.bank().channels, **preset.model}
@@ -96,7 +96,7 @@ def new_run(
         model_type=model_class.model_type,
         model=model_class.config_type(**config),
         data=data,
-        recipe_name=name,
+        recipe_name=recipe,
         recipe=dataclasses.replace(preset.recipe, **changed),
         provenance=Provenance.here(),
         **settings,

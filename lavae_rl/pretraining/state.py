@@ -114,9 +114,12 @@ class Training:
 
     def _read(self, terms: Mapping[str, Tensor]) -> dict[str, float]:
         """What a step measured, averaged over the processes; all at once, for each reading waits for the device."""
-        names, missing = self.method.terms, torch.tensor(math.nan)  # not all processes need to have measured the same
+        # Not all processes need to have measured the same.
+        names = self.method.terms if self.accelerator.num_processes > 1 else tuple(terms)
+        missing = torch.tensor(math.nan)
         values = torch.stack([terms.get(name, missing).detach().to(self.device, torch.float32) for name in names])
-        return dict(zip(names, self.accelerator.reduce(values, "mean").tolist(), strict=True))
+        measured = zip(names, self.accelerator.reduce(values, "mean").tolist(), strict=True)
+        return dict.fromkeys(self.method.terms, math.nan) | dict(measured)
 
     def agree(self, flag: bool) -> bool:
         """Whether the flag is up in any process."""
