@@ -18,7 +18,6 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +108,7 @@ def run(args: argparse.Namespace, console: Console) -> bool:
         if accelerator.is_main_process:
             folder.claim()
             folder.forget_after(training.progress.step)
-            training.average.save_pretrained(out, asdict(run))
+            training.average.save_pretrained(out, run.content())
         complete = watch(training, sources, folder, run, console)
         if complete and accelerator.is_main_process:
             measure(training, out, run, console)
@@ -126,7 +125,7 @@ def measure(training: Training, out: Path, run: PretrainingRun, console: Console
     recipe, progress = training.recipe, training.progress
     run.metrics = evaluate(training.average, run.data, recipe.test_scenes, BOUND_SAMPLES, recipe.bound_scenes)
     run.training_seconds, run.skipped_steps = progress.seconds, progress.skipped
-    training.average.save_pretrained(out, asdict(run))
+    training.average.save_pretrained(out, run.content())
     console.print(summary(run, out))
 
 
@@ -183,7 +182,7 @@ def watch(
                 console.print(describe_evaluation(progress, measured))
 
             stop = lambda: bool(stopped)  # noqa: E731
-            return train(training, source, validation, folder, asdict(run), on_step, on_evaluation, stop)
+            return train(training, source, validation, folder, run.content(), on_step, on_evaluation, stop)
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -205,7 +205,7 @@ _SMALL: dict[str, Mapping[str, Any]] = {
 PAPER_SMALL = PaperRecipe(**_SMALL_RUN, location_learning_rate=2e-3, learning_rate=3e-3, kl_warmup_fraction=0.05)
 """The same mechanisms on small canvases with narrow networks: minutes on a CPU. Of shapes: such small digits vanish."""
 PAPER_SMOKE = replace(PAPER_SMALL, **_SMOKE_SIZES)
-_NO_FORCING = {"forced_at_first": 0.0, "forced_at_last": 0.0}
+_NO_FORCING: dict[str, Any] = {"forced_at_first": 0.0, "forced_at_last": 0.0}
 DREAMS_SMALL = LAVAERecipe(**_SMALL_RUN, kl_warmup_fraction=1 / 6, dream_objects=4)
 """For comparison: the same networks and scenes, trained as the fast recipe does."""
 

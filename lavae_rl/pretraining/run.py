@@ -61,6 +61,10 @@ class PretrainingRun:
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"expected --seed of 0 to 2^63 - 1, got {self.seed}")
 
+    def content(self) -> dict[str, Any]:
+        """What config.json holds of the run."""
+        return dataclasses.asdict(self)
+
     def make_method(self, accelerator: Accelerator) -> Method:
         """The method at its first step."""
         method: Method = METHODS[self.method](self.model, self.recipe, self.seed, accelerator)
