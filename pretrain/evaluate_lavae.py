@@ -25,16 +25,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
     parser = program_parser(__doc__)
     parser.add_argument("model", help="bundled name, or folder with config.json and model.safetensors")
-    parser.add_argument(
-        "--dataset", choices=list(DATASETS), help="data set whose test splits to use (default: that of the training)"
-    )
-    parser.add_argument(
-        "--num-scenes", type=int, default=10_000, help="scenes of each test split (default: all 10,000)"
-    )
+    parser.add_argument("--dataset", choices=DATASETS, help="data set to test on (default: that of the training)")
+    parser.add_argument("--num-scenes", type=int, default=10_000, help="scenes of each test split (default: 10,000)")
     parser.add_argument("--num-samples", type=int, default=100, help="importance samples of the bound (default: 100)")
-    parser.add_argument(
-        "--bound-scenes", type=int, default=1_000, help="most scenes to compute ELBO and bound on (default: 1,000)"
-    )
+    parser.add_argument("--bound-scenes", type=int, default=1_000, help="scenes of ELBO and bound (default: 1,000)")
     parser.add_argument("--device", choices=DEVICES, default="cpu", help="where to run (default: cpu)")
     parser.add_argument("--mnist-dir", help="folder of MNIST's IDX files to draw from (default: that of the training)")
     parser.add_argument("--json", type=Path, help="file to write the metrics to")
@@ -54,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run(args: argparse.Namespace) -> tuple[str, dict[str, float | None]]:
-    """Measures, and writes the files that were asked for; returns the data set and the metrics."""
+    """Measures, and writes the files that the arguments name; returns the data set and the metrics."""
     for name in ("num_scenes", "num_samples", "bound_scenes"):
         if getattr(args, name) < 1:
             raise ValueError(f"expected --{name.replace('_', '-')} of at least 1, got {getattr(args, name)}")
@@ -62,9 +56,9 @@ def run(args: argparse.Namespace) -> tuple[str, dict[str, float | None]]:
         if file is not None and not file.parent.is_dir():
             raise FileNotFoundError(f"the folder of {file} does not exist; make it first")
     model = load_model(args.model, choose_device(args.device))
-    scenes = min(args.num_scenes, args.bound_scenes)
     data = read_data(find(args.model), args.dataset, args.mnist_dir)
-    metrics = evaluate(model, data, args.num_scenes, args.num_samples, scenes)
+    bound_scenes = min(args.num_scenes, args.bound_scenes)
+    metrics = evaluate(model, data, args.num_scenes, args.num_samples, bound_scenes)
     if args.picture is not None:
         save_png(args.picture, reconstruction_figure(model, open_source(data, "test-7")[:6]))
     if args.json is not None:

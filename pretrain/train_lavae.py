@@ -17,7 +17,7 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,34 +43,26 @@ from lavae_rl.runs.provenance import Provenance
 
 BOUND_SAMPLES = 100
 """Importance samples of the log-likelihood bound (paper)."""
-DATA_SPLITS = ("train", "validation")
 PRECISIONS = ("no", "bf16")
-RESUMABLE = "what is in the run folder can be continued with --resume"
+DEFAULTS: dict[str, Any] = {"dataset": "multi-dsprites", "model": "lavae", "recipe": "fast", "seed": 0}
+SETTINGS = (*DEFAULTS, "steps", "mnist_dir", "mixed_precision", "compile")
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line; what is not given stays None, so that --resume can tell."""
     parser = program_parser(__doc__)
-    parser.add_argument("--dataset", choices=list(DATASETS), help="data set to train on (default: multi-dsprites)")
-    parser.add_argument("--model", choices=list(PRESETS), help="what to train (default: lavae)")
+    parser.add_argument("--dataset", choices=DATASETS, help="data set to train on (default: multi-dsprites)")
+    parser.add_argument("--model", choices=PRESETS, help="what to train (default: lavae)")
     names = sorted({name for presets in PRESETS.values() for name in presets})
     parser.add_argument("--recipe", choices=names, help="training settings (default: fast)")
     parser.add_argument("--steps", type=int, help="length of the run in optimiser steps (default: the recipe's)")
+    parser.add_argument("--seed", type=int, help="of weights, batches and noise, from 0; never of data (default: 0)")
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="auto takes a GPU if any (default: auto)")
     parser.add_argument(
-        "--seed", type=int, help="seed of weights, batches and noise, from 0; all seeds share the data set (default: 0)"
+        "--mixed-precision", choices=PRECISIONS, help="bfloat16 networks (default: the launcher's, or no)"
     )
-    parser.add_argument(
-        "--device", choices=DEVICES, default="auto", help="auto takes cuda where there is one (default: auto)"
-    )
-    parser.add_argument(
-        "--mixed-precision", choices=PRECISIONS, help="bf16: networks in bfloat16 (default: the launcher's, or no)"
-    )
-    parser.add_argument(
-        "--compile",
-        action="store_true",
-        default=None,
-        help="torch.compile the networks, for long runs on a GPU: minutes first, then faster steps",
-    )
+    compiling = "torch.compile the networks, for long runs on a GPU: minutes first, then faster steps"
+    parser.add_argument("--compile", action="store_true", default=None, help=compiling)
     parser.add_argument("--out", type=Path, help="run folder (default: runs/DATASET-RECIPE-seedN)")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out from its last checkpoint")
     parser.add_argument("--mnist-dir", help="folder of MNIST's IDX files, to draw digits from all 60,000")
@@ -80,8 +72,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the program. Exit status: 0 complete, 1 failed, 2 unusable arguments, 130 stopped and resumable."""
     args = parse_args(argv)
-    errors = (ValueError, OSError, TrainingDivergedError)
-    with clean_exit(stopped=f"stopped; {RESUMABLE}", errors=errors) as console:
+    stopped = "stopped; what is in the run folder can be continued with --resume"
+    with clean_exit(stopped=stopped, errors=(ValueError, OSError, TrainingDivergedError)) as console:
         complete = run(args, console)
     if not complete:
         sys.exit(EXIT_STOPPED)
@@ -89,18 +81,20 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> bool:
     """Trains, evaluates and reports; returns whether the run is complete."""
-    settings = ("dataset", "model", "recipe", "steps", "seed", "mnist_dir", "mixed_precision", "compile")
-    given = {name: getattr(args, name) for name in settings}
-    if args.mnist_dir is not None:
-        given["mnist_dir"] = str(Path(args.mnist_dir).resolve())  # to be found from elsewhere
-    out = args.out or default_folder(given)
+    given = {name: value for name in SETTINGS if (value := getattr(args, name)) is not None}
+    if "mnist_dir" in given:
+        given["mnist_dir"] = str(Path(given["mnist_dir"]).resolve())  # to be found from elsewhere
+    chosen = DEFAULTS | {"mixed_precision": os.environ.get("ACCELERATE_MIXED_PRECISION", "no")} | given
+    out = args.out or default_folder(chosen)
     with RunFolder(out, args.resume) as folder:
-        run = resumed_run(out, given) if args.resume else fresh_run(given)
+        run = resumed_run(out, given) if args.resume else new_run(**chosen)
         if run.metrics is not None:
             console.print(f"the run in {escape(str(out))} is complete", summary(run, out))
             return True
         accelerator = choose_accelerator(args.device, run.mixed_precision)
-        check_processes(run, accelerator.num_processes)
+        if run.processes not in (None, processes := accelerator.num_processes):  # each has a batch of its own
+            raise ValueError(f"the run was started by {run.processes} processes, got {processes}; launch as many")
+        run.processes = processes
         run.device = torch.cuda.get_device_name() if accelerator.device.type == "cuda" else "cpu"
         console.quiet = not accelerator.is_main_process
         training = Training(run.make_method(accelerator), run.recipe, run.seed, accelerator)
@@ -109,7 +103,7 @@ def run(args: argparse.Namespace, console: Console) -> bool:
         if args.resume and (state := folder.load_checkpoint(training.device)) is not None:
             training.load(state)
             console.print(f"resuming {escape(str(out))} at step {training.progress.step}")
-        sources = [prepared(open_source(run.data, split), run.preprocessing) for split in DATA_SPLITS]
+        sources = [prepared(open_source(run.data, split), run.preprocessing) for split in ("train", "validation")]
         accelerator.wait_for_everyone()  # none may look for an empty folder after the first has written to it
         if accelerator.is_main_process:
             folder.claim()
@@ -126,7 +120,7 @@ def run(args: argparse.Namespace, console: Console) -> bool:
 
 
 def measure(training: Training, out: Path, run: PretrainingRun, console: Console) -> None:
-    """Measures the finished model on the test splits, and writes down what came out."""
+    """Measures the finished model on the test splits, saves the metrics and prints them."""
     console.print("measuring on the test splits ...")
     recipe, progress = training.recipe, training.progress
     run.metrics = evaluate(training.average, run.data, recipe.test_scenes, BOUND_SAMPLES, recipe.bound_scenes)
@@ -135,25 +129,10 @@ def measure(training: Training, out: Path, run: PretrainingRun, console: Console
     console.print(summary(run, out))
 
 
-def default_folder(given: dict[str, Any]) -> Path:
+def default_folder(chosen: Mapping[str, Any]) -> Path:
     """The folder of a run without ``--out``."""
-    kind = "" if (given["model"] or "lavae") == "lavae" else f"{given['model']}-"
-    name = f"{given['dataset'] or 'multi-dsprites'}-{kind}{given['recipe'] or 'fast'}-seed{given['seed'] or 0}"
-    return Path("runs") / name
-
-
-def fresh_run(given: dict[str, Any]) -> PretrainingRun:
-    """A new run, of the settings given and of defaults."""
-    return new_run(
-        given["model"] or "lavae",
-        given["recipe"] or "fast",
-        given["dataset"] or "multi-dsprites",
-        given["mnist_dir"],
-        given["steps"],
-        seed=given["seed"] or 0,
-        mixed_precision=given["mixed_precision"] or os.environ.get("ACCELERATE_MIXED_PRECISION", "no"),
-        compile=bool(given["compile"]),
-    )
+    kind = "" if chosen["model"] == "lavae" else f"{chosen['model']}-"
+    return Path("runs") / f"{chosen['dataset']}-{kind}{chosen['recipe']}-seed{chosen['seed']}"
 
 
 def resumed_run(out: Path, given: dict[str, Any]) -> PretrainingRun:
@@ -167,15 +146,8 @@ def resumed_run(out: Path, given: dict[str, Any]) -> PretrainingRun:
     return run
 
 
-def check_processes(run: PretrainingRun, processes: int) -> None:
-    """Notes how many processes train; a run that is resumed needs as many, since each has a batch of its own."""
-    if run.processes not in (None, processes):
-        raise ValueError(f"the run was started by {run.processes} processes, got {processes}; launch as many")
-    run.processes = processes
-
-
 def choose_accelerator(device: str, mixed_precision: str) -> Accelerator:
-    """Turns ``--device`` into one that exists, of this process."""
+    """The device of this process for ``--device``, deterministic on a GPU too."""
     if mixed_precision not in PRECISIONS:
         raise ValueError(f"expected mixed precision of {', '.join(PRECISIONS)}, got {mixed_precision} of the launcher")
     device = choose_device(device)
@@ -191,8 +163,7 @@ def watch(
     training: Training, sources: Sequence[FrameSource], folder: RunFolder, run: PretrainingRun, console: Console
 ) -> bool:
     """Trains under a progress bar. SIGINT and SIGTERM stop it after the current step, checkpoint written."""
-    source, validation = sources
-    steps = run.recipe.steps
+    (source, validation), steps = sources, run.recipe.steps
     console.print(f"{run.data.dataset}: {len(source):,} scenes, {steps:,} steps on {training.device}")
     if run.method == "wake-sleep" and run.recipe.joint_from_step <= run.recipe.dreams_from_step:
         console.print("[yellow]note:[/] in so few steps the location network learns nothing, and will find nothing")
@@ -227,10 +198,8 @@ def describe(progress: Progress, terms: dict[str, float]) -> str:
 
 def describe_evaluation(progress: Progress, measured: dict[str, float]) -> str:
     """One line on an evaluation."""
-    found = ""
-    if "count_accuracy" in measured:
-        error = measured["location_error_px"]
-        found = f"count right {measured['count_accuracy']:.2%}  location error {error:.2f} px  "
+    found = "count right {count_accuracy:.2%}  location error {location_error_px:.2f} px  "
+    found = found.format(**measured) if "count_accuracy" in measured else ""
     return f"step {progress.step:6,d}  {progress.seconds:5.0f} s  {found}ELBO {measured['elbo']:.1f} nats"
 
 

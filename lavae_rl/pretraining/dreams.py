@@ -14,6 +14,9 @@ from lavae_rl.model.image.windows import crop_windows
 from lavae_rl.model.objects import Detections
 from lavae_rl.model.shapes import Images, LogitMaps, Sprites
 
+BinarySprites = Bool[Tensor, "objects channels size size"]
+CentreMaps = Bool[Tensor, "batch height width"]
+
 MASK_LEVEL = 0.3
 """A pixel belongs to a decoded sprite from this fraction of the sprite's largest pixel mean on."""
 
@@ -32,20 +35,24 @@ class SpriteMemory(nn.Module):
     def __len__(self) -> int:
         return min(int(self.written), len(self.sprites))
 
-    def write(self, sprites: Bool[Tensor, "objects channels size size"]) -> None:
+    def write(self, sprites: BinarySprites) -> None:
         """Adds sprites with lit pixels, over the oldest ones."""
         sprites = sprites[sprites.any(dim=(1, 2, 3))][: len(self.sprites)]
         index = (self.written + torch.arange(len(sprites), device=sprites.device)) % len(self.sprites)
         self.sprites[index] = sprites
         self.written += len(sprites)
 
-    def read(self, num: int, generator: torch.Generator) -> Bool[Tensor, "num channels size size"]:
+    def read(self, num: int, generator: torch.Generator) -> BinarySprites:
         """Draws sprites uniformly, with replacement."""
         index = torch.randint(len(self), (num,), generator=generator, device=self.sprites.device)
         return self.sprites[index]
 
 
-def cut_out(images: Images, found: Detections, sprites: Sprites) -> Bool[Tensor, "objects channels size size"]:
+def _grow(mask: Bool[Tensor, "masks height width"]) -> Bool[Tensor, "masks height width"]:
+    return F.max_pool2d(mask[:, None].float(), 3, stride=1, padding=1)[:, 0] > 0.5
+
+
+def cut_out(images: Images, found: Detections, sprites: Sprites) -> BinarySprites:
     """The image's own pixels that a decoded sprite explains: inside its mask, grown by one pixel."""
     windows = crop_windows(images, found, sprites.shape[-1])
     brightness = sprites.amax(1)
@@ -53,7 +60,7 @@ def cut_out(images: Images, found: Detections, sprites: Sprites) -> Bool[Tensor,
     return (windows > 0.5) & _grow(mask)[:, None]
 
 
-def recentre(sprites: Bool[Tensor, "objects channels size size"]) -> Bool[Tensor, "objects channels size size"]:
+def recentre(sprites: BinarySprites) -> BinarySprites:
     """Shifts each sprite by whole pixels, so that its centre of mass is the centre of its window.
 
     Where the centre of a sprite is cannot be observed: location network and decoder could agree on any point, and,
@@ -71,13 +78,7 @@ def recentre(sprites: Bool[Tensor, "objects channels size size"]) -> Bool[Tensor
     return crop_windows(sprites.float(), centred, sprites.shape[-1]) > 0.5
 
 
-def _grow(mask: Bool[Tensor, "objects size size"]) -> Bool[Tensor, "objects size size"]:
-    return F.max_pool2d(mask[:, None].float(), 3, stride=1, padding=1)[:, 0] > 0.5
-
-
-def dilate(
-    sprites: Bool[Tensor, "num channels size size"], generator: torch.Generator
-) -> Bool[Tensor, "num channels size size"]:
+def dilate(sprites: BinarySprites, generator: torch.Generator) -> BinarySprites:
     """Dilates a random half of the sprites by one pixel down and a random half by one pixel to the right.
 
     Other renderers draw the same shapes a pixel larger, or centred on a pixel rather than between two. A network that
@@ -92,21 +93,13 @@ def dilate(
 
 
 def dream(
-    memory: SpriteMemory,
-    num_scenes: int,
-    max_objects: int,
-    canvas_size: tuple[int, int],
-    generator: torch.Generator,
-) -> tuple[Images, Bool[Tensor, "batch height width"]]:
-    """Composes scenes of 0 to ``max_objects`` remembered sprites that do not touch.
+    memory: SpriteMemory, num_scenes: int, max_objects: int, canvas_size: tuple[int, int], generator: torch.Generator
+) -> tuple[Images, CentreMaps]:
+    """Composes scenes of 0 to ``max_objects`` remembered sprites; returns images, and True where an object is centred.
 
-    Every scene tries as many locations as ``max_objects``, half as many again, and stops at its own count; a sprite
-    whose mask, grown by one pixel, would touch an earlier one is left out.
-
-    Centres keep a third of a sprite off the border; a sprite may reach past it and is cropped there.
-
-    Returns:
-        Images, and True where an object is centred.
+    Every scene tries half as many locations again as ``max_objects``, and stops at its own count; a sprite whose mask,
+    grown by one pixel, would touch an earlier one is left out. Centres keep a third of a sprite off the border; a
+    sprite may reach past it and is cropped there.
     """
     device = memory.sprites.device
     channels, size = memory.sprites.shape[1:3]
@@ -133,20 +126,20 @@ def dream(
     return padded[:, :, half : half + height, half : half + width].float(), centres
 
 
-def centre_loss(logits: LogitMaps, centres: Bool[Tensor, "batch height width"]) -> Float[Tensor, ""]:
+def centre_loss(logits: LogitMaps, centres: CentreMaps) -> Float[Tensor, ""]:
     """Focal loss on the map of centres, per object, the 3 x 3 neighbourhood of a centre discounted.
 
     Focal because 1 pixel in 1,000 is a centre; discounted because one pixel beside it is nearly right.
     """
     target = centres.float()
-    near = F.max_pool2d(target[:, None], 3, stride=1, padding=1)[:, 0] - target
+    near = _grow(centres).float() - target
     log_on, log_off = F.logsigmoid(logits), F.logsigmoid(-logits)
     on, off = log_on.exp(), log_off.exp()
     loss = -(target * off.square() * log_on + (1 - target) * (1 - 0.9 * near) * on.square() * log_off)
     return loss.sum() / target.sum().clamp(min=1)
 
 
-def location_loss(log_probs: Float[Tensor, "batch pixels"], centres: Bool[Tensor, "batch height width"]) -> Tensor:
+def location_loss(log_probs: Float[Tensor, "batch pixels"], centres: CentreMaps) -> Tensor:
     """-log q(l_1 | x) of dreamed locations per object: the sleep phase's objective for the first draw of eq. (11).
 
     The order of objects is arbitrary, so each of n objects should get 1/n of the mass: cross-entropy against that.

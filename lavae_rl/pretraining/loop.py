@@ -13,12 +13,15 @@ from lavae_rl.runs.folder import RunFolder
 LOG_EVERY = 25
 """Steps between rows of metrics.csv."""
 
-_SHOWN = 8
-"""Validation frames in the picture of each evaluation."""
-
 
 class TrainingDivergedError(RuntimeError):
-    """Too many steps had a non-finite loss or gradient."""
+    """Too many steps had a non-finite loss or gradient, or the weights are not finite."""
+
+    def __init__(self, problem: str, folder: RunFolder) -> None:
+        super().__init__(
+            f"{problem}; the last good checkpoint is in {folder.path}. Resuming repeats the same steps: start anew "
+            "with another --seed, or from Python with a Recipe of lower learning rates"
+        )
 
 
 def train(
@@ -31,19 +34,17 @@ def train(
     on_evaluation: Callable[[Progress, dict[str, float]], None],
     stop: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Trains from wherever ``training`` is to the end of its recipe.
+    """Trains from wherever ``training`` is to the end of its recipe. Of several processes, one measures and writes.
 
     Args:
         training: fresh, or with a loaded state.
         source: training frames; labels are never read.
         validation: frames to evaluate on.
         folder: takes metrics, checkpoints, weights and figures.
-        facts: kept in ``config.json`` beside the weights.
+        facts: run metadata for ``config.json`` beside the weights.
         on_step: called after every step with the progress and the terms of the step.
         on_evaluation: called after every evaluation with the progress and what was measured.
-        stop: asked after every step; True ends the run early, with a checkpoint.
-
-    Of several processes, one measures and writes.
+        stop: called after every step; True ends the run early, with a checkpoint.
 
     Returns:
         True if the run is complete, False if it was stopped.
@@ -59,11 +60,8 @@ def train(
         terms = training.step(source)
         progress.seconds = time.perf_counter() - started
         if progress.skipped > recipe.max_skipped_steps:
-            raise TrainingDivergedError(
-                f"{progress.skipped} steps up to step {progress.step} had a non-finite loss or gradient (allowed: "
-                f"{recipe.max_skipped_steps}); the last good checkpoint is in {folder.path}. Resuming repeats the same "
-                "steps: start anew with another --seed, or from Python with a Recipe of lower learning rates"
-            )
+            found = f"{progress.skipped} steps up to step {progress.step} had a non-finite loss or gradient"
+            raise TrainingDivergedError(f"{found} (allowed: {recipe.max_skipped_steps})", folder)
         on_step(progress, terms)
         stopped = training.agree(stop())
         due = progress.step % recipe.evaluate_every == 0 or progress.step == recipe.steps
@@ -72,21 +70,19 @@ def train(
         measured = unmeasured
         if due:
             method.calibrate(training.average, source, last=progress.step == recipe.steps)
-            found = method.validate(training.average, validation, recipe, training.seed)
-            measured = unmeasured | found  # without truth, some stay unmeasured, and all rows need the same columns
-            picture = reconstruction_figure(training.average, validation[:_SHOWN])
+            validated = method.validate(training.average, validation, recipe, training.seed)
+            measured = unmeasured | validated  # without truth, some stay unmeasured; all rows need the same columns
+            picture = reconstruction_figure(training.average, validation[:8])
             folder.save_figure(f"reconstructions-{progress.step:06d}", picture)
-            on_evaluation(progress, found)
+            on_evaluation(progress, validated)
             progress.seconds = time.perf_counter() - started
         if due or progress.step % LOG_EVERY == 0:
             times = {"seconds": progress.seconds, "skipped_steps": float(progress.skipped)}
             folder.log(progress.step, times | terms | {f"validation_{k}": v for k, v in measured.items()})
         if due or stopped:
             if not training.is_finite():
-                raise TrainingDivergedError(
-                    f"weights or batch-norm statistics are not finite at step {progress.step}; the last good "
-                    f"checkpoint is in {folder.path}. Resuming repeats the same steps: start anew with another --seed"
-                )
+                found = f"weights or batch-norm statistics are not finite at step {progress.step}"
+                raise TrainingDivergedError(found, folder)
             training.average.save_pretrained(folder.path, facts)
             folder.save_checkpoint(training.state())
     return progress.step >= recipe.steps

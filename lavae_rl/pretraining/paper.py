@@ -6,7 +6,6 @@ from accelerate import Accelerator
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lavae_rl.data.sources import FrameSource
 from lavae_rl.model.auxiliary import AuxiliaryVAE
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.lavae import LAVAE
@@ -14,13 +13,13 @@ from lavae_rl.model.posterior import find_peaks
 from lavae_rl.model.relaxed import relaxed_elbo_terms
 from lavae_rl.model.shapes import Images, LogitMaps, PerImage
 from lavae_rl.pretraining.recipes import PaperRecipe
-from lavae_rl.pretraining.state import Loss, ParameterGroup, make_seeded
+from lavae_rl.pretraining.state import Loss, Method, make_seeded
 from lavae_rl.pretraining.validation import LAVAE_VALIDATION, validate_lavae
 from lavae_rl.pretraining.wake_sleep import make_lavae
 from lavae_rl.shapes import Frames
 
 
-class PaperMethod:
+class PaperMethod(Method):
     """A ``Method`` that minimises the negative ELBO, its locations relaxed, and at first the distance to a map.
 
     * Early on, the information map of an auxiliary VAE says where to look (``model/auxiliary.py``).
@@ -29,17 +28,8 @@ class PaperMethod:
     * The logits are multiplied by a constant times log L, which is not learned; counts need no constant.
     """
 
-    terms = (
-        "loss",
-        "log_likelihood",
-        "kl_count",
-        "kl_location",
-        "kl_appearance",
-        "map_distance",
-        "auxiliary_elbo",
-        "temperature",
-        "gradient_norm",
-    )
+    terms: tuple[str, ...] = ("loss", "log_likelihood", "kl_count", "kl_location", "kl_appearance")
+    terms += ("map_distance", "auxiliary_elbo", "temperature", "gradient_norm")
     model_class, recipe_class = LAVAE, PaperRecipe
     validation, validate = LAVAE_VALIDATION, staticmethod(validate_lavae)
     optimizer = torch.optim.Adamax
@@ -51,15 +41,13 @@ class PaperMethod:
         self.recipe = recipe
         self.auxiliary = make_seeded(lambda: AuxiliaryVAE(config.channels), seed).to(accelerator.device)
         self.model = model = make_lavae(config, seed, accelerator.device)
-        self.modules = {"model": self.model, "auxiliary": self.auxiliary}
+        self.modules = {"model": model, "auxiliary": self.auxiliary}
+        location = list(model.location_network.parameters())
         rest = [*model.appearance_network.parameters(), *model.sprite_decoder.parameters(), model.count_logits]
         rest += self.auxiliary.parameters()
         self.parameter_groups = (
-            ParameterGroup(
-                list(model.location_network.parameters()),
-                lambda step: recipe.location_learning_rate * recipe.location_rate_factor(step),
-            ),
-            ParameterGroup(rest, lambda step: recipe.learning_rate * recipe.rate_factor(step)),
+            (location, lambda step: recipe.location_learning_rate * recipe.location_rate_factor(step)),
+            (rest, lambda step: recipe.learning_rate * recipe.rate_factor(step)),
         )
 
     def loss(self, frames: Frames, step: int, generator: torch.Generator) -> Loss:
@@ -104,6 +92,3 @@ class PaperMethod:
         target = self.auxiliary.location_map(kl, (logits.shape[1], logits.shape[2]), self.model.config.sprite_size)
         elbo = log_likelihood - self.recipe.kl_weight(step) * kl.sum((1, 2))
         return F.mse_loss(logits, target), elbo
-
-    def calibrate(self, average: LAVAE, source: FrameSource, last: bool) -> None:
-        """Leaves the model as it is: the sharpness is a constant."""

@@ -5,15 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
-_MAY_BE_ZERO = (
-    "dreams_from_step",
-    "locations_from_step",
-    "max_skipped_steps",
-    "map_weight",
-    "forced_at_first",
-    "forced_at_last",
-    "joint_fraction",
-)
+_MAY_BE_ZERO = {"dreams_from_step", "locations_from_step", "max_skipped_steps", "map_weight", "joint_fraction"}
+_MAY_BE_ZERO |= {"forced_at_first", "forced_at_last"}
 
 
 @dataclass(frozen=True)
@@ -27,9 +20,8 @@ class Recipe:
     warmup_steps: int = 50
     """Steps in which the learning rates rise linearly to their peaks."""
     decay_fraction: float = 0.4
-    """Last part of the run in which they fall exponentially, in (0, 1]."""
     decay_factor: float = 0.02
-    """What they fall to, as a fraction of the peaks."""
+    """Last part of the run, in (0, 1], in which rates fall exponentially, and what fraction of the peaks is left."""
     kl_warmup_fraction: float = 1 / 15
     """First part of the run, in which the weight of the KL of continuous latents rises from 0 to 1; in (0, 1]."""
     average_decay: float = 0.99
@@ -113,21 +105,19 @@ class LAVAERecipe(Recipe):
 class PaperRecipe(Recipe):
     """Settings of the paper's training (appendix B), whose schedules all stretch with ``steps``.
 
-    What is inherited, and not the paper's: a warm-up of all rates over a fixed number of steps and of the KL, clipped
-    gradients, averaged weights; ``decay_fraction`` and ``decay_factor`` are for all but the location
-    network, whose own decay spans the whole run. Raises ValueError on values out of range.
+    What is inherited is not the paper's: a warm-up of all rates over a fixed number of steps and of the KL, clipped
+    gradients, averaged weights. ``decay_fraction`` and ``decay_factor`` are for all but the location network, whose own
+    decay spans the whole run. Raises ValueError on values out of range.
     """
 
     location_learning_rate: float = 5e-4
-    """Initial rate of Adamax for the location network."""
     location_decay_factor: float = 0.01
-    """What that falls to by the end of the run, exponentially."""
+    """Rate of Adamax for the location network, and what fraction of it an exponential decay leaves at the end."""
     learning_rate: float = 1e-3
     """Rate of Adamax for all else."""
     first_temperature: float = 0.5
-    """Of the Gumbel-softmax, at the first step."""
     last_temperature: float = 0.02
-    """At the end of the run; exponential in between."""
+    """Temperature of the Gumbel-softmax at the first step and at the end of the run; exponential in between."""
     warm_fraction: float = 0.3
     """First part of the run, in which the map of information counts fully and the number of objects is forced most."""
     cooling_fraction: float = 0.3
@@ -135,9 +125,8 @@ class PaperRecipe(Recipe):
     map_weight: float = 1.0
     """Weight of the squared distance to the map of information at first; 0 does without the auxiliary VAE."""
     forced_at_first: float = 1.0
-    """Probability that the number of objects is forced to N_max, at first."""
     forced_at_last: float = 0.1
-    """The same, at last."""
+    """Probability that the number of objects is forced to N_max, at first and at last."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -174,76 +163,57 @@ class BaselineRecipe(Recipe):
 
 
 class Preset(NamedTuple):
-    """A recipe, and what it was made for.
-
-    Attributes:
-        method: key of ``lavae_rl.pretraining.run.METHODS``.
-        recipe: settings of the method.
-        model: fields of the model's configuration; channels and N_max are those of the data.
-        data: fields of ``SceneSpec``.
-        digits: fields of the recipe that are others for digits.
-    """
+    """A recipe, and what it was made for."""
 
     method: str
+    """Key of ``lavae_rl.pretraining.run.METHODS``."""
     recipe: LAVAERecipe | PaperRecipe | BaselineRecipe
     model: Mapping[str, Any] = {}
+    """Fields of the model's configuration; channels and N_max are those of the data."""
     data: Mapping[str, Any] = {}
+    """Fields of ``SceneSpec``."""
     digits: Mapping[str, Any] = {}
+    """Fields of the recipe that are others for digits."""
 
 
 DIGITS = ("multi-mnist-1k", "multi-mnist-10k")
-"""Data sets of digits."""
-
 DIGIT_LATENTS = 16
-"""Appearance latents of a LAVAE for digits (ours)."""
+"""Appearance latents of a LAVAE for the data sets of digits (ours)."""
 
 FAST = LAVAERecipe()
 """Minutes on two CPU cores."""
-
 LONG = replace(FAST, steps=20_000, kl_warmup_fraction=0.01, evaluate_every=1_000)
 """The fast recipe for half an hour: the same counts, sharper sprites, tidier latents."""
-
 JOINT = replace(FAST, steps=4_000, kl_warmup_fraction=0.05, joint_fraction=0.25)
 """The fast recipe and a last phase of joint fine-tuning."""
 
-_SMOKE_SIZES = {"batch_size": 8, "evaluate_every": 10, "test_scenes": 50, "bound_scenes": 5}
+_SMOKE_SIZES = {"steps": 20, "batch_size": 8, "evaluate_every": 10, "test_scenes": 50, "bound_scenes": 5}
 _SMOKE_SIZES |= {"validation_scenes": 50, "elbo_scenes": 20}
-
-SMOKE = LAVAERecipe(
-    steps=20,
-    joint_fraction=0.25,
-    dreams=4,
-    dreams_from_step=5,
-    locations_from_step=10,
-    sharpness_scenes=20,
-    sharpness_samples=2,
-    **_SMOKE_SIZES,
-)
+_SMOKE_DREAMS = {"dreams": 4, "dreams_from_step": 5, "locations_from_step": 10}
+_SMOKE_DREAMS |= {"sharpness_scenes": 20, "sharpness_samples": 2}
+SMOKE = LAVAERecipe(**_SMOKE_SIZES, **_SMOKE_DREAMS, joint_fraction=0.25)
 """Seconds: every code path, no learning. For tests and for trying out an installation."""
 
 PAPER = PaperRecipe(steps=100_000, kl_warmup_fraction=0.02, evaluate_every=1_000)
 """The paper's own training, for a GPU."""
 
 _SMALL_RUN = {"steps": 1_200, "evaluate_every": 200, "test_scenes": 2_000, "bound_scenes": 250}
-_SMALL_MODEL = {"networks": "paper-small", "sprite_size": 13}
-_SMALL_SCENES = {"canvas_size": 24, "patch_size": 10, "max_objects": 2}
-
+_SMALL: dict[str, Mapping[str, Any]] = {
+    "model": {"networks": "paper-small", "sprite_size": 13},
+    "data": {"canvas_size": 24, "patch_size": 10, "max_objects": 2},
+}
 PAPER_SMALL = PaperRecipe(**_SMALL_RUN, location_learning_rate=2e-3, learning_rate=3e-3, kl_warmup_fraction=0.05)
 """The same mechanisms on small canvases with narrow networks: minutes on a CPU. Of shapes: such small digits vanish."""
-
-PAPER_SMOKE = replace(PAPER_SMALL, steps=20, **_SMOKE_SIZES)
-
+PAPER_SMOKE = replace(PAPER_SMALL, **_SMOKE_SIZES)
+_NO_FORCING: dict[str, Any] = {"forced_at_first": 0.0, "forced_at_last": 0.0}
 DREAMS_SMALL = LAVAERecipe(**_SMALL_RUN, kl_warmup_fraction=1 / 6, dream_objects=4)
 """For comparison: the same networks and scenes, trained as the fast recipe does."""
 
 BASELINE = BaselineRecipe(kl_warmup_fraction=1 / 3)
 """The paper anneals the KL over 100k steps; here over a third of the run."""
-
 BASELINE_LONG = replace(BASELINE, steps=10_000, evaluate_every=1_000)
 """The baseline with patience: it is still learning after the steps of LAVAE's fast recipe."""
-
-BASELINE_SMOKE = BaselineRecipe(steps=20, **_SMOKE_SIZES)
-
+BASELINE_SMOKE = BaselineRecipe(**_SMOKE_SIZES)
 
 PRESETS: Mapping[str, Mapping[str, Preset]] = {
     "lavae": {
@@ -251,14 +221,12 @@ PRESETS: Mapping[str, Mapping[str, Preset]] = {
         "long": Preset("wake-sleep", LONG),
         "joint": Preset("wake-sleep", JOINT),
         "paper": Preset("paper", PAPER, {"networks": "paper"}, digits={"location_learning_rate": 1e-4}),
-        "paper-small": Preset("paper", PAPER_SMALL, _SMALL_MODEL, _SMALL_SCENES),
-        "paper-small-no-map": Preset("paper", replace(PAPER_SMALL, map_weight=0.0), _SMALL_MODEL, _SMALL_SCENES),
-        "paper-small-no-forcing": Preset(
-            "paper", replace(PAPER_SMALL, forced_at_first=0.0, forced_at_last=0.0), _SMALL_MODEL, _SMALL_SCENES
-        ),
-        "paper-small-dreams": Preset("wake-sleep", DREAMS_SMALL, _SMALL_MODEL, _SMALL_SCENES),
+        "paper-small": Preset("paper", PAPER_SMALL, **_SMALL),
+        "paper-small-no-map": Preset("paper", replace(PAPER_SMALL, map_weight=0.0), **_SMALL),
+        "paper-small-no-forcing": Preset("paper", replace(PAPER_SMALL, **_NO_FORCING), **_SMALL),
+        "paper-small-dreams": Preset("wake-sleep", DREAMS_SMALL, **_SMALL),
         "smoke": Preset("wake-sleep", SMOKE),
-        "paper-smoke": Preset("paper", PAPER_SMOKE, _SMALL_MODEL, _SMALL_SCENES),
+        "paper-smoke": Preset("paper", PAPER_SMOKE, **_SMALL),
     },
     "baseline": {
         "fast": Preset("vae", BASELINE),

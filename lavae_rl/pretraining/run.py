@@ -29,15 +29,12 @@ class PretrainingRun:
     method: str
     """Key of ``METHODS``."""
     model_type: str
-    """Type of the model."""
     model: Any
     """Configuration of the model."""
     data: SceneSpec
-    """Frames of the training."""
     recipe_name: str
     """Name of the preset."""
     recipe: Any
-    """Settings of the method."""
     seed: int
     """Seed of weights, batches and noise, below 2^63; all seeds share the data."""
     provenance: Provenance
@@ -45,7 +42,6 @@ class PretrainingRun:
     mixed_precision: str = "no"
     """"no" or "bf16"."""
     compile: bool = False
-    """Whether networks are compiled."""
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     """How frames become what the model reads; it goes with the weights."""
     processes: int | None = None
@@ -76,14 +72,14 @@ class PretrainingRun:
 
 
 def new_run(
-    model: str, name: str, dataset: str, mnist_dir: str | None = None, steps: int | None = None, **settings: Any
+    model: str, recipe: str, dataset: str, mnist_dir: str | None = None, steps: int | None = None, **settings: Any
 ) -> PretrainingRun:
     """A run of a preset on one of the paper's data sets.
 
     Args:
         model: "lavae" or "baseline".
-        name: of the preset.
-        dataset: name of the data set.
+        recipe: name of the preset.
+        dataset: key of ``DATASETS``.
         mnist_dir: folder of MNIST's files, or None.
         steps: length of the run, or None for the preset's.
         settings: further fields of ``PretrainingRun``.
@@ -91,9 +87,9 @@ def new_run(
     Raises:
         ValueError: no such preset, or settings that it cannot take.
     """
-    if name not in PRESETS[model]:
-        raise ValueError(f"expected --recipe of {', '.join(PRESETS[model])} for --model {model}, got {name}")
-    preset, digits = PRESETS[model][name], dataset in DIGITS
+    if recipe not in PRESETS[model]:
+        raise ValueError(f"expected --recipe of {', '.join(PRESETS[model])} for --model {model}, got {recipe}")
+    preset, digits = PRESETS[model][recipe], dataset in DIGITS
     model_class, data = METHODS[preset.method].model_class, SceneSpec(dataset, mnist_dir, **preset.data)
     changed = dict(preset.digits if digits else {}) | ({} if steps is None else {"steps": steps})
     config = {"channels": data.bank().channels, **preset.model}
@@ -104,7 +100,7 @@ def new_run(
         model_type=model_class.model_type,
         model=model_class.config_type(**config),
         data=data,
-        recipe_name=name,
+        recipe_name=recipe,
         recipe=dataclasses.replace(preset.recipe, **changed),
         provenance=Provenance.here(),
         **settings,
@@ -112,12 +108,7 @@ def new_run(
 
 
 def read_run(folder: Path) -> PretrainingRun:
-    """Reads config.json of a run folder.
-
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: damaged, of another version, or not of a pretraining.
-    """
+    """Reads config.json of a run folder; a file that is damaged, of 0.1.0 or of another program is a ValueError."""
     content, path = read_json(folder), folder / CONFIG_FILE
     if content.pop("format") == 1:
         raise ValueError(
@@ -127,23 +118,16 @@ def read_run(folder: Path) -> PretrainingRun:
     method = METHODS.get(content.get("method", ""))
     if method is None or not {"model", "recipe"} <= content.keys():
         raise ValueError(f"expected {path} to hold a pretraining by {' or '.join(METHODS)}, got {sorted(content)}")
-    content |= {
-        "model": parse(method.model_class.config_type, content["model"], path),
-        "recipe": parse(method.recipe_class, content["recipe"], path),
-    }
+    for name, kind in (("model", method.model_class.config_type), ("recipe", method.recipe_class)):
+        content[name] = parse(kind, content[name], path)
     return parse(PretrainingRun, content, path)
 
 
 def read_data(folder: Path, dataset: str | None = None, mnist_dir: str | None = None) -> SceneSpec:
-    """The scenes that a model was trained on, of the paper's sizes if its folder does not say.
+    """The scenes that the model in a folder was trained on, of the paper's sizes if config.json has none.
 
-    Args:
-        folder: of the model.
-        dataset: name of another data set than it was trained on.
-        mnist_dir: folder of MNIST's files, if it is elsewhere now.
-
-    Raises:
-        ValueError: config.json does not say which data set, and neither does ``dataset``.
+    ``dataset`` names another data set than that of the training, ``mnist_dir`` where MNIST's files are now.
+    Raises ValueError if neither config.json nor ``dataset`` names a data set.
     """
     content = read_json(folder)
     stored = content.get("data") or {}

@@ -19,16 +19,10 @@ TEMPERATURES = (1.0, 1 / 2, 1 / 4, 1 / 6, 1 / 8, 1 / 16, 1 / 32, 1 / 64)
 
 @torch.inference_mode()
 def fit_sharpness(model: LAVAE, images: Images, seed: int, num_samples: int = 1) -> None:
-    """Sets the sharpness of the model to its own or that of ``TEMPERATURES``, whichever has the best mean ELBO.
+    """Sets the sharpness of a model in evaluation mode to its own or one of ``TEMPERATURES``, by the best mean ELBO.
 
-    Every temperature sees the same random numbers. What tells them apart are rare sprites a pixel off, of hundreds of
-    nats each, so that the choice needs many samples to be sure to a nat or two.
-
-    Args:
-        model: in evaluation mode.
-        images: scenes to take the ELBO of.
-        seed: of the samples.
-        num_samples: ELBOs of each image.
+    Every temperature is given the same random numbers, for ``num_samples`` ELBOs of each image. What tells them apart
+    are rare sprites a pixel off, of hundreds of nats each, so a choice to a nat or two needs many samples.
     """
     pixels = images.shape[2] * images.shape[3]
     candidates = [-math.log(temperature * math.log(pixels)) for temperature in TEMPERATURES]

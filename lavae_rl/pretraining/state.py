@@ -4,7 +4,7 @@ import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -20,42 +20,28 @@ from lavae_rl.shapes import Frames
 Network = TypeVar("Network", bound=nn.Module)
 Loss = tuple[Tensor, dict[str, Tensor]]
 """What is descended, and measured ``terms``, as scalars on the device."""
-
-
-class ParameterGroup(NamedTuple):
-    """Parameters, and their learning rate at each step (from 0)."""
-
-    parameters: Sequence[nn.Parameter]
-    rate: Callable[[int], float]
+ParameterGroup = tuple[Sequence[nn.Parameter], Callable[[int], float]]
+"""Parameters, and their learning rate at each step (from 0)."""
 
 
 @runtime_checkable
 class Method(Protocol):
-    """How a model is trained: what ``Training`` needs besides the recipe.
-
-    Attributes:
-        model: trained, averaged and saved.
-        modules: all that a checkpoint holds, by name; those with parameters are trained.
-        parameter_groups: of the optimiser.
-        optimizer: its class.
-        fixed_shapes: whether networks read the same shapes in every step.
-        terms: names of what a step measures.
-        validation: names of what ``validate`` measures.
-        validate: measures a model on frames, given recipe and seed, and changes nothing.
-        model_class: class of the model.
-        recipe_class: class of the settings.
-    """
+    """How a model is trained: what ``Training`` needs besides the recipe."""
 
     model: Any
+    """Trained, averaged and saved."""
     modules: Mapping[str, nn.Module]
+    """All that a checkpoint holds, by name; those with parameters are trained."""
     parameter_groups: Sequence[ParameterGroup]
     optimizer: Callable[..., torch.optim.Optimizer]
     fixed_shapes: bool
+    """Whether networks read the same shapes in every step."""
     terms: Sequence[str]
+    """Names of what a step measures."""
     validation: Sequence[str]
+    """Names of what ``validate`` measures."""
     validate: Callable[[Any, FrameSource, Any, int], dict[str, float]]
-    model_class: type
-    recipe_class: type
+    """Measures a model on frames, given recipe and seed, and changes nothing."""
 
     def loss(self, frames: Frames, step: int, generator: torch.Generator) -> Loss:
         """The loss on a batch at a step (from 0)."""
@@ -82,12 +68,6 @@ class Training:
     With several processes each takes its own batch, and gradients are averaged: two processes do what one does with a
     batch of twice the size, but that noise differs, and that batch norms and the level of the auxiliary VAE's map see
     one batch each. What they measure is averaged too, so that all decide alike.
-
-    Args:
-        method: freshly made, see ``make_seeded``.
-        recipe: settings.
-        seed: of batches and noise.
-        accelerator: device, precision and processes; ``make_accelerator`` makes one.
     """
 
     def __init__(self, method: Method, recipe: Recipe, seed: int, accelerator: Accelerator) -> None:
@@ -95,14 +75,11 @@ class Training:
         self.device: torch.device = accelerator.device
         self.average: Any = copy.deepcopy(method.model).eval()
         self.generator = torch.Generator(self.device)
-        self.optimizer = method.optimizer([{"params": list(group.parameters)} for group in method.parameter_groups])
+        self.optimizer = method.optimizer([{"params": list(group)} for group, _ in method.parameter_groups])
         self.progress = Progress()
         self._networks = [module for module in method.modules.values() if list(module.parameters())]
         self._parts = {**method.modules, "average": self.average, "optimizer": self.optimizer}
-        self._objective = accelerator.prepare_model(_Objective(self._networks, self._loss))
-
-    def _loss(self, frames: Frames) -> Loss:
-        return self.method.loss(frames, self.progress.step, self.generator)
+        self._objective = accelerator.prepare_model(_Objective(self._networks, method.loss))
 
     def compile(self, backend: str = "inductor") -> None:
         """Has ``torch.compile`` make the networks faster, at their first steps: the same but for rounding.
@@ -123,7 +100,7 @@ class Training:
         rng = np.random.default_rng([self.seed, self.progress.step])
         self.generator.manual_seed(int(rng.integers(2**62)) + rank)
         batch = rng.integers(len(source), size=size * processes)[rank * size : (rank + 1) * size]
-        loss, terms = self._objective(source[batch])
+        loss, terms = self._objective(source[batch], self.progress.step, self.generator)
         self.optimizer.zero_grad()
         self.accelerator.backward(loss)
         norm = nn.utils.clip_grad_norm_(self._objective.parameters(), self.recipe.max_gradient_norm)
@@ -137,17 +114,15 @@ class Training:
 
     def _read(self, terms: Mapping[str, Tensor]) -> dict[str, float]:
         """What a step measured, averaged over the processes; all at once, for each reading waits for the device."""
-        several, missing = self.accelerator.num_processes > 1, torch.tensor(math.nan)
         # Not all processes need to have measured the same.
-        names = self.method.terms if several else tuple(terms)
+        names = self.method.terms if self.accelerator.num_processes > 1 else tuple(terms)
+        missing = torch.tensor(math.nan)
         values = torch.stack([terms.get(name, missing).detach().to(self.device, torch.float32) for name in names])
-        values = self.accelerator.reduce(values, "mean") if several else values
-        return dict.fromkeys(self.method.terms, math.nan) | dict(zip(names, values.tolist(), strict=True))
+        measured = zip(names, self.accelerator.reduce(values, "mean").tolist(), strict=True)
+        return dict.fromkeys(self.method.terms, math.nan) | dict(measured)
 
     def agree(self, flag: bool) -> bool:
         """Whether the flag is up in any process."""
-        if self.accelerator.num_processes == 1:
-            return flag
         raised = torch.tensor(float(flag), device=self.device)
         return bool(self.accelerator.reduce(raised, "sum").item() > 0)
 
@@ -175,11 +150,7 @@ class Training:
         return {"progress": vars(self.progress), **{name: part.state_dict() for name, part in self._parts.items()}}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Takes up a saved state.
-
-        Raises:
-            ValueError: it belongs to another model or recipe.
-        """
+        """Takes up a saved state. Raises ValueError if it belongs to another model or recipe."""
         try:
             self.progress = Progress(**state["progress"])
             for name, part in self._parts.items():
@@ -198,22 +169,20 @@ def make_seeded(make: Callable[[], Network], seed: int) -> Network:
 class _Objective(nn.Module):
     """The loss, as the module around which Accelerate puts mixed precision and gradient averaging."""
 
-    def __init__(self, networks: Sequence[nn.Module], loss: Callable[[Frames], Loss]) -> None:
+    def __init__(self, networks: Sequence[nn.Module], loss: Callable[[Frames, int, torch.Generator], Loss]) -> None:
         super().__init__()
         self.networks = nn.ModuleList(networks)
         self._loss = loss
 
-    def forward(self, frames: Frames) -> Loss:
-        loss, terms = self._loss(frames)
+    def forward(self, frames: Frames, step: int, generator: torch.Generator) -> Loss:
+        loss, terms = self._loss(frames, step, generator)
         return loss, {name: value.detach() for name, value in terms.items()}  # only the loss has a gradient to average
 
 
 def make_accelerator(cpu: bool = False, mixed_precision: str = "no") -> Accelerator:
     """Accelerate's view of this process: launched by ``accelerate launch`` or ``torchrun``, or alone.
 
-    Args:
-        cpu: keep off the GPUs.
-        mixed_precision: "no", or "bf16" for networks in bfloat16; likelihoods stay in float32.
+    ``mixed_precision`` is "no", or "bf16" for networks in bfloat16; likelihoods stay in float32.
     """
     # Early steps leave networks out: nothing is dreamed, and nothing counted, before there is anything to count.
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)

@@ -3,19 +3,15 @@
 import torch
 from accelerate import Accelerator
 
-from lavae_rl.data.sources import FrameSource
 from lavae_rl.model.baseline import BaselineConfig, ConvVAE
 from lavae_rl.pretraining.recipes import BaselineRecipe
-from lavae_rl.pretraining.state import Loss, ParameterGroup, make_seeded
+from lavae_rl.pretraining.state import Loss, Method, make_seeded
 from lavae_rl.pretraining.validation import VAE_VALIDATION, validate_vae
 from lavae_rl.shapes import Frames
 
 
-class PlainVAE:
-    """A ``Method`` that minimises reconstruction cost + beta * KL, beta rising from 0 to 1 (appendix B).
-
-    All terms are in nats per frame.
-    """
+class PlainVAE(Method):
+    """Minimises reconstruction cost + beta * KL, beta rising from 0 to 1 (appendix B); terms are nats per frame."""
 
     terms = ("loss", "log_likelihood", "kl", "gradient_norm")
     model_class, recipe_class = ConvVAE, BaselineRecipe
@@ -31,9 +27,7 @@ class PlainVAE:
         self.model = model.to(accelerator.device)
         self.modules = {"model": self.model}
         parameters = list(self.model.parameters())
-        self.parameter_groups = (
-            ParameterGroup(parameters, lambda step: recipe.learning_rate * recipe.rate_factor(step)),
-        )
+        self.parameter_groups = ((parameters, lambda step: recipe.learning_rate * recipe.rate_factor(step)),)
 
     def loss(self, frames: Frames, step: int, generator: torch.Generator) -> Loss:
         """The negative ELBO, its KL weighed."""
@@ -41,6 +35,3 @@ class PlainVAE:
         log_likelihood, kl = self.model.elbo_terms(self.model.images(frames), generator)
         loss = (self.recipe.kl_weight(step) * kl - log_likelihood).mean()
         return loss / 100, {"log_likelihood": log_likelihood.mean(), "kl": kl.mean()}  # one range with the clipped norm
-
-    def calibrate(self, average: ConvVAE, source: FrameSource, last: bool) -> None:
-        """Leaves the model as it is: gradients reach all of it."""

@@ -11,9 +11,7 @@ from lavae_rl.pretraining.recipes import Recipe
 
 LAVAE_VALIDATION = ("count_accuracy", "location_error_px", "miss_rate", "false_rate", "elbo", "kl_location")
 """What ``validate_lavae`` measures; the first four only where the truth is known, in a ``SceneDataset``."""
-
 VAE_VALIDATION = ("elbo", "kl")
-"""What ``validate_vae`` measures."""
 
 
 @torch.inference_mode()

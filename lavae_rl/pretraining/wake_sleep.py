@@ -2,7 +2,6 @@
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
 
 from lavae_rl.data.sources import FrameSource
 from lavae_rl.model.config import LAVAEConfig
@@ -15,27 +14,19 @@ from lavae_rl.pretraining.dreams import SpriteMemory, centre_loss, cut_out, dila
 from lavae_rl.pretraining.proposals import propose_by_surprise
 from lavae_rl.pretraining.recipes import LAVAERecipe
 from lavae_rl.pretraining.sharpness import fit_sharpness
-from lavae_rl.pretraining.state import Loss, ParameterGroup, make_seeded
+from lavae_rl.pretraining.state import Loss, Method, make_seeded
 from lavae_rl.pretraining.validation import LAVAE_VALIDATION, validate_lavae
 from lavae_rl.shapes import Frames
 
 _JOINT_SAMPLES = 2
 
 
-class WakeSleep:
-    """The fast recipe: a ``Method`` with remembered sprites, from which dreams are composed."""
+class WakeSleep(Method):
+    """The fast recipe, with remembered sprites, from which dreams are composed."""
 
     # Nats per frame, but for the dreams (nats per dreamed object) and the norm.
-    terms = (
-        "loss",
-        "log_likelihood",
-        "kl_count",
-        "kl_appearance",
-        "joint_elbo",
-        "dream_centre",
-        "dream_location",
-        "gradient_norm",
-    )
+    terms: tuple[str, ...] = ("loss", "log_likelihood", "kl_count", "kl_appearance")
+    terms += ("joint_elbo", "dream_centre", "dream_location", "gradient_norm")
     model_class, recipe_class = LAVAE, LAVAERecipe
     validation, validate = LAVAE_VALIDATION, staticmethod(validate_lavae)
     optimizer = torch.optim.Adam
@@ -43,15 +34,14 @@ class WakeSleep:
 
     def __init__(self, config: LAVAEConfig, recipe: LAVAERecipe, seed: int, accelerator: Accelerator) -> None:
         self.recipe, self._seed, self._accelerator = recipe, seed, accelerator
-        self.model = make_lavae(config, seed, accelerator.device)
+        self.model = model = make_lavae(config, seed, accelerator.device)
         self.memory = SpriteMemory(recipe.memory, config.channels, config.sprite_size).to(accelerator.device)
-        self.modules = {"model": self.model, "memory": self.memory}
-        model = self.model
+        self.modules = {"model": model, "memory": self.memory}
         appearance = [*model.appearance_network.parameters(), *model.sprite_decoder.parameters()]
         location = [*model.location_network.parameters(), model.count_logits, model.log_sharpness]
         self.parameter_groups = (
-            ParameterGroup(location, lambda step: recipe.location_learning_rate * recipe.rate_factor(step)),
-            ParameterGroup(appearance, lambda step: recipe.appearance_learning_rate * recipe.rate_factor(step)),
+            (location, lambda step: recipe.location_learning_rate * recipe.rate_factor(step)),
+            (appearance, lambda step: recipe.appearance_learning_rate * recipe.rate_factor(step)),
         )
 
     def loss(self, frames: Frames, step: int, generator: torch.Generator) -> Loss:
@@ -103,9 +93,7 @@ class WakeSleep:
         log_sharpness = self.model.log_sharpness
         log_sharpness.copy_(self._accelerator.reduce(log_sharpness.clone(), "mean"))
 
-    def _dream(
-        self, canvas_size: tuple[int, int], joint: bool, generator: torch.Generator
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def _dream(self, canvas_size: tuple[int, int], joint: bool, generator: torch.Generator) -> Loss:
         recipe = self.recipe
         images, centres = dream(self.memory, recipe.dreams, recipe.dream_objects, canvas_size, generator)
         logits = self.model.location_network(images.contiguous(memory_format=torch.channels_last))
