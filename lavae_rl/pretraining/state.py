@@ -48,6 +48,7 @@ class Method(Protocol):
 
     def calibrate(self, average: Any, source: FrameSource, last: bool) -> None:
         """Fits what no gradient reaches in the averaged model, on training frames; ``last`` at the end of the run."""
+        return  # most methods leave nothing to fit
 
 
 @dataclass
