@@ -212,7 +212,7 @@ def test_a_policy_can_be_watched_until_somebody_quits(monkeypatch):
         (["Push", "--policy", "random"], "there is no screen (DISPLAY is not set); --record FILE.gif needs none"),
         (["Push", "--record", "push.mp4"], "expected a file *.gif in a folder that exists, got push.mp4"),
         (["Push", "--record", "/nowhere/push.gif"], "in a folder that exists, got /nowhere/push.gif"),
-        (["Push", "--num-objects", "1", "2", "3"], "num_objects as a number or a pair (low, high), low <= high, of at least 1, got [1, 2, 3]"),
+        (["Push", "--num-objects", "1", "2", "3"], "(low, high), low <= high, of at least 1, got [1, 2, 3]"),
         (["OddOneOut", "--num-objects", "2"], "of at least 3"),
         (["Push", "--episodes", "0"], "expected --episodes of at least 1"),
         (["Push", "--fps", "0"], "--fps above 0"),
