@@ -96,10 +96,10 @@ def test_it_learns_in_a_few_steps(scenes):
     accelerator = make_accelerator(cpu=True)
     method = PlainVAE(BaselineConfig(), BASELINE_SMOKE, 0, accelerator)
     training = Training(method, BASELINE_SMOKE, 0, accelerator)
-    before = method.validate(training.average, scenes)
+    before = method.validate(training.average, scenes, BASELINE_SMOKE, 0)
     for _ in range(BASELINE_SMOKE.steps):
         terms = training.step(scenes)
-    after = method.validate(training.average, scenes)
+    after = method.validate(training.average, scenes, BASELINE_SMOKE, 0)
     assert set(terms) == set(method.terms)
     assert set(after) == set(method.validation)
     assert after["elbo"] > before["elbo"] + 100

@@ -21,7 +21,7 @@ class Residual(nn.Sequential):
 
     def forward(self, features: Tensor) -> Tensor:
         """Refined features, of the same shape."""
-        return features + super().forward(features)
+        return features + super().forward(features)  # type: ignore[no-untyped-call]
 
 
 def residual(channels: int, transposed: bool = False, normalise: bool = True) -> Residual:
