@@ -1,7 +1,6 @@
 """The parts of LAVAE that its objective needs: networks, image model, prior p(n), sharpness of q(l | x)."""
 
 import math
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -21,9 +20,6 @@ from lavae_rl.model.shapes import AnyFrames, Images
 class LAVAECore(nn.Module):
     """Networks and distributions of LAVAE, on images; ``LAVAE`` is its public face, on frames."""
 
-    background: ClassVar[Background] = staticmethod(black)
-    composition: ClassVar[Composition] = staticmethod(add_sprites)
-
     def __init__(self, config: LAVAEConfig) -> None:
         super().__init__()
         self.config = config
@@ -32,6 +28,8 @@ class LAVAECore(nn.Module):
         self.location_network = family.location(config.channels)
         self.appearance_network = family.appearance(*shape)
         self.sprite_decoder = family.decoder(*shape)
+        self.background: Background = black
+        self.composition: Composition = add_sprites
         self.likelihood: Likelihood = Bernoulli(config.channels)
         self.count_logits = nn.Parameter(torch.zeros(config.max_objects + 1))
         # Starts at "log-odds are logits": sharpness * log(L) = 1 on the paper's canvas of 64 x 64.

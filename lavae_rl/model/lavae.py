@@ -163,7 +163,7 @@ class LAVAE(LAVAECore, PretrainedModel):
         self, num_images: int, canvas_size: tuple[int, int] = (64, 64), generator: torch.Generator | None = None
     ) -> Float[Tensor, "batch height width channels"]:
         """Pixel means in [0, 1] of objects drawn from the prior."""
-        return self.decode(self.sample_objects(num_images, None, canvas_size, generator))
+        return torch.as_tensor(self.decode(self.sample_objects(num_images, None, canvas_size, generator)))
 
     @torch.inference_mode()
     def elbo(self, frames: AnyFrames, generator: torch.Generator | None = None) -> PerImage:
