@@ -82,7 +82,7 @@ def test_vae_observation_encodes_the_frames(tmp_path):
 def test_vae_observation_needs_a_model_and_frames(tmp_path):
     with pytest.raises(ValueError, match="--model baseline"):
         make_task_vec_env("ObjectGoal", "vae", 2)
-    with pytest.raises(TypeError, match="Box of uint8 frames"):
+    with pytest.raises(TypeError, match="frames as a uint8 Box"):
         VecVAEObservation(make_task_vec_env("ObjectGoal", "oracle", 2), str(tmp_path))
 
 
@@ -95,7 +95,7 @@ def test_more_objects_than_tokens_have_slots_are_refused():
 
 def test_vae_of_other_channels_is_refused(tmp_path):
     ConvVAE(BaselineConfig(channels=3)).save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="frames of 3 channels"):
+    with pytest.raises(ValueError, match="height, width, 3"):
         make_task_vec_env("MatchDigit", "vae", 2, model=str(tmp_path))
 
 

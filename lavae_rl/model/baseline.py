@@ -36,7 +36,7 @@ class BaselineConfig:
     def __post_init__(self) -> None:
         if self.channels not in (1, 3):
             raise ValueError(f"expected 1 or 3 channels, got {self.channels!r}")
-        if self.latents < 1:
+        if not isinstance(self.latents, int) or self.latents < 1:
             raise ValueError(f"expected latents of at least 1, got {self.latents!r}")
 
 

@@ -21,6 +21,9 @@ class LAVAEConfig:
     """Network family, a key of ``lavae_rl.model.networks.families.FAMILIES``."""
 
     def __post_init__(self) -> None:
+        for name in ("channels", "sprite_size", "latents", "max_objects"):
+            if not isinstance(getattr(self, name), int):
+                raise ValueError(f"expected {name} to be a whole number, got {getattr(self, name)!r}")
         if self.channels not in (1, 3):
             raise ValueError(f"expected 1 or 3 channels, got {self.channels!r}")
         if self.sprite_size < 5 or self.sprite_size % 2 == 0:
