@@ -26,11 +26,11 @@ def _fails(arguments, capsys):
 @pytest.mark.slow
 @pytest.mark.usefixtures("two_numbers")
 def test_agents_are_trained_and_tested_once_and_all_are_reported(tmp_path, capsys):
-    options = ["--tasks", "MatchDigit", "--observations", "oracle", "--steps", "4096", "--episodes", "4"]
+    options = ["--tasks", "MatchDigit", "--observations", "oracle", "--steps", "128", "--episodes", "4"]
     options += ["--out", str(tmp_path)]
     main(options)
     run = read_run(tmp_path / "MatchDigit-oracle-seed0")
-    assert run.preset.steps == run.evaluations[-1].step == 4096
+    assert run.preset.steps == run.evaluations[-1].step == 128
     agent = tmp_path / "MatchDigit-oracle-seed0" / "agent.zip"
     before = agent.stat().st_mtime_ns
     main(options)
@@ -50,8 +50,8 @@ def test_agents_are_trained_and_tested_once_and_all_are_reported(tmp_path, capsy
     assert "MatchDigit" not in (tmp_path / "docs" / "agents.csv").read_text()
     (tmp_path / "agents.csv").unlink()
     with pytest.raises(SystemExit):
-        main([*options, "--steps", "8192"])
-    assert "4,096 steps, expected 8,192" in " ".join(capsys.readouterr().out.split())
+        main([*options, "--steps", "256"])
+    assert "128 steps, expected 256" in " ".join(capsys.readouterr().out.split())
     assert not list(csv.DictReader((tmp_path / "agents.csv").read_text().splitlines()))
 
 

@@ -46,8 +46,8 @@ class PaperMethod(Method):
         rest = [*model.appearance_network.parameters(), *model.sprite_decoder.parameters(), model.count_logits]
         rest += self.auxiliary.parameters()
         self.parameter_groups = (
-            (location, lambda step: recipe.location_learning_rate * recipe.location_rate_factor(step)),
-            (rest, lambda step: recipe.learning_rate * recipe.rate_factor(step)),
+            (location, recipe.location_learning_rate, recipe.location_rate_factor),
+            (rest, recipe.learning_rate, recipe.rate_factor),
         )
 
     def loss(self, frames: Frames, step: int, generator: torch.Generator) -> Loss:

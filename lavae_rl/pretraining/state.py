@@ -20,8 +20,8 @@ from lavae_rl.shapes import Frames
 Network = TypeVar("Network", bound=nn.Module)
 Loss = tuple[Tensor, dict[str, Tensor]]
 """What is descended, and measured ``terms``, as scalars on the device."""
-ParameterGroup = tuple[Sequence[nn.Parameter], Callable[[int], float]]
-"""Parameters, and their learning rate at each step (from 0)."""
+ParameterGroup = tuple[Sequence[nn.Parameter], float, Callable[[int], float]]
+"""Parameters, their peak learning rate, and what it is multiplied by at each step (from 0)."""
 
 
 @runtime_checkable
@@ -76,7 +76,7 @@ class Training:
         self.device: torch.device = accelerator.device
         self.average: Any = copy.deepcopy(method.model).eval()
         self.generator = torch.Generator(self.device)
-        self.optimizer = method.optimizer([{"params": list(group)} for group, _ in method.parameter_groups])
+        self.optimizer = method.optimizer([{"params": list(group)} for group, *_ in method.parameter_groups])
         self.progress = Progress()
         self._networks = [module for module in method.modules.values() if list(module.parameters())]
         self._parts = {**method.modules, "average": self.average, "optimizer": self.optimizer}
@@ -128,8 +128,8 @@ class Training:
         return bool(self.accelerator.reduce(raised, "sum").item() > 0)
 
     def _update(self) -> None:
-        for group, (_, rate) in zip(self.optimizer.param_groups, self.method.parameter_groups, strict=True):
-            group["lr"] = rate(self.progress.step)
+        for group, (_, peak, factor) in zip(self.optimizer.param_groups, self.method.parameter_groups, strict=True):
+            group["lr"] = peak * factor(self.progress.step)
         self.optimizer.step()
         # A young average follows closely, or it would remember the initial weights for hundreds of steps.
         step = self.progress.step + 1

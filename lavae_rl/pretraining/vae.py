@@ -27,7 +27,7 @@ class PlainVAE(Method):
         self.model = model.to(accelerator.device)
         self.modules = {"model": self.model}
         parameters = list(self.model.parameters())
-        self.parameter_groups = ((parameters, lambda step: recipe.learning_rate * recipe.rate_factor(step)),)
+        self.parameter_groups = ((parameters, recipe.learning_rate, recipe.rate_factor),)
 
     def loss(self, frames: Frames, step: int, generator: torch.Generator) -> Loss:
         """The negative ELBO, its KL weighed."""

@@ -40,8 +40,8 @@ class WakeSleep(Method):
         appearance = [*model.appearance_network.parameters(), *model.sprite_decoder.parameters()]
         location = [*model.location_network.parameters(), model.count_logits, model.log_sharpness]
         self.parameter_groups = (
-            (location, lambda step: recipe.location_learning_rate * recipe.rate_factor(step)),
-            (appearance, lambda step: recipe.appearance_learning_rate * recipe.rate_factor(step)),
+            (location, recipe.location_learning_rate, recipe.rate_factor),
+            (appearance, recipe.appearance_learning_rate, recipe.rate_factor),
         )
 
     def loss(self, frames: Frames, step: int, generator: torch.Generator) -> Loss:
