@@ -116,15 +116,15 @@ def test_interrupted_run_keeps_what_was_learned(tmp_path, monkeypatch, number):
     evaluate = Watch.evaluate
     monkeypatch.setattr(Watch, "evaluate", lambda watch: os.kill(os.getpid(), number))
     with pytest.raises(SystemExit) as stop:
-        main([*SHORT, "--steps", "4096", "--eval-every", "2000", "--out", str(tmp_path / "run")])
+        main([*SHORT, "--steps", "1024", "--eval-every", "512", "--out", str(tmp_path / "run")])
     assert stop.value.code == 130
     agent, run = load_agent(tmp_path / "run")
-    assert agent.num_timesteps == 2000
+    assert agent.num_timesteps == 512
     assert run.seconds > 0
     assert run.evaluations == []
     monkeypatch.setattr(Watch, "evaluate", evaluate)
     main(["--out", str(tmp_path / "run"), "--resume"])
-    assert [row.step // 1000 for row in read_run(tmp_path / "run").evaluations][:2] == [2, 4]
+    assert [row.step // 512 for row in read_run(tmp_path / "run").evaluations][:2] == [1, 2]
 
 
 @pytest.mark.slow
