@@ -69,7 +69,7 @@ def trained(*options: str) -> dict[str, str]:
 
 
 def tokens(name: str) -> dict[str, str]:
-    """What the model and all wrappers make of the frames of an environment, and what the model makes of its prior."""
+    """Hashes of what the model and all wrappers compute from the frames of an environment, and from the prior."""
     env_id, model = f"LAVAE/{MODELS[name]}-v0", LAVAE.from_pretrained(name)
     frames = np.stack([gym.make(env_id, num_objects=5).reset(seed=seed)[0] for seed in range(40)])
     objects = model.encode(frames)

@@ -11,7 +11,7 @@ from gymnasium.envs.registration import WrapperSpec
 
 
 class TaskSpec(NamedTuple):
-    """How a task is registered."""
+    """Registration of a task."""
 
     entry: str
     """Module in ``lavae_rl.envs`` and class, "module:Class"."""

@@ -1,4 +1,4 @@
-"""Where frames come from: sources, and the typed settings that open them.
+"""Frame sources, and the typed settings that open them.
 
 The same settings and split give the same bytes on every machine. A source of scenes holds a few bytes per object, not
 pixels: indexing renders frames.

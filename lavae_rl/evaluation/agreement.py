@@ -18,7 +18,7 @@ _BATCH = 250
 
 @dataclass(frozen=True)
 class Agreement:
-    """How a model's objects agree with the truth on labelled scenes."""
+    """Agreement of a model's objects with the truth on labelled scenes."""
 
     correct: int
     """Number of scenes whose count is right."""

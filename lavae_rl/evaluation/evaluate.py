@@ -12,7 +12,7 @@ from lavae_rl.model.lavae import LAVAE
 _OF_OBJECTS = ("count_accuracy_0_3", "count_accuracy_7", "location_error_px", "miss_rate", "false_rate")
 
 METRICS = (*_OF_OBJECTS, "elbo", "log_likelihood_bound", "entropy_floor", "seconds")
-"""What ``evaluate`` measures; the first five only of models that find objects."""
+"""Metrics of ``evaluate``; the first five only of models that find objects."""
 
 
 def evaluate(

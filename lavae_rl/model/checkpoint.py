@@ -47,7 +47,7 @@ def find(name: str | Path) -> Path:
 
 
 def fingerprint(folder: Path) -> str:
-    """What tells the weights of a model from others: the beginning of the SHA-256 of their file."""
+    """Fingerprint of a model's weights: the beginning of the SHA-256 of their file."""
     return hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()[:16]
 
 

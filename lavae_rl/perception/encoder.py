@@ -38,7 +38,7 @@ class EncoderConfig:
     tracking: str | TrackingConfig | Mapping[str, Any] | None = None
     """None, "hungarian", or a ``TrackingConfig`` (or its fields, as a dictionary that JSON can hold)."""
     preprocessing: Preprocessing | Mapping[str, Any] | None = None
-    """How frames become what the model reads (or its fields, as above); None is what is stored with the weights."""
+    """Preprocessing of the frames (or its fields, as above); None is the one stored with the weights."""
     frame_key: str | None = None
     """Key of the frame in dictionary observations; the other keys are kept."""
     device: str = "cpu"

@@ -24,7 +24,7 @@ METHODS: Mapping[str, Any] = {"wake-sleep": WakeSleep, "paper": PaperMethod, "va
 
 @dataclass
 class PretrainingRun:
-    """What is trained, on what, how, by which program, and how well it did."""
+    """A pretraining: its model, data, method and settings, its provenance and its results."""
 
     method: str
     """Key of ``METHODS``."""
@@ -38,18 +38,18 @@ class PretrainingRun:
     seed: int
     """Seed of weights, batches and noise, below 2^63; all seeds share the data."""
     provenance: Provenance
-    """Of the process that started the run."""
+    """Provenance of the process that started the run."""
     mixed_precision: str = "no"
     """"no" or "bf16"."""
     compile: bool = False
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
-    """How frames become what the model reads; it goes with the weights."""
+    """Preprocessing of the frames; it is stored with the weights."""
     processes: int | None = None
     """Number of processes that train, each with a batch of its own."""
     device: str | None = None
     """Name of the GPU, or "cpu"."""
     resumed: list[Provenance] = field(default_factory=list)
-    """Of the processes that resumed the run."""
+    """Provenance of the processes that resumed the run."""
     training_seconds: float | None = None
     """Duration of the training, once it is complete."""
     skipped_steps: int | None = None
@@ -62,7 +62,7 @@ class PretrainingRun:
             raise ValueError(f"expected --seed of 0 to 2^63 - 1, got {self.seed}")
 
     def content(self) -> dict[str, Any]:
-        """What config.json holds of the run."""
+        """The content of config.json."""
         return dataclasses.asdict(self)
 
     def make_method(self, accelerator: Accelerator) -> Method:

@@ -19,14 +19,14 @@ from lavae_rl.shapes import Frames
 
 Network = TypeVar("Network", bound=nn.Module)
 Loss = tuple[Tensor, dict[str, Tensor]]
-"""What is descended, and measured ``terms``, as scalars on the device."""
+"""Loss and measured ``terms``, as scalars on the device."""
 ParameterGroup = tuple[Sequence[nn.Parameter], float, Callable[[int], float]]
 """Parameters, their peak learning rate, and what it is multiplied by at each step (from 0)."""
 
 
 @runtime_checkable
 class Method(Protocol):
-    """How a model is trained: what ``Training`` needs besides the recipe."""
+    """A training method: what ``Training`` needs besides the recipe."""
 
     model: Any
     """Trained, averaged and saved."""
@@ -53,7 +53,7 @@ class Method(Protocol):
 
 @dataclass
 class Progress:
-    """How far a run is. ``seconds`` are spent training and evaluating, over all sessions of the run."""
+    """Progress of a run. ``seconds`` are spent training and evaluating, over all sessions of the run."""
 
     step: int = 0
     skipped: int = 0

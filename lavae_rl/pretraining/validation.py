@@ -1,4 +1,4 @@
-"""What validation measures of a model: it changes nothing and draws nothing."""
+"""Metrics of validation, which change nothing and draw nothing."""
 
 import torch
 
@@ -10,7 +10,7 @@ from lavae_rl.model.objective import elbo_terms
 from lavae_rl.pretraining.recipes import Recipe
 
 LAVAE_VALIDATION = ("count_accuracy", "location_error_px", "miss_rate", "false_rate", "elbo", "kl_location")
-"""What ``validate_lavae`` measures; the first four only where the truth is known, in a ``SceneDataset``."""
+"""Metrics of ``validate_lavae``; the first four only where the truth is known, in a ``SceneDataset``."""
 VAE_VALIDATION = ("elbo", "kl")
 
 

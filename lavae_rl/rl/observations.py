@@ -23,7 +23,7 @@ class Observation:
     """One kind of observation, from what the environment shows to the networks that read it."""
 
     view: str
-    """What the environment shows: its option ``observation``."""
+    """Value of the environment's option ``observation``."""
     policy: str
     """Policy of Stable-Baselines3."""
     reads_tokens: bool = False

@@ -41,7 +41,7 @@ class Evaluation:
 
 @dataclass
 class AgentRun:
-    """What was trained, how, and how well. Unknown tasks or observations and numbers out of range are ValueErrors."""
+    """The run of an agent: task, settings, provenance and results. Unknown tasks or observations and numbers out of range are ValueErrors."""
 
     task: str
     """Name of ``lavae_rl.registration.TASKS``."""
@@ -58,7 +58,7 @@ class AgentRun:
     preset: Preset
     """Settings of the algorithm."""
     provenance: Provenance
-    """Of the process that started the run."""
+    """Provenance of the process that started the run."""
     model_fingerprint: str | None = None
     """Fingerprint of the model's weights; None without a model, and for agents from before there were fingerprints."""
     evaluations: list[Evaluation] = field(default_factory=list)
@@ -66,7 +66,7 @@ class AgentRun:
     seconds: float = 0.0
     """Duration of the training so far."""
     resumed: list[Provenance] = field(default_factory=list)
-    """Of the processes that resumed the run."""
+    """Provenance of the processes that resumed the run."""
 
     def __post_init__(self) -> None:
         task_name(self.task)

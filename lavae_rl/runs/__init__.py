@@ -1,1 +1,1 @@
-"""What every program needs of its run folder: configuration, files, provenance, exits."""
+"""Run folders and programs: configuration, files, provenance, exits."""

@@ -13,7 +13,7 @@ from lavae_rl.runs.atomic import replacing
 CONFIG_FILE = "config.json"
 
 FORMAT = 2
-"""Of the files that this version writes. Those of 0.1.0 hold no number and count as format 1."""
+"""Format of the files that this version writes. Files of 0.1.0 hold no number and count as format 1."""
 
 Kind = TypeVar("Kind")
 

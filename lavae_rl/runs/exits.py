@@ -1,4 +1,4 @@
-"""How our programs begin and end: their parser, their console, exit statuses, one line instead of a traceback."""
+"""Beginnings and ends of our programs: parser, console, exit statuses, one line instead of a traceback."""
 
 import argparse
 import sys

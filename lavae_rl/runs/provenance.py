@@ -1,4 +1,4 @@
-"""Where a run comes from: the part of config.json that somebody else needs to repeat it."""
+"""Provenance: the part of config.json that somebody else needs to repeat a run."""
 
 import platform
 import shlex

@@ -19,7 +19,7 @@ from lavae_rl.runs.config import CONFIG_FILE, read_json
 from lavae_rl.runs.exits import EXIT_STOPPED, program_parser
 
 _PROGRAMS: set["subprocess.Popen[bytes]"] = set()
-"""The programs at work: whoever stops a sweep stops them too."""
+"""The programs at work; stopping a sweep stops them too."""
 
 
 class RunError(Exception):
