@@ -41,7 +41,10 @@ class Evaluation:
 
 @dataclass
 class AgentRun:
-    """The run of an agent: task, settings, provenance and results. Unknown tasks or observations and numbers out of range are ValueErrors."""
+    """The run of an agent: task, settings, provenance and results.
+
+    Unknown tasks or observations and numbers out of range are ValueErrors.
+    """
 
     task: str
     """Name of ``lavae_rl.registration.TASKS``."""
