@@ -1,6 +1,7 @@
 """All metrics of a model on the test splits of a source."""
 
 import time
+from typing import cast
 
 from lavae_rl.data.sources import SceneSpec, open_source
 from lavae_rl.evaluation.agreement import measure_agreement
@@ -38,8 +39,9 @@ def evaluate(
     start = time.perf_counter()
     few = open_source(spec, "test")
     objects: dict[str, float | None] = {}
-    if isinstance(model, LAVAE):
-        found = [measure_agreement(model, scenes, num_scenes) for scenes in (few, open_source(spec, "test-7"))]
+    if model.finds_objects:
+        lavae, splits = cast("LAVAE", model), (few, open_source(spec, "test-7"))
+        found = [measure_agreement(lavae, scenes, num_scenes) for scenes in splits]
         both = found[0] + found[1]
         error = both.location_error if len(both.displacement) else None
         values = (found[0].count_accuracy, found[1].count_accuracy, error, both.miss_rate, both.false_rate)
