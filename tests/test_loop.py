@@ -123,6 +123,7 @@ def _rows(path):
         return list(csv.DictReader(stream))
 
 
+@pytest.mark.slow
 def test_rows_have_the_same_columns_where_the_truth_is_not_known(scenes, tmp_path):
     recipe = dataclasses.replace(SMOKE, steps=30)  # measured at 10, 20 and 30, logged at 25 too
     evaluations = []

@@ -41,6 +41,7 @@ def finished(tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_a_run_folder_describes_itself(finished):
     run = read_run(finished)
     assert run.data.dataset == "multi-dsprites"
@@ -57,6 +58,7 @@ def test_a_run_folder_describes_itself(finished):
     assert list((finished / "figures").glob("reconstructions-*.png"))
 
 
+@pytest.mark.slow
 def test_a_run_folder_is_a_pretrained_model(finished):
     assert LAVAE.from_pretrained(finished).config.channels == 3
 
@@ -79,6 +81,7 @@ def test_the_baseline_trains_by_the_same_program(tmp_path, capsys):
     assert "has model 'baseline', got 'lavae'" in message
 
 
+@pytest.mark.slow
 def test_the_sizes_of_the_recipe_are_those_of_the_test(finished, tmp_path, monkeypatch):
     measured = []
 
@@ -173,6 +176,7 @@ def test_a_device_that_is_not_there_is_refused(tmp_path, capsys, monkeypatch):
     assert "PyTorch sees no CUDA device" in output
 
 
+@pytest.mark.slow
 def test_a_folder_with_another_run_is_left_alone(finished, capsys):
     before = (finished / "model.safetensors").read_bytes()
     code, output = _fails([*SMOKE, "--out", str(finished)], capsys)
@@ -181,6 +185,7 @@ def test_a_folder_with_another_run_is_left_alone(finished, capsys):
     assert (finished / "model.safetensors").read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
@@ -197,6 +202,7 @@ def test_resuming_with_other_settings_is_refused(argv, message, finished, capsys
     assert message in output
 
 
+@pytest.mark.slow
 def test_resuming_a_complete_run_shows_its_results_and_changes_nothing(finished, capsys):
     before = (finished / "config.json").read_bytes()
     program.main(["--resume", "--out", str(finished)])
@@ -204,6 +210,7 @@ def test_resuming_a_complete_run_shows_its_results_and_changes_nothing(finished,
     assert (finished / "config.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_as_many_processes_resume_a_run_as_started_it(finished, tmp_path, capsys):
     out = tmp_path / "run"
     shutil.copytree(finished, out)
@@ -224,6 +231,7 @@ def test_the_papers_recipe_trains_by_the_same_program(tmp_path, capsys):
     LAVAE.from_pretrained(out)
 
 
+@pytest.mark.slow
 def test_a_truncated_checkpoint_is_refused(finished, tmp_path, capsys):
     write_json(tmp_path, dataclasses.replace(read_run(finished), metrics=None).content())
     (tmp_path / "checkpoint.pt").write_bytes((finished / "checkpoint.pt").read_bytes()[:9999])
