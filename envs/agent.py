@@ -98,7 +98,7 @@ class AgentTask(Task):
         return -np.where(left > 0, left - 1 + away, 0) / world.total
 
     def distance_field(self, world: World, env: int) -> tuple[Lattice, Int[np.ndarray, "rows columns"]]:
-        """Where the agent can be, and the number of moves from each place to the nearest target; -1 if no path."""
+        """The places of the agent, and the number of moves from each to the nearest target; -1 without a path."""
         if world.distance_fields[env] is None:
             lattice, obstacles, goals = self.lattice(world, env)
             world.distance_fields[env] = lattice, lattice.distance_field(obstacles, goals)
@@ -111,7 +111,7 @@ class AgentTask(Task):
         return int(past_all - past_none)
 
     def lattice(self, world: World, env: int) -> tuple[Lattice, list[Placed], list[Placed]]:
-        """Where the agent of one environment can be, the distractors and the targets."""
+        """The places that the agent of one environment can reach, the distractors and the targets."""
         return self._lattice(world.locations(env), world.box[env].tolist(), world.role[env], world.scenes.canvas_size)
 
     def _lattice(

@@ -12,11 +12,12 @@ from gymnasium import spaces
 from jaxtyping import Bool, Float, Int
 
 from lavae_rl.data.scenes import grown_boxes
+from lavae_rl.data.sources import load_bank
 from lavae_rl.data.sprites import SpriteBank
 from lavae_rl.shapes import Mask
 
 from .layout import Location, Size, place
-from .world import DISTRACTOR, NEUTRAL, TARGET, Sprites, World, shared_bank
+from .world import DISTRACTOR, NEUTRAL, TARGET, Sprites, World
 
 Batch = Float[np.ndarray, " batch"]
 Ended = Bool[np.ndarray, " batch"]
@@ -44,7 +45,7 @@ class Task(ABC):
         if mode not in ("train", "test"):
             raise ValueError(f'expected mode "train" or "test", got {mode!r}')
         self.mode = mode
-        self.bank: SpriteBank = shared_bank(self.data_set)
+        self.bank: SpriteBank = load_bank(self.data_set)
 
     @abstractmethod
     def draw(self, rng: np.random.Generator, num_objects: int) -> tuple[Sprites, Sprites]:

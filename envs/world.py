@@ -1,12 +1,9 @@
 """The state of a batch of environments: a scene each, and what every object in it means to the task."""
 
-from functools import lru_cache
-
 import numpy as np
 from jaxtyping import Float, Int
 
 from lavae_rl.data.scenes import Scenes, apart, grown_boxes
-from lavae_rl.data.sources import load_bank
 from lavae_rl.data.sprites import SpriteBank
 from lavae_rl.shapes import Mask
 
@@ -14,9 +11,6 @@ ABSENT, NEUTRAL, TARGET, DISTRACTOR = -1, 0, 1, 2
 """Roles: unused slots; the agent or the cue; objects that the task asks for; objects to leave alone."""
 
 Sprites = Int[np.ndarray, " slots"]
-
-shared_bank = lru_cache(load_bank)
-"""A bank weighs 5 MB and takes a while to load: all environments of a process read the same one and never write it."""
 
 
 class World:

@@ -222,3 +222,18 @@ def assert_same():
         np.testing.assert_allclose(tokens["tokens"], expected["tokens"], atol=1e-5)
 
     return check
+
+
+@pytest.fixture
+def same_weights():
+    """Whether two trainings have the same weights, averages included, to the bit."""
+
+    def weights(training):
+        model, average = training.method.model.state_dict(), training.average.state_dict()
+        return {**model, **{f"average.{name}": value for name, value in average.items()}}
+
+    def check(one, other):
+        found, expected = weights(one), weights(other)
+        return all(torch.equal(value, expected[name]) for name, value in found.items())
+
+    return check

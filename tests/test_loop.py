@@ -35,15 +35,6 @@ def _run(training, source, path, on_step=ignore, on_evaluation=ignore, **stop):
         return train(training, source, source, folder, {}, on_step, on_evaluation, **stop)
 
 
-def _weights(training):
-    model, average = training.method.model.state_dict(), training.average.state_dict()
-    return {**model, **{f"average.{name}": value for name, value in average.items()}}
-
-
-def _equal(first, second):
-    return all(torch.equal(value, second[name]) for name, value in first.items())
-
-
 @pytest.mark.slow
 def test_a_run_reports_every_term_and_leaves_a_model_that_loads(scenes, tmp_path):
     steps, evaluations = [], []
@@ -66,7 +57,7 @@ def test_a_run_reports_every_term_and_leaves_a_model_that_loads(scenes, tmp_path
 
 
 @pytest.mark.slow
-def test_a_stopped_run_resumes_to_bit_identical_weights(scenes, tmp_path):
+def test_a_stopped_run_resumes_to_bit_identical_weights(scenes, tmp_path, same_weights):
     whole = _training()
     _run(whole, scenes, tmp_path / "whole")
     stopped = _training()
@@ -76,7 +67,7 @@ def test_a_stopped_run_resumes_to_bit_identical_weights(scenes, tmp_path):
     resumed.load(folder.load_checkpoint(torch.device("cpu")))
     assert resumed.progress.step == 13
     assert _run(resumed, scenes, tmp_path / "parts")
-    assert _equal(_weights(whole), _weights(resumed))
+    assert same_weights(whole, resumed)
 
 
 @pytest.mark.slow

@@ -21,34 +21,25 @@ def _training(seed=0, recipe=SMOKE):
     return Training(method, recipe, seed, accelerator)
 
 
-def _weights(training):
-    model, average = training.method.model.state_dict(), training.average.state_dict()
-    return {**model, **{f"average.{name}": value for name, value in average.items()}}
-
-
-def _equal(first, second):
-    return all(torch.equal(value, second[name]) for name, value in first.items())
-
-
 @pytest.mark.slow
-def test_the_same_seed_takes_the_same_steps(scenes):
+def test_the_same_seed_takes_the_same_steps(scenes, same_weights):
     first, again, other = (_training(seed) for seed in (0, 0, 1))
     for _ in range(12):
         terms, terms_again = first.step(scenes), again.step(scenes)
         other.step(scenes)
     assert terms == terms_again
-    assert _equal(_weights(first), _weights(again))
-    assert not _equal(_weights(first), _weights(other))
+    assert same_weights(first, again)
+    assert not same_weights(first, other)
 
 
-def test_a_loaded_state_takes_the_same_steps(scenes):
+def test_a_loaded_state_takes_the_same_steps(scenes, same_weights):
     whole, loaded = _training(), _training()
     for _ in range(7):
         whole.step(scenes)
     loaded.load(copy.deepcopy(whole.state()))
     assert loaded.progress == whole.progress
     assert [whole.step(scenes) for _ in range(3)] == [loaded.step(scenes) for _ in range(3)]
-    assert _equal(_weights(whole), _weights(loaded))
+    assert same_weights(whole, loaded)
 
 
 def test_a_step_leaves_global_randomness_alone(scenes):

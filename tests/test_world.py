@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from lavae_rl.data.scenes import Scenes, render_scenes
+from lavae_rl.data.sources import load_bank
 from lavae_rl.data.sprites import dsprites_bank
-from lavae_rl.envs.world import ABSENT, DISTRACTOR, NEUTRAL, TARGET, World, shared_bank
+from lavae_rl.envs.world import ABSENT, DISTRACTOR, NEUTRAL, TARGET, World
 
 SLOTS = 4
 ROLES = np.array([NEUTRAL, TARGET, DISTRACTOR, TARGET])
@@ -127,4 +128,4 @@ def test_distance_to_the_nearest_object_is_in_canvas_diagonals(make_world):
 
 
 def test_environments_share_a_bank():
-    assert shared_bank("multi-dsprites") is shared_bank("multi-dsprites")
+    assert load_bank("multi-dsprites") is load_bank("multi-dsprites")

@@ -128,7 +128,7 @@ class SceneSpec:
 
 @lru_cache(maxsize=4)
 def _bank(dataset: str, patch_size: int, mnist_dir: str | None) -> SpriteBank:
-    # A bank weighs 5 MB and takes a while to make: all sources of a process share it, and none writes to it.
+    # A bank weighs 5 MB and takes a while to make: all users in a process share it, and none writes to it.
     return DATASETS[dataset](patch_size, mnist_dir)
 
 

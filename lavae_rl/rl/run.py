@@ -22,7 +22,7 @@ DEFAULTS: Mapping[str, Any] = {
     "eval_every": 100_000,
     "eval_episodes": 200,
 }
-"""Settings of a run that have no flag; all others are those of the task's preset."""
+"""Settings of a run whose flags are not given; all others are those of the task's preset."""
 PRESET_FLAGS = ("algorithm", "steps", "num_envs", "num_objects", "reward", "arch")
 """Fields of a preset that have a flag."""
 
