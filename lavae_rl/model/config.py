@@ -19,6 +19,20 @@ class LAVAEConfig:
     """N_max, the largest count in training and the last class of the learned prior p(n); inference has no limit."""
     networks: str = "fast"
     """Network family, a key of ``lavae_rl.model.networks.families.FAMILIES``."""
+    scales: tuple[int, ...] = (1,)
+    """Factors by which sprites and their windows are enlarged, ascending; several with networks "world" alone."""
+    likelihood: str = "bernoulli"
+    """"bernoulli" for binary frames, "normal" for any."""
+    pixel_scale: float = 0.1
+    """Standard deviation of the normal likelihood, of values in [0, 1]."""
+    composition: str = "sum"
+    """"sum", eq. (4), or "over": sprites with an alpha channel over a background (networks "world")."""
+    background_states: int = 0
+    """Most colours that a pixel of the background has; 0 is a black background, on canvases of every size."""
+    canvas_size: tuple[int, int] | None = None
+    """(height, width) in pixels of a background that is not black, and so of all frames."""
+    peak_window: int = 5
+    """A logit is a peak if it is the largest of so many pixels a side around it; odd."""
 
     def __post_init__(self) -> None:
         for name in ("channels", "sprite_size", "latents", "max_objects"):
@@ -32,3 +46,23 @@ class LAVAEConfig:
             raise ValueError(f"expected latents and max_objects of at least 1, got {self.latents}, {self.max_objects}")
         if self.networks not in FAMILIES:
             raise ValueError(f"expected networks to be one of {sorted(FAMILIES)}, got {self.networks!r}")
+        self._check_image_model()
+
+    def _check_image_model(self) -> None:
+        object.__setattr__(self, "scales", tuple(self.scales))
+        if not self.scales or list(self.scales) != sorted(set(self.scales)) or min(self.scales) < 1:
+            raise ValueError(f"expected ascending scales of at least 1, got {self.scales!r}")
+        if self.likelihood not in ("bernoulli", "normal") or self.pixel_scale <= 0:
+            given = f"{self.likelihood!r} and {self.pixel_scale!r}"
+            raise ValueError(f'expected likelihood "bernoulli" or "normal" and pixel_scale above 0, got {given}')
+        world = self.networks == "world"
+        if self.composition != ("over" if world else "sum") or (len(self.scales) > 1 and not world):
+            given = f"{self.networks!r}, {self.composition!r} and {self.scales!r}"
+            raise ValueError(
+                f'expected composition "over" with networks "world", and "sum" and one scale with others, got {given}'
+            )
+        if (self.background_states > 0) != (self.canvas_size is not None) or self.background_states < 0:
+            given = f"{self.background_states!r} and {self.canvas_size!r}"
+            raise ValueError(f"expected a canvas_size just for a background with states, got {given}")
+        if self.peak_window < 1 or self.peak_window % 2 == 0:
+            raise ValueError(f"expected an odd peak_window, got {self.peak_window!r}")

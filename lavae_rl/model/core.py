@@ -8,13 +8,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lavae_rl.model.config import LAVAEConfig
-from lavae_rl.model.image.background import Background, black
-from lavae_rl.model.image.composition import Composition, add_sprites
-from lavae_rl.model.image.likelihood import Bernoulli, Likelihood
+from lavae_rl.model.gaussian import Gaussian
+from lavae_rl.model.image.background import Background, Pictures, black
+from lavae_rl.model.image.composition import Composition, add_sprites, over
+from lavae_rl.model.image.likelihood import Bernoulli, Likelihood, Normal
 from lavae_rl.model.networks import families
 from lavae_rl.model.objects import Detections
 from lavae_rl.model.posterior import find_peaks
-from lavae_rl.model.shapes import AnyFrames, Images
+from lavae_rl.model.shapes import AnyFrames, Images, LogitMaps, PerImage
 
 
 class LAVAECore(nn.Module):
@@ -25,12 +26,17 @@ class LAVAECore(nn.Module):
         self.config = config
         family = families.FAMILIES[config.networks]
         shape = (config.channels, config.sprite_size, config.latents)
-        self.location_network = family.location(config.channels)
+        self.location_network = family.location(config)
         self.appearance_network = family.appearance(*shape)
         self.sprite_decoder = family.decoder(*shape)
+        self.reads_difference = family.reads_difference
         self.background: Background = black
-        self.composition: Composition = add_sprites
+        if config.canvas_size is not None:
+            self.background = Pictures(config.background_states, config.channels, config.canvas_size)
+        self.composition: Composition = over if config.composition == "over" else add_sprites
         self.likelihood: Likelihood = Bernoulli(config.channels)
+        if config.likelihood == "normal":
+            self.likelihood = Normal(config.channels, config.pixel_scale)
         self.count_logits = nn.Parameter(torch.zeros(config.max_objects + 1))
         # Starts at "log-odds are logits": sharpness * log(L) = 1 on the paper's canvas of 64 x 64.
         self.log_sharpness = nn.Parameter(torch.tensor(-math.log(math.log(64 * 64))))
@@ -63,9 +69,33 @@ class LAVAECore(nn.Module):
             raise ValueError(
                 f"expected frames of at least {self.config.sprite_size} px a side, got {tuple(images.shape[2:])}"
             )
-        return images
+        return self.background.cover(images) if isinstance(self.background, Pictures) else images
+
+    def kl_background(self, images: Images) -> PerImage:
+        """KL(q(b | x) || p(b)) of the states of the background, in nats."""
+        if isinstance(self.background, Pictures):
+            return self.background.kl(images)
+        return images.new_zeros(len(images))
+
+    def inputs(self, images: Images) -> Images:
+        """Turns images into what location and appearance network read."""
+        if not self.reads_difference:
+            return images
+        return torch.cat([images, images - self.background(images)], dim=1)
+
+    def logits(self, images: Images) -> LogitMaps:
+        """Log-odds that an object is centred on each pixel."""
+        return self.location_network(self.inputs(images))
+
+    def describe(self, images: Images, found: Detections) -> Gaussian:
+        """q(a | l, x) of each object."""
+        return self.appearance_network(self.inputs(images), found)
+
+    def peaks(self, logits: LogitMaps) -> Detections:
+        """Eq. (8): the objects that location logits stand for, with the scale of each."""
+        return find_peaks(logits, self.config.peak_window, self.config.scales)
 
     @torch.inference_mode()
     def detect(self, images: Images) -> Detections:
         """q(n | x) and the mode of q(l | x): every object of every image, the most confident first."""
-        return find_peaks(self.location_network(images))
+        return self.peaks(self.logits(images))

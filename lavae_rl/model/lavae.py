@@ -11,12 +11,16 @@ from torch import Tensor, nn
 from lavae_rl.model.checkpoint import PretrainedModel
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.core import LAVAECore
+from lavae_rl.model.image.background import Pictures
+from lavae_rl.model.image.windows import sprite_boxes
 from lavae_rl.model.networks import families
 from lavae_rl.model.objective import elbo_terms, importance_weighted_bound
 from lavae_rl.model.objects import Detections, Objects
-from lavae_rl.model.posterior import find_peaks
-from lavae_rl.model.shapes import AnyFrames, Images, PerImage
+from lavae_rl.model.shapes import AnyFrames, AppearanceVectors, Images, PerImage
 from lavae_rl.shapes import Frames
+
+CANVAS_SIZE = (64, 64)
+"""(height, width) in pixels of samples whose background is black."""
 
 
 class LAVAE(LAVAECore, PretrainedModel):
@@ -51,11 +55,15 @@ class LAVAE(LAVAECore, PretrainedModel):
         if max_objects is not None and max_objects < 1:
             raise ValueError(f"expected max_objects of at least 1, got {max_objects}")
         images = self.images(frames)
-        logits = self._folded_location_network()(images)
-        found = find_peaks(logits)
+        inputs = self.inputs(images)
+        logits = self._folded_location_network()(inputs)
+        found = self.peaks(logits)
+        if logits.dim() == 4:
+            logits = logits.amax(1)
         presence = logits[found.image_index, found.location[:, 0], found.location[:, 1]].sigmoid()
-        posterior = self.appearance_network(images, found)
+        posterior = self.appearance_network(inputs, found)
         described = {"appearance": posterior.mean, "appearance_variance": posterior.log_variance.exp()}
+        described |= {"scale": found.scale, "box": self._boxes(found, posterior.mean, images.shape[2:])}
         canvas_size = (images.shape[2], images.shape[3])
         objects = Objects.from_detections(found, canvas_size, max_objects, presence=presence, **described)
         if not self._warned and len(objects.count) and (most := int(objects.dropped.max())):
@@ -83,7 +91,8 @@ class LAVAE(LAVAECore, PretrainedModel):
         Raises:
             ValueError: a location off the canvas.
         """
-        mean = self.likelihood.mean(self._theta(objects.torch(self.device))).permute(0, 2, 3, 1)
+        given = objects.torch(self.device)
+        mean = self.likelihood.mean(self._theta(given, self._empty(given))).permute(0, 2, 3, 1)
         return mean.cpu().numpy() if isinstance(objects.count, np.ndarray) else mean
 
     def reconstruct(
@@ -92,43 +101,58 @@ class LAVAE(LAVAECore, PretrainedModel):
         """Pixel means of frames, encoded and decoded, and the locations of the objects of each."""
         objects = self.encode(frames)
         centres = [location[:count] for location, count in zip(objects.location, objects.count, strict=True)]
-        return np.asarray(self.decode(objects)), centres
+        with torch.inference_mode():
+            theta = self._theta(objects.torch(self.device), self.background(self.images(frames)))
+            return self.likelihood.mean(theta).permute(0, 2, 3, 1).cpu().numpy(), centres
 
     @torch.inference_mode()
     def decode_sprites(self, objects: Objects) -> Float[np.ndarray, "batch slots size size channels"]:
-        """The sprite of each object by itself: pixel means in [0, 1], black in unused slots."""
+        """The sprite of each object by itself, on black: pixel means in [0, 1], black in unused slots."""
         given = objects.torch(self.device)
         shape = (*given.mask.shape, self.config.channels, self.config.sprite_size, self.config.sprite_size)
         sprites = torch.zeros(shape, device=self.device)
-        sprites[given.mask] = self.sprite_decoder(given.appearance[given.mask])
+        decoded = self.sprite_decoder(given.appearance[given.mask])
+        sprites[given.mask] = decoded[:, :-1] * decoded[:, -1:] if self.config.composition == "over" else decoded
         return sprites.permute(0, 1, 3, 4, 2).cpu().numpy()
 
-    def _theta(self, given: Objects) -> Images:
-        found = Detections(given.mask.nonzero()[:, 0], given.location[given.mask], given.count)
+    def _boxes(self, found: Detections, appearance: AppearanceVectors, canvas_size: Sequence[int]) -> Tensor:
+        """(row, column, height, width) of what each decoded sprite shows on the canvas."""
+        sprites = self.sprite_decoder(appearance)
+        shown = sprites[:, -1] if self.config.composition == "over" else sprites.amax(1)
+        lit = shown >= 0.5 * shown.amax((1, 2), keepdim=True).clamp(max=1)
+        return sprite_boxes(lit, found, canvas_size)
+
+    def _empty(self, given: Objects) -> Images:
+        """Scenes without objects; of a background with several states, the most frequent ones."""
+        if isinstance(self.background, Pictures):
+            return self.background.most_frequent(len(given.count), given.canvas_size)
+        shape = (len(given.count), self.config.channels, *given.canvas_size)
+        return self.background(torch.empty(shape, device=self.device))
+
+    def _theta(self, given: Objects, background: Images) -> Images:
+        found = Detections(given.mask.nonzero()[:, 0], given.location[given.mask], given.count, given.scale[given.mask])
         limit = torch.tensor(given.canvas_size, device=self.device)
         if ((found.location < 0) | (found.location >= limit)).any():
             raise ValueError(f"expected locations on the {given.canvas_size} canvas, got {found.location.tolist()}")
-        sprites = self.sprite_decoder(given.appearance[given.mask])
-        shape = (len(given.count), self.config.channels, *given.canvas_size)
-        return self.composition(sprites, found, self.background(sprites.new_empty(shape)))
+        return self.composition(self.sprite_decoder(given.appearance[given.mask]), found, background)
 
     @torch.inference_mode()
     def sample_objects(
         self,
         num_images: int,
         num_objects: int | None = None,
-        canvas_size: tuple[int, int] = (64, 64),
+        canvas_size: tuple[int, int] | None = None,
         generator: torch.Generator | None = None,
     ) -> Objects:
         """Draw from the prior p(n) p(l | n) p(a | n) of eq. (1), as tensors on the model's device.
 
         All scenes have ``num_objects``; None samples the learned prior of eq. (2). The canvas size is (height, width)
-        in pixels, and the generator is on the model's device.
+        in pixels, by default that of the background, or 64 x 64; the generator is on the model's device.
 
         Raises:
             ValueError: more objects than pixels, or a negative number.
         """
-        height, width = canvas_size
+        height, width = canvas_size = canvas_size or self.config.canvas_size or CANVAS_SIZE
         if num_objects is None:
             prior = self.count_log_probs.exp()
             draws = torch.rand(num_images, 1, generator=generator, device=self.device)
@@ -138,29 +162,39 @@ class LAVAE(LAVAECore, PretrainedModel):
         else:
             raise ValueError(f"expected num_objects of 0 to {height * width} (one per pixel), got {num_objects}")
         slots = int(count.max()) if num_images else 0
-        draws = torch.rand(num_images, height * width, generator=generator, device=self.device)
+        sites = len(self.config.scales) * height * width
+        draws = torch.rand(num_images, sites, generator=generator, device=self.device)
         flat = draws.topk(slots, dim=1).indices  # uniform without replacement, eq. (3)
+        scale = torch.tensor(self.config.scales, device=self.device)[flat // (height * width)]
+        flat = flat % (height * width)
         mask = torch.arange(slots, device=self.device) < count[:, None]
         location = torch.stack([flat // width, flat % width], dim=2) * mask[..., None]
         shape = (num_images, slots, self.config.latents)
         appearance = torch.randn(shape, generator=generator, device=self.device) * mask[..., None]
-        exact, none = torch.zeros_like(appearance), torch.zeros_like(count)
-        return Objects(count, location, appearance, exact, mask.float(), mask, none, canvas_size)
+        found = Detections(mask.nonzero()[:, 0], location[mask], count, scale[mask])
+        described = {"appearance": appearance[mask], "appearance_variance": torch.zeros_like(appearance[mask])}
+        described |= {"presence": mask[mask].float(), "scale": found.scale}
+        described["box"] = self._boxes(found, appearance[mask], canvas_size)
+        return Objects.from_detections(found, canvas_size, slots, **described)
 
     @torch.inference_mode()
     def sample(
         self,
         num_images: int,
         num_objects: int | None = None,
-        canvas_size: tuple[int, int] = (64, 64),
+        canvas_size: tuple[int, int] | None = None,
         generator: torch.Generator | None = None,
     ) -> UInt8[Tensor, "batch height width channels"]:
-        """Ancestral samples of whole frames, values 0 and 255, with the arguments of ``sample_objects``."""
-        theta = self._theta(self.sample_objects(num_images, num_objects, canvas_size, generator))
-        return self.likelihood.sample(theta.permute(0, 2, 3, 1), generator).to(torch.uint8) * 255
+        """Ancestral samples of whole frames, with the arguments of ``sample_objects``."""
+        objects = self.sample_objects(num_images, num_objects, canvas_size, generator)
+        empty = self._empty(objects)
+        if isinstance(self.background, Pictures):
+            empty = self.background.sample(num_images, generator)
+        values = self.likelihood.sample(self._theta(objects, empty).permute(0, 2, 3, 1), generator)
+        return (values * 255).round().to(torch.uint8)
 
     def sample_means(
-        self, num_images: int, canvas_size: tuple[int, int] = (64, 64), generator: torch.Generator | None = None
+        self, num_images: int, canvas_size: tuple[int, int] | None = None, generator: torch.Generator | None = None
     ) -> Float[Tensor, "batch height width channels"]:
         """Pixel means in [0, 1] of objects drawn from the prior."""
         return torch.as_tensor(self.decode(self.sample_objects(num_images, None, canvas_size, generator)))

@@ -1,7 +1,7 @@
 """The evidence lower bound, its terms kept apart, and the importance-weighted bound (paper, section 2, appendix A)."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lavae_rl.model.core import LAVAECore
 from lavae_rl.model.objects import Detections
-from lavae_rl.model.posterior import find_peaks, location_log_probs, ordered_log_prob, sample_locations
+from lavae_rl.model.posterior import location_log_probs, ordered_log_prob, sample_locations
 from lavae_rl.model.shapes import AppearanceVectors, Counts, Images, LogitMaps, LogProbs, ObjectIndex, PerImage, Sprites
 
 
@@ -26,11 +26,13 @@ class ELBOTerms:
     """Log q(l | x) - log p(l | n) at the sampled locations; its mean is the KL."""
     kl_appearance: PerImage
     """KL(q(a | l, x) || N(0, I)), summed over objects, exact."""
+    kl_background: PerImage
+    """KL(q(b | x) || p(b)) = -log p(b) of the states of the background; 0 where it has one."""
 
     @property
     def elbo(self) -> PerImage:
         """The single-sample evidence lower bound."""
-        return self.log_likelihood - self.kl_count - self.kl_location - self.kl_appearance
+        return self.log_likelihood - self.kl_count - self.kl_location - self.kl_appearance - self.kl_background
 
 
 def sum_by_image(values: Float[Tensor, " objects"], image_index: ObjectIndex, num_images: int) -> PerImage:
@@ -66,10 +68,17 @@ def reconstruct(
     model: LAVAECore, images: Images, found: Detections, generator: torch.Generator | None
 ) -> tuple[PerImage, PerImage, Sprites]:
     """Log p(x | a, l, n) at one sample of a, KL of the appearances, and the decoded sprites, at given locations."""
-    posterior = model.appearance_network(images, found)
+    posterior = model.describe(images, found)
     appearance, _ = posterior.draw(generator)
     log_likelihood, sprites = explain(model, images, appearance, _pasting(model, found))
     return log_likelihood, sum_by_image(posterior.kl(), found.image_index, len(images)), sprites
+
+
+def explain_at(model: LAVAECore, images: Images, found: Detections) -> tuple[PerImage, PerImage]:
+    """Log p(x | a, l, n) at the mean appearances, and their KL, at given locations."""
+    posterior = model.describe(images, found)
+    log_likelihood, _ = explain(model, images, posterior.mean, _pasting(model, found))
+    return log_likelihood, sum_by_image(posterior.kl(), found.image_index, len(images))
 
 
 def _pasting(model: LAVAECore, found: Detections) -> Callable[[Sprites, Images], Images]:
@@ -79,19 +88,26 @@ def _pasting(model: LAVAECore, found: Detections) -> Callable[[Sprites, Images],
 def _infer(model: LAVAECore, logits: LogitMaps) -> tuple[Counts, LogProbs]:
     """Number of objects by q(n | x), and log q(l_1 | x), of each image."""
     # Inference itself has no limit, but a density must not put mass where the prior has none.
-    count = find_peaks(logits.detach()).count.clamp(max=model.config.max_objects)
+    count = model.peaks(logits.detach()).count.clamp(max=model.config.max_objects)
     return count, location_log_probs(logits, model.sharpness)
 
 
 def _locate(
-    log_probs: LogProbs, count: Counts, width: int, generator: torch.Generator | None
+    model: LAVAECore,
+    log_probs: LogProbs,
+    count: Counts,
+    canvas_size: Sequence[int],
+    generator: torch.Generator | None,
 ) -> tuple[Detections, PerImage, PerImage]:
     """Objects at locations drawn from q(l | x), with log q(l | x) and log p(l | n) of each image."""
     slots = int(count.max()) if len(count) else 0
     flat = sample_locations(log_probs.detach(), slots, generator)
     image_index, slot = (torch.arange(slots, device=flat.device) < count[:, None]).nonzero(as_tuple=True)
     chosen = flat[image_index, slot]
-    found = Detections(image_index, torch.stack([chosen // width, chosen % width], dim=1), count)
+    height, width = canvas_size
+    pixel = chosen % (height * width)
+    scale = torch.tensor(model.config.scales, device=flat.device)[chosen // (height * width)]
+    found = Detections(image_index, torch.stack([pixel // width, pixel % width], dim=1), count, scale)
     return found, ordered_log_prob(log_probs, flat, count), log_prior_locations(count, log_probs.shape[1])
 
 
@@ -104,10 +120,10 @@ def elbo_terms(
     The model is in evaluation mode, and the generator on its device. ``logits`` are those of its location network;
     None computes them.
     """
-    count, log_probs = _infer(model, model.location_network(images) if logits is None else logits)
-    found, log_q, log_p = _locate(log_probs, count, images.shape[-1], generator)
+    count, log_probs = _infer(model, model.logits(images) if logits is None else logits)
+    found, log_q, log_p = _locate(model, log_probs, count, images.shape[2:], generator)
     log_likelihood, kl, _ = reconstruct(model, images, found, generator)
-    return ELBOTerms(log_likelihood, kl_count(model, count), log_q - log_p, kl)
+    return ELBOTerms(log_likelihood, kl_count(model, count), log_q - log_p, kl, model.kl_background(images))
 
 
 def score_function_loss(
@@ -129,10 +145,10 @@ def score_function_loss(
     """
     if num_samples < 2:
         raise ValueError(f"expected at least 2 samples, one to compare the other with, got {num_samples}")
-    count, log_probs = _infer(model, model.location_network(images))
+    count, log_probs = _infer(model, model.logits(images))
     scores, values, direct = [], [], []
     for _ in range(num_samples):
-        found, log_q, log_p = _locate(log_probs, count, images.shape[-1], generator)
+        found, log_q, log_p = _locate(model, log_probs, count, images.shape[2:], generator)
         log_likelihood, kl_appearance, _ = reconstruct(model, images, found, generator)
         scores.append(log_q)
         direct.append(log_likelihood - kl_appearance)
@@ -152,15 +168,15 @@ def importance_weighted_bound(
     """
     if num_samples < 1:
         raise ValueError(f"expected at least 1 importance sample, got {num_samples}")
-    count, log_probs = _infer(model, model.location_network(images))
+    count, log_probs = _infer(model, model.logits(images))
     bounds = log_probs.new_zeros(len(images))
     for i in range(len(images)):
         image, counts = images[i : i + 1], count[i].expand(num_samples)
-        found, log_q, log_p = _locate(log_probs[i].expand(num_samples, -1), counts, images.shape[-1], generator)
+        found, log_q, log_p = _locate(model, log_probs[i].expand(num_samples, -1), counts, images.shape[2:], generator)
         # The network reads the one image once, not as many times as it is explained.
-        posterior = model.appearance_network(image, replace(found, image_index=torch.zeros_like(found.image_index)))
+        posterior = model.describe(image, replace(found, image_index=torch.zeros_like(found.image_index)))
         appearance, noise = posterior.draw(generator)
         log_p_x, _ = explain(model, image.expand(num_samples, -1, -1, -1), appearance, _pasting(model, found))
         log_appearance = sum_by_image(posterior.log_ratio(appearance, noise), found.image_index, num_samples)
         bounds[i] = (log_p_x + (log_p - log_q) + log_appearance - kl_count(model, counts)).logsumexp(0)
-    return bounds - math.log(num_samples)
+    return bounds - math.log(num_samples) - model.kl_background(images)

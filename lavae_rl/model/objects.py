@@ -24,6 +24,12 @@ class Detections:
     location: ObjectLocations
     """(row, column) of each centre in pixels."""
     count: Counts
+    scale: ObjectIndex = None  # type: ignore[assignment]
+    """Factor by which each sprite and its window are enlarged; by default 1."""
+
+    def __post_init__(self) -> None:
+        # Most models have one scale, and most detections are written without it.
+        object.__setattr__(self, "scale", torch.ones_like(self.image_index) if self.scale is None else self.scale)
 
     @property
     def rank(self) -> ObjectIndex:
@@ -34,11 +40,22 @@ class Detections:
     def keep_first(self, most: int) -> "Detections":
         """At most ``most`` objects per image, the most confident."""
         kept = self.rank < most
-        return Detections(self.image_index[kept], self.location[kept], self.count.clamp(max=most))
+        return Detections(self.image_index[kept], self.location[kept], self.count.clamp(max=most), self.scale[kept])
+
+    def select(self, kept: Bool[Tensor, " objects"]) -> "Detections":
+        """The objects of a mask over the list, of the same images."""
+        image_index = self.image_index[kept]
+        count = torch.bincount(image_index, minlength=len(self.count))
+        return Detections(image_index, self.location[kept], count, self.scale[kept])
+
+    def to(self, device: torch.device) -> "Detections":
+        """The same objects on a device."""
+        values = (self.image_index, self.location, self.count, self.scale)
+        return Detections(*(value.to(device) for value in values))
 
     def clone(self) -> "Detections":
         """Copies: outside inference mode, autograd may save them."""
-        return Detections(self.image_index.clone(), self.location.clone(), self.count.clone())
+        return Detections(self.image_index.clone(), self.location.clone(), self.count.clone(), self.scale.clone())
 
 
 @dataclass(frozen=True)
@@ -59,6 +76,10 @@ class Objects:
     """Probability, above ``posterior.MIN_PRESENCE``, that an object is there."""
     mask: Bool[Array, "batch slots"]
     """True where a slot holds an object."""
+    scale: Int[Array, "batch slots"]
+    """Factor by which the model enlarges the sprite of each object."""
+    box: Int[Array, "batch slots 4"]
+    """(row, column, height, width) in pixels of what the decoded sprite shows; row and column are the top left's."""
     dropped: Int[Array, " batch"]
     """Number of objects found beyond ``max_objects`` and left out."""
     canvas_size: tuple[int, int]

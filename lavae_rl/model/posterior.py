@@ -1,6 +1,8 @@
 """q(n | x) and q(l | x): counting peaks of the location logits, and sampling locations without replacement."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -18,24 +20,29 @@ between them. Chosen on the validation split, where 0.3 to 0.5 count nearly alik
 (tests/test_generalisation.py), which 0.5 undercounted."""
 
 
-def find_peaks(logits: LogitMaps) -> Detections:
+def find_peaks(logits: LogitMaps, window: int = PEAK_WINDOW, scales: Sequence[int] = (1,)) -> Detections:
     """Eq. (8): the local maxima of the location logits above a threshold are the objects.
 
     Logits are log-odds that an object is centred on a pixel. Among equal logits the first in reading order is the
-    peak, so a plateau counts once.
+    peak, so a plateau counts once. Of several scales, the one with the largest logit is that of a pixel.
     """
-    half, threshold = PEAK_WINDOW // 2, math.log(MIN_PRESENCE / (1 - MIN_PRESENCE))
+    factors = None
+    if logits.dim() == 4:
+        logits, best = logits.max(1)
+        factors = torch.tensor(scales, device=logits.device)[best]
+    half, threshold = window // 2, math.log(MIN_PRESENCE / (1 - MIN_PRESENCE))
     image_index, row, column = (logits > threshold).nonzero(as_tuple=True)
     # Only these few pixels are compared with their windows, not every pixel; argmax is the first of equals.
     padded = F.pad(logits, (half, half, half, half), value=-math.inf)
-    windows = padded.unfold(1, PEAK_WINDOW, 1).unfold(2, PEAK_WINDOW, 1)[image_index, row, column]
-    peak = windows.flatten(1).argmax(dim=1) == PEAK_WINDOW**2 // 2
+    windows = padded.unfold(1, window, 1).unfold(2, window, 1)[image_index, row, column]
+    peak = windows.flatten(1).argmax(dim=1) == window**2 // 2
     image_index, row, column = image_index[peak], row[peak], column[peak]
     # Two stable sorts make one lexicographic order: by image, then the most confident first.
     order = logits[image_index, row, column].argsort(descending=True, stable=True)
     order = order[image_index[order].argsort(stable=True)]
-    location = torch.stack([row, column], dim=1)[order]
-    return Detections(image_index[order], location, torch.bincount(image_index, minlength=len(logits)))
+    image_index, location = image_index[order], torch.stack([row, column], dim=1)[order]
+    found = Detections(image_index, location, torch.bincount(image_index, minlength=len(logits)))
+    return found if factors is None else replace(found, scale=factors[image_index, row[order], column[order]])
 
 
 def location_log_probs(logits: LogitMaps, sharpness: Tensor) -> LogProbs:

@@ -92,4 +92,5 @@ def relaxed_elbo_terms(
 
     log_likelihood, _ = explain(model, images, appearance, compose)
     kl_appearance = (posterior.kl().view(num_images, slots) * active).sum(1)
-    return ELBOTerms(log_likelihood, kl_count(model, counted), (kl_location * active).sum(1), kl_appearance)
+    kl_location = (kl_location * active).sum(1)
+    return ELBOTerms(log_likelihood, kl_count(model, counted), kl_location, kl_appearance, model.kl_background(images))

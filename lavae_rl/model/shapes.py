@@ -11,7 +11,8 @@ AnyFrames = np.ndarray | Tensor
 """What users hand in as frames: checked by ``LAVAE.images``, whose errors name the remedy."""
 
 Images = Float[Tensor, "batch channels height width"]
-LogitMaps = Float[Tensor, "batch height width"]
+LogitMaps = Float[Tensor, "batch *scales height width"]
+"""One map of all pixels, or one for each of several scales."""
 ObjectIndex = Int[Tensor, " objects"]
 ObjectLocations = Int[Tensor, "objects 2"]
 AppearanceVectors = Float[Tensor, "objects latents"]

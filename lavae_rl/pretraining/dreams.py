@@ -15,7 +15,7 @@ from lavae_rl.model.objects import Detections
 from lavae_rl.model.shapes import Images, LogitMaps, Sprites
 
 BinarySprites = Bool[Tensor, "objects channels size size"]
-CentreMaps = Bool[Tensor, "batch height width"]
+CentreMaps = Bool[Tensor, "batch *scales height width"]
 
 MASK_LEVEL = 0.3
 """A pixel belongs to a decoded sprite from this fraction of the sprite's largest pixel mean on."""
@@ -132,7 +132,7 @@ def centre_loss(logits: LogitMaps, centres: CentreMaps) -> Float[Tensor, ""]:
     Focal because 1 pixel in 1,000 is a centre; discounted because one pixel beside it is nearly right.
     """
     target = centres.float()
-    near = _grow(centres).float() - target
+    near = _grow(centres.flatten(0, -3)).view_as(centres).float() - target
     log_on, log_off = F.logsigmoid(logits), F.logsigmoid(-logits)
     on, off = log_on.exp(), log_off.exp()
     loss = -(target * off.square() * log_on + (1 - target) * (1 - 0.9 * near) * on.square() * log_off)

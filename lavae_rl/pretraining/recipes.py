@@ -102,6 +102,34 @@ class LAVAERecipe(Recipe):
 
 
 @dataclass(frozen=True)
+class WorldRecipe(Recipe):
+    """Settings of wake-sleep training on frames of an environment. Raises ValueError on values out of range."""
+
+    location_learning_rate: float = 3e-3
+    """Peak rate of Adam for the location network and the count prior."""
+    appearance_learning_rate: float = 3e-3
+    """Peak rate of Adam for the appearance network and the sprite decoder."""
+    dreams_from_step: int = 30
+    """First step with dreams: by then the decoder draws blobs that cut objects out well enough."""
+    dreams: int = 32
+    """Dreamed scenes per step, at most as many as frames."""
+    dream_size: int = 96
+    """Largest side of a dream in pixels: a random part of a background."""
+    dream_objects: int = 12
+    """Most objects in a dream; counts are uniform from 0."""
+    memory: int = 1_024
+    """Cut-outs of each scale that dreams are made of: the latest this many."""
+    location_weight: float = 0.1
+    """Weight of -log q(l | x) beside the focal loss."""
+    alpha_cost: float = 0.1
+    """Nats that a pixel of alpha costs: a sprite covers no more than it explains."""
+    sharpness_scenes: int = 32
+    """Training frames whose ELBO chooses the sharpness at every evaluation."""
+    sharpness_samples: int = 4
+    """ELBOs of each of them at the end of the run; one at other evaluations."""
+
+
+@dataclass(frozen=True)
 class PaperRecipe(Recipe):
     """Settings of the paper's training (appendix B), whose schedules all stretch with ``steps``.
 

@@ -27,7 +27,7 @@ def fit_sharpness(model: LAVAE, images: Images, seed: int, num_samples: int = 1)
     pixels = images.shape[2] * images.shape[3]
     candidates = [-math.log(temperature * math.log(pixels)) for temperature in TEMPERATURES]
     candidates.append(model.log_sharpness.item())
-    logits = model.location_network(images)
+    logits = model.logits(images)
 
     def elbo(log_sharpness: float) -> float:
         model.log_sharpness.fill_(log_sharpness)

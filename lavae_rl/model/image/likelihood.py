@@ -1,9 +1,11 @@
 """The probability of an image given its pixel means."""
 
+import math
 from typing import Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from lavae_rl.model.shapes import AnyFrames, Images
 
@@ -27,6 +29,28 @@ class Likelihood(Protocol):
         """Random images, of the values that ``images`` gives."""
 
 
+def check_frames(frames: AnyFrames, channels: int) -> Tensor:
+    """Checks a batch of frames, uint8 (batch, height, width, channels), and returns it as a tensor.
+
+    Raises:
+        TypeError: not a uint8 array.
+        ValueError: wrong rank or channels.
+    """
+    dtype = getattr(frames, "dtype", type(frames).__name__)
+    if str(dtype).removeprefix("torch.") != "uint8":
+        raise TypeError(f"expected frames as a uint8 array, got {dtype}")
+    shape = tuple(frames.shape)
+    if len(shape) != 4 or shape[3] != channels:
+        raise ValueError(
+            f"expected frames of shape (batch, height, width, {channels}), got {shape}; "
+            "a single frame needs frame[None], channel-first frames a transpose"
+        )
+    if isinstance(frames, np.ndarray):
+        # PyTorch takes neither read-only nor reversed arrays (frames[..., ::-1]); only these are copied.
+        frames = torch.from_numpy(np.require(frames, requirements=["C", "W"]))
+    return frames
+
+
 class Bernoulli:
     """Binary pixels, as the paper's: theta is the probability that a pixel and channel is 1."""
 
@@ -40,25 +64,14 @@ class Bernoulli:
             TypeError: not a uint8 array.
             ValueError: wrong rank or channels, or values other than 0 and 255.
         """
-        dtype = getattr(frames, "dtype", type(frames).__name__)
-        if str(dtype).removeprefix("torch.") != "uint8":
-            raise TypeError(f"expected frames as a uint8 array, got {dtype}")
-        shape = tuple(frames.shape)
-        if len(shape) != 4 or shape[3] != self.channels:
-            raise ValueError(
-                f"expected frames of shape (batch, height, width, {self.channels}), got {shape}; "
-                "a single frame needs frame[None], channel-first frames a transpose"
-            )
-        if isinstance(frames, np.ndarray):
-            # PyTorch takes neither read-only nor reversed arrays (frames[..., ::-1]); only these are copied.
-            frames = torch.from_numpy(np.require(frames, requirements=["C", "W"]))
-        tensor = frames.to(device)
+        tensor = check_frames(frames, self.channels).to(device)
         # In uint8, 255 + 1 is 0.
         if tensor.numel() and (tensor + 1).max() > 1:
             raise ValueError(
                 f"expected pixel values 0 and 255 only, got {int(tensor[(tensor > 0) & (tensor < 255)][0])}; "
-                "binarise the frames first: (frames > 127) * np.uint8(255), "
-                "or in a wrapper preprocessing=Preprocessing(threshold=127) or Preprocessing(palette=[...])"
+                "this model was trained on binary frames. For frames of your own environment train a model on them: "
+                "python pretrain/train_lavae.py --env ID (or --frames PATH); for sprites on black, "
+                "(frames > 127) * np.uint8(255) makes them binary"
             )
         return tensor.permute(0, 3, 1, 2).float().div_(255)
 
@@ -78,3 +91,33 @@ class Bernoulli:
     def sample(self, theta: Images, generator: torch.Generator | None) -> Images:
         """Pixels of 0 and 1."""
         return torch.bernoulli(self.mean(theta), generator=generator)
+
+
+class Normal:
+    """Values of any frames, each channel of a pixel normal around its mean theta with one standard deviation."""
+
+    def __init__(self, channels: int, scale: float) -> None:
+        self.channels, self.scale = channels, scale
+
+    def images(self, frames: AnyFrames, device: torch.device) -> Images:
+        """Turns frames into float32 in [0, 1], (batch, channels, height, width), on the device.
+
+        Raises:
+            TypeError: not a uint8 array.
+            ValueError: wrong rank or channels.
+        """
+        return check_frames(frames, self.channels).to(device).permute(0, 3, 1, 2).float().div_(255)
+
+    def log_prob(self, images: Images, theta: Images) -> Images:
+        """Log N(x_i; theta_i, scale^2) of each pixel and channel, in nats: a density, which may pass 0."""
+        deviation = (images - theta.float()) / self.scale
+        return -0.5 * deviation.square() - math.log(self.scale * math.sqrt(2 * math.pi))
+
+    def mean(self, theta: Images) -> Images:
+        """The means, clamped to [0, 1]."""
+        return theta.clamp(0, 1)
+
+    def sample(self, theta: Images, generator: torch.Generator | None) -> Images:
+        """Values around the means, clamped to [0, 1]."""
+        noise = torch.randn(theta.shape, generator=generator, device=theta.device)
+        return (theta + self.scale * noise).clamp(0, 1)

@@ -1,8 +1,10 @@
 """Windows of images around locations."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lavae_rl.model.objects import Detections
@@ -15,6 +17,30 @@ def crop_windows(images: Images, found: Detections, size: int) -> Sprites:
     padded = F.pad(images, (half, half, half, half))
     windows = padded.unfold(2, size, 1).unfold(3, size, 1)
     return windows[found.image_index, :, found.location[:, 0], found.location[:, 1]]
+
+
+def crop_scaled_windows(images: Images, found: Detections, size: int) -> Sprites:
+    """Cuts out the window of ``scale * size`` pixels around each object, and averages it down to ``size``."""
+    windows = images.new_zeros(len(found.location), images.shape[1], size, size)
+    for scale in sorted(set(found.scale.tolist())):
+        chosen = found.scale == scale
+        native = crop_windows(images, found.select(chosen), scale * size)
+        windows[chosen] = F.avg_pool2d(native, scale) if scale > 1 else native
+    return windows
+
+
+def sprite_boxes(
+    lit: Bool[Tensor, "objects size size"], found: Detections, canvas_size: Sequence[int]
+) -> Int[Tensor, "objects 4"]:
+    """(row, column, height, width) on the canvas of the lit pixels of each sprite, cropped at the border."""
+    size = lit.shape[-1]
+    sides = torch.stack([lit.any(2), lit.any(1)], dim=1).int()  # rows, columns
+    first, end = sides.argmax(2), size - sides.flip(2).argmax(2)
+    scale = found.scale[:, None]
+    corner = found.location - scale * size // 2
+    limit = torch.tensor(canvas_size, device=lit.device)
+    first, end = ((corner + scale * edge).clamp(min=0).minimum(limit) for edge in (first, end))
+    return torch.cat([first, end - first], dim=1)
 
 
 def gaussian_blur(

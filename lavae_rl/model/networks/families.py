@@ -1,9 +1,11 @@
 """The three networks of LAVAE, location, appearance and sprite decoder, by family.
 
 Contract, whatever the networks look like inside (``LAVAEConfig.networks`` names the family):
-  * location network: images -> one logit per pixel, the log-odds that an object is centred there;
+  * location network: images -> one logit per pixel, the log-odds that an object is centred there; of families with
+    several scales, one map of logits for each;
   * appearance network: images and detections -> the Gaussian q(a | l, x) of each object, eq. (10);
-  * sprite decoder: appearance -> sprite of pixel means in (0, 1), the function g of eq. (4).
+  * sprite decoder: appearance -> sprite of pixel means in (0, 1), the function g of eq. (4); with alpha as a last
+    channel where sprites are composed over a background.
 
 All give float32, also under autocast: what is made of them, sums over pixels and logarithms of small probabilities,
 needs the digits.
@@ -12,7 +14,7 @@ needs the digits.
 import copy
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import nn
@@ -20,23 +22,47 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from lavae_rl.model.networks.fast import FastAppearanceNetwork, FastLocationNetwork, FastSpriteDecoder
 from lavae_rl.model.networks.paper import PaperAppearanceNetwork, PaperLocationNetwork, PaperSpriteDecoder
+from lavae_rl.model.networks.world import WorldAppearanceNetwork, WorldLocationNetwork, WorldSpriteDecoder
+
+
+class Sizes(Protocol):
+    """What networks are built for; see ``LAVAEConfig``."""
+
+    @property
+    def channels(self) -> int: ...  # noqa: D102
+
+    @property
+    def sprite_size(self) -> int: ...  # noqa: D102
+
+    @property
+    def scales(self) -> tuple[int, ...]: ...  # noqa: D102
 
 
 class Networks(NamedTuple):
-    """One family of networks, built for ``channels`` image channels, sprites of ``size`` px, ``latents`` numbers."""
+    """One family of networks; appearance network and decoder are built for channels, sprites of a size, and latents."""
 
-    location: Callable[[int], nn.Module]
+    location: Callable[[Sizes], nn.Module]
     appearance: Callable[[int, int, int], nn.Module]
     decoder: Callable[[int, int, int], nn.Module]
+    reads_difference: bool = False
+    """Whether networks read images and, in as many further channels, their difference to the background."""
 
 
 FAMILIES = {
-    "fast": Networks(FastLocationNetwork, FastAppearanceNetwork, FastSpriteDecoder),
-    "paper": Networks(PaperLocationNetwork, PaperAppearanceNetwork, PaperSpriteDecoder),
+    "fast": Networks(lambda config: FastLocationNetwork(config.channels), FastAppearanceNetwork, FastSpriteDecoder),
+    "paper": Networks(lambda config: PaperLocationNetwork(config.channels), PaperAppearanceNetwork, PaperSpriteDecoder),
     "paper-small": Networks(
-        partial(PaperLocationNetwork, width=16),
+        lambda config: PaperLocationNetwork(config.channels, width=16),
         partial(PaperAppearanceNetwork, width=16),
         partial(PaperSpriteDecoder, full_width=24),
+    ),
+    "world": Networks(
+        lambda config: WorldLocationNetwork(
+            config.channels, len(config.scales), config.sprite_size * max(config.scales)
+        ),
+        WorldAppearanceNetwork,
+        WorldSpriteDecoder,
+        reads_difference=True,
     ),
 }
 """Network families by name: what ``LAVAEConfig.networks`` may be. "paper-small" is narrower, for small canvases."""

@@ -17,13 +17,15 @@ from lavae_rl.model.objects import Detections
 from lavae_rl.model.shapes import AppearanceVectors, Images, LogitMaps, Sprites
 
 
-def _conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+def convolve(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+    """A convolution with batch norm and ReLU."""
     convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 
-def _residual(channels: int) -> Residual:
-    return Residual(OrderedDict(convolutions=nn.Sequential(_conv(channels, channels), _conv(channels, channels))))
+def refine(channels: int) -> Residual:
+    """A residual block of two such convolutions."""
+    return Residual(OrderedDict(convolutions=nn.Sequential(convolve(channels, channels), convolve(channels, channels))))
 
 
 class FastLocationNetwork(nn.Module):
@@ -31,10 +33,10 @@ class FastLocationNetwork(nn.Module):
 
     def __init__(self, channels: int, stem: int = 8, trunk: int = 32, blocks: int = 2) -> None:
         super().__init__()
-        self.stem = nn.Sequential(nn.PixelUnshuffle(2), _conv(4 * channels, stem))
-        self.trunk = nn.Sequential(_conv(stem, trunk, stride=2), *(_residual(trunk) for _ in range(blocks)))
-        self.lift = nn.Sequential(_conv(trunk, stem, kernel=1), nn.Upsample(scale_factor=2))
-        self.merge = _conv(stem, stem)
+        self.stem = nn.Sequential(nn.PixelUnshuffle(2), convolve(4 * channels, stem))
+        self.trunk = nn.Sequential(convolve(stem, trunk, stride=2), *(refine(trunk) for _ in range(blocks)))
+        self.lift = nn.Sequential(convolve(trunk, stem, kernel=1), nn.Upsample(scale_factor=2))
+        self.merge = convolve(stem, stem)
         self.head = nn.Conv2d(stem, 4, 1)
         nn.init.constant_(cast("Tensor", self.head.bias), -5.0)  # objects are rare: start near "nowhere"
 

@@ -1,0 +1,73 @@
+"""Where the first locations come from on a background: connected components of surprise.
+
+The surprise of a pixel is log p(x_i | x_i) - log p(x_i | background): the nats that it costs while nothing explains it.
+"""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from lavae_rl.model.core import LAVAECore
+from lavae_rl.model.objects import Detections
+from lavae_rl.model.shapes import Images
+
+MIN_NATS = 40.0
+"""An object must promise more than it costs: log L (10 nats) and its appearance's KL (10 to 20 nats)."""
+PIXEL_NATS = 2.0
+"""A pixel surprises from this many nats on: two standard deviations of one channel."""
+LARGEST_SHARE = 0.25
+"""Components whose box covers more than this share of the frame are no objects, but a flash or a moved background."""
+
+_CLOSING = np.ones((3, 3), np.uint8)
+
+
+class Components(NamedTuple):
+    """The components of one frame."""
+
+    box: Int[np.ndarray, "components 4"]
+    """(row, column, height, width) in pixels."""
+    nats: Float[np.ndarray, " components"]
+
+
+@torch.inference_mode()
+def surprise(model: LAVAECore, images: Images, mean: Images | None = None) -> Float[Tensor, "batch height width"]:
+    """Nats by which each pixel costs more than one that is explained, under the background or other pixel means."""
+    expected = model.background(images) if mean is None else mean
+    return (model.likelihood.log_prob(images, images) - model.likelihood.log_prob(images, expected)).sum(1)
+
+
+def find_components(nats: Float[np.ndarray, "height width"]) -> Components:
+    """The components of a map of surprise, closed by 3 x 3 pixels, that pay for an object and are not too large."""
+    surprising: Bool[np.ndarray, "height width"] = nats > PIXEL_NATS
+    closed = cv2.morphologyEx(surprising.astype(np.uint8), cv2.MORPH_CLOSE, _CLOSING)
+    number, labels, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)
+    promised = np.bincount(labels.ravel(), weights=nats.ravel(), minlength=number)[1:]
+    column, row, width, height = stats[1:, :4].T
+    kept = (promised >= MIN_NATS) & (height * width <= LARGEST_SHARE * nats.size)
+    return Components(np.stack([row, column, height, width], axis=1)[kept].astype(np.int64), promised[kept])
+
+
+def propose_components(model: LAVAECore, images: Images) -> Detections:
+    """The centre of the box of each component, at the smallest scale whose window holds it, the most nats first."""
+    maps = surprise(model, images).cpu().numpy()
+    return detections(model, [find_components(nats) for nats in maps]).to(images.device)
+
+
+def detections(model: LAVAECore, components: list[Components]) -> Detections:
+    """The components of each frame as detections, at most N_max of each."""
+    size, scales = model.config.sprite_size, np.array(model.config.scales)
+    boxes, index = [], []
+    for i, found in enumerate(components):
+        order = np.argsort(-found.nats, kind="stable")[: model.config.max_objects]
+        boxes.append(found.box[order])
+        index.append(np.full(len(order), i))
+    box = torch.from_numpy(np.concatenate(boxes))
+    centre = box[:, :2] + box[:, 2:] // 2
+    needed = box[:, 2:].amax(1, keepdim=True) > torch.from_numpy(scales[:-1] * size)[None]
+    scale = torch.from_numpy(scales)[needed.sum(1)]
+    count = torch.tensor([len(each) for each in boxes])
+    return Detections(torch.from_numpy(np.concatenate(index)), centre, count, scale)

@@ -1,0 +1,137 @@
+"""Wake-sleep on frames with a background: surprise proposes, the better of proposal and location network explains."""
+
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from lavae_rl.data.sources import FrameSource
+from lavae_rl.model.config import LAVAEConfig
+from lavae_rl.model.lavae import LAVAE
+from lavae_rl.model.objective import explain_at, kl_count, reconstruct
+from lavae_rl.model.objects import Detections
+from lavae_rl.model.posterior import location_log_probs
+from lavae_rl.model.shapes import Images, PerImage, Sprites
+from lavae_rl.pretraining.collages import CutOutMemory, collage, cut_out, recentre
+from lavae_rl.pretraining.components import PIXEL_NATS, propose_components, surprise
+from lavae_rl.pretraining.dreams import centre_loss, location_loss
+from lavae_rl.pretraining.recipes import WorldRecipe
+from lavae_rl.pretraining.sharpness import fit_sharpness
+from lavae_rl.pretraining.state import Loss, Method
+from lavae_rl.pretraining.validation import LAVAE_VALIDATION, validate_lavae
+from lavae_rl.pretraining.wake_sleep import make_lavae
+from lavae_rl.shapes import Frames
+
+
+class WorldWakeSleep(Method):
+    """The recipe for environments, with the cut-outs that its dreams are made of."""
+
+    # Nats per frame, but for the dreams (nats per dreamed object), shares and the norm.
+    terms: tuple[str, ...] = ("loss", "log_likelihood", "kl_count", "kl_appearance", "located")
+    terms += ("dream_centre", "dream_location", "gradient_norm")
+    model_class, recipe_class = LAVAE, WorldRecipe
+    validation, validate = LAVAE_VALIDATION, staticmethod(validate_lavae)
+    optimizer = torch.optim.Adam
+    fixed_shapes = False  # as many appearances and sprites as there are objects
+
+    def __init__(self, config: LAVAEConfig, recipe: WorldRecipe, seed: int, accelerator: Accelerator) -> None:
+        self.recipe, self._seed = recipe, seed
+        self.model = model = make_lavae(config, seed, accelerator.device)
+        sizes = [config.sprite_size * scale for scale in config.scales]
+        self.memories = [CutOutMemory(recipe.memory, config.channels, size) for size in sizes]
+        self.modules = {"model": model, "memory": nn.ModuleList(self.memories).to(accelerator.device)}
+        appearance = [*model.appearance_network.parameters(), *model.sprite_decoder.parameters()]
+        location = [*model.location_network.parameters(), model.count_logits, model.log_sharpness]
+        self.parameter_groups = (
+            (location, recipe.location_learning_rate, recipe.rate_factor),
+            (appearance, recipe.appearance_learning_rate, recipe.rate_factor),
+        )
+
+    def loss(self, frames: Frames, step: int, generator: torch.Generator) -> Loss:
+        """The ELBO's terms at the locations found, and beside them what the dreams teach."""
+        images = self.model.images(frames).contiguous(memory_format=torch.channels_last)
+        loss, terms = self._wake(images, step, generator)
+        if any(len(memory) for memory in self.memories):
+            dreaming, dream_terms = self._dream(images, generator)
+            loss, terms = loss + dreaming, terms | dream_terms
+        return loss, terms
+
+    def _wake(self, images: Images, step: int, generator: torch.Generator) -> Loss:
+        """The ELBO's terms for decoder, appearance network and count prior."""
+        found, located = self._locate(images, step)
+        log_likelihood, kl, sprites = reconstruct(self.model, images, found, generator)
+        counting = kl_count(self.model, found.count)
+        clutter = self.recipe.alpha_cost * sprites[:, -1].sum() / len(images)
+        loss = (self.recipe.kl_weight(step) * kl + counting - log_likelihood).mean() + clutter
+        if step >= self.recipe.dreams_from_step:
+            self._remember(images, found, sprites.detach())
+        values = {"log_likelihood": log_likelihood, "kl_count": counting, "kl_appearance": kl, "located": located}
+        # Nats are large beside the dreams' losses and the clipped norm: a hundredth keeps all in one range.
+        return loss / 100, {name: value.mean() for name, value in values.items()}
+
+    def _locate(self, images: Images, step: int) -> tuple[Detections, Tensor]:
+        """Of proposals and what the location network finds, those that explain an image better; 1 for the latter.
+
+        The network never takes over at a fixed step: what it missed by then, the sprites would forget.
+        """
+        proposed = propose_components(self.model, images)
+        if step <= self.recipe.dreams_from_step:
+            return proposed, images.new_zeros(len(images))
+        self.model.eval()
+        with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
+            found = self.model.detect(images).keep_first(self.model.config.max_objects)
+            better = self._score(images, found) > self._score(images, proposed)
+        self.model.train()
+        return merge(found, proposed, better).clone(), better.float()
+
+    def _score(self, images: Images, found: Detections) -> PerImage:
+        """ELBO at the mean appearance, less what does not depend on the objects."""
+        log_likelihood, kl = explain_at(self.model, images, found)
+        sites = images.new_tensor(float(len(self.model.config.scales) * images[0, 0].numel()))
+        return log_likelihood - kl - found.count * sites.log()
+
+    @torch.no_grad()
+    def _remember(self, images: Images, found: Detections, sprites: Sprites) -> None:
+        mask = surprise(self.model, images) > PIXEL_NATS
+        for memory, scale in zip(self.memories, self.model.config.scales, strict=True):
+            chosen = found.scale == scale
+            alpha = sprites[chosen, -1:]
+            if scale > 1:
+                alpha = F.interpolate(alpha, scale_factor=scale, mode="bilinear")
+            memory.write(recentre(cut_out(images, mask, found.select(chosen), alpha)))
+
+    def _dream(self, images: Images, generator: torch.Generator) -> Loss:
+        recipe, model = self.recipe, self.model
+        backgrounds = model.background(images[: recipe.dreams])
+        backgrounds = crop_randomly(backgrounds, recipe.dream_size, generator)
+        dreams, sites = collage(self.memories, backgrounds, recipe.dream_objects, generator)
+        inputs = torch.cat([dreams, dreams - backgrounds], dim=1).contiguous(memory_format=torch.channels_last)
+        logits = model.location_network(inputs)
+        focal = centre_loss(logits, sites)
+        location = location_loss(location_log_probs(logits, model.sharpness), sites)
+        terms = {"dream_centre": focal, "dream_location": location}
+        return focal + recipe.location_weight * location, terms
+
+    def calibrate(self, average: LAVAE, source: FrameSource, last: bool) -> None:
+        """Fits the sharpness on training frames, at last with more samples."""
+        index = torch.linspace(0, len(source) - 1, self.recipe.sharpness_scenes).round().long().numpy()
+        images = average.images(source[index])
+        fit_sharpness(average, images, self._seed, self.recipe.sharpness_samples if last else 1)
+
+
+def merge(one: Detections, other: Detections, chosen: Tensor) -> Detections:
+    """The objects of ``one`` in the chosen images, those of ``other`` in the rest, ordered by image."""
+    one, other = one.select(chosen[one.image_index]), other.select(~chosen[other.image_index])
+    order = torch.cat([one.image_index, other.image_index]).argsort(stable=True)
+    both = [torch.cat(pair)[order] for pair in ((one.location, other.location), (one.scale, other.scale))]
+    index = torch.cat([one.image_index, other.image_index])[order]
+    return Detections(index, both[0], one.count + other.count, both[1])
+
+
+def crop_randomly(images: Images, size: int, generator: torch.Generator) -> Images:
+    """One random part of all images, at most ``size`` pixels a side."""
+    height, width = (min(size, side) for side in images.shape[2:])
+    room = torch.tensor([images.shape[2] - height, images.shape[3] - width], device=images.device) + 1
+    corner = torch.rand(2, generator=generator, device=images.device) * room
+    row, column = corner.long().tolist()
+    return images[:, :, row : row + height, column : column + width]
