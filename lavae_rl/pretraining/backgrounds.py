@@ -1,18 +1,28 @@
-"""The background of an environment, estimated from its frames: what most of them show at each pixel."""
+"""The background of an environment, estimated from its frames: what they show most at each pixel, or what stays there.
+
+What never moves is background, and that is a definition. A pixel may have several states: one of two courts, a brick
+that is there or gone, a digit of a score.
+"""
 
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
+from lavae_rl.data.sources import FrameSource
 from lavae_rl.shapes import Frames
 
 TOLERANCE = 12
 """Colours whose channels differ by at most this much, of 255, are one colour: cameras and codecs add noise."""
-MIN_FREQUENCY = 0.3
-"""Least share of the frames in which a pixel has a colour for it to be one of its states."""
+FREQUENT = 0.3
+"""A colour that a pixel has in so many frames is one of its states."""
+LASTING, SEEN = 0.8, 0.03
+"""So is a colour that lasts, in this share of its occurrences, for all of ``LAGS``, if it is seen in ``EPISODES``
+different episodes and in this share of the frames."""
+LAGS = (0, 12, 24, 48)
+EPISODES = 3
 
-_ROWS = 16
+_ANCHORS, _MAX_BYTES, _ROWS = 160, 2**28, 16
 
 
 class BackgroundStates(NamedTuple):
@@ -22,38 +32,72 @@ class BackgroundStates(NamedTuple):
     frequency: Float[np.ndarray, "states height width"]
 
 
-def estimate_background(frames: Frames, max_states: int) -> BackgroundStates:
+def estimate_background(source: FrameSource, episodes: Int[np.ndarray, " offsets"], max_states: int) -> BackgroundStates:
     """Estimate up to ``max_states`` colours of each pixel from frames spread over a recording.
 
-    The first state of a pixel is its most frequent colour; others need a frequency of ``MIN_FREQUENCY``. There are as
-    many states as the pixel with the most has.
+    The first state of a pixel is its most frequent colour. There are as many states as the pixel with the most has.
+
+    Args:
+        source: the frames, in the order of time.
+        episodes: index of the first frame of each episode, and the number of frames at the end.
+        max_states: at least 1; 1 gives a static background.
     """
-    strips = [_states(frames[:, row : row + _ROWS], max_states) for row in range(0, frames.shape[1], _ROWS)]
+    anchors, owners = _anchors(episodes, _ANCHORS, _MAX_BYTES // (len(LAGS) * int(np.prod(source.shape))))
+    later = np.stack([source[np.minimum(anchors + lag, episodes[owners + 1] - 1)] for lag in LAGS])
+    strips = [_states(later[:, :, row : row + _ROWS], owners, max_states) for row in range(0, source.shape[0], _ROWS)]
     colors = np.concatenate([strip.colors for strip in strips], axis=1)
     frequency = np.concatenate([strip.frequency for strip in strips], axis=1)
     used = int(frequency.any(axis=(1, 2)).sum())
     return BackgroundStates(colors[:used], frequency[:used])
 
 
-def _states(frames: Frames, max_states: int) -> BackgroundStates:
-    number, *shape = frames.shape
-    left = np.ones((number, *shape[:2]), bool)
-    colors = np.zeros((max_states, *shape), np.uint8)
-    frequency = np.zeros((max_states, *shape[:2]))
-    for state in range(max_states):
-        likeliest = _mode(frames, left)
-        near = (np.abs(frames.astype(np.int16) - likeliest) <= TOLERANCE).all(axis=3) & left
+def _anchors(episodes: Int[np.ndarray, " offsets"], wanted: int, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Frames spread over the recording, where possible with ``LAGS`` to follow, and the episode of each."""
+    index = np.arange(episodes[-1])
+    owner = np.searchsorted(episodes, index, side="right") - 1
+    followed = index[index + LAGS[-1] < episodes[owner + 1]]
+    usable = followed if len(followed) >= min(wanted, len(index) // 2) else index
+    chosen = usable[np.linspace(0, len(usable) - 1, max(1, min(wanted, most, len(usable)))).round().astype(int)]
+    return chosen, owner[chosen]
+
+
+def _states(later: UInt8[np.ndarray, "lags anchors rows width channels"], owners: np.ndarray, most: int) -> BackgroundStates:
+    frames = later[0]
+    left = np.ones(frames.shape[:3], bool)
+    stays = np.ones_like(left)
+    for other in later[1:]:
+        stays &= _alike(other, frames)
+    colors = np.zeros((most, *frames.shape[1:]), np.uint8)
+    frequency = np.zeros((most, *frames.shape[1:3]))
+    for state in range(most):
+        near = _alike(frames, _mode(frames, left)) & left
         share = near.mean(axis=0)
-        used = np.ones_like(share, bool) if state == 0 else share >= MIN_FREQUENCY
+        used = np.ones_like(share, bool) if state == 0 else _is_background(near, stays, owners)
         mean = (frames * near[..., None]).sum(axis=0) / np.maximum(near.sum(axis=0), 1)[..., None]
         colors[state] = np.where(used[..., None], np.rint(mean), colors[0])
         frequency[state] = np.where(used, share, 0)
         left &= ~near
-    return BackgroundStates(colors, frequency)
+    # A colour that was refused may stand before one that was taken.
+    order = np.argsort(-frequency[1:], axis=0, kind="stable") + 1
+    order = np.insert(order, 0, 0, axis=0)
+    frequency = np.take_along_axis(frequency, order, axis=0)
+    return BackgroundStates(np.take_along_axis(colors, order[..., None], axis=0), frequency)
+
+
+def _is_background(near: Bool[np.ndarray, "anchors rows width"], stays: np.ndarray, owners: np.ndarray) -> np.ndarray:
+    number, lasting = near.sum(axis=0), (near & stays).sum(axis=0)
+    episodes = np.stack([near[owners == owner].any(axis=0) for owner in np.unique(owners)])
+    enough = episodes.sum(axis=0) >= min(EPISODES, len(episodes))
+    lasts = (lasting >= LASTING * number) & (number >= SEEN * len(near)) & enough
+    return (number >= FREQUENT * len(near)) | lasts
+
+
+def _alike(frames: Frames, colors: np.ndarray) -> Bool[np.ndarray, "anchors rows width"]:
+    return (np.abs(frames.astype(np.int16) - colors) <= TOLERANCE).all(axis=3)
 
 
 def _mode(frames: Frames, left: np.ndarray) -> np.ndarray:
-    """The most frequent colour of each pixel among the frames that are left to it; the first frame's if none is."""
+    """The most frequent colour of each pixel among the frames that are left to it; black if none is."""
     weights = 256 ** np.arange(frames.shape[3])
     codes = np.sort(np.where(left, (frames * weights).sum(axis=3), -1), axis=0)
     # In sorted order, the length of a run is the index of its last entry less that of its first.
