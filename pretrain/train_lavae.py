@@ -28,7 +28,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lavae_rl.data.sources import DATASETS, FrameSource, open_source, prepared
+from lavae_rl.data.frame_source import FrameSource
+from lavae_rl.data.sources import DATASETS, open_source, prepared
 from lavae_rl.evaluation.evaluate import evaluate
 from lavae_rl.model.checkpoint import MODEL_TYPES
 from lavae_rl.pretraining.loop import TrainingDivergedError, train

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from lavae_rl.data.files import load_npz, save_npz
+from lavae_rl.data.frame_source import FrameSource
 from lavae_rl.data.preprocessing import Preprocessing
 from lavae_rl.data.scenes import Scenes, sample_scenes
 from lavae_rl.data.sources import (
     DATASETS,
-    FrameSource,
     Prepared,
     SceneDataset,
     SceneSpec,

@@ -8,35 +8,20 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, overload
 
 import numpy as np
-from jaxtyping import Bool, Int
 
 from lavae_rl.data.digits import digits_bank
+from lavae_rl.data.frame_source import FrameSource, Index
 from lavae_rl.data.preprocessing import Preprocessing
+from lavae_rl.data.recordings import FrameSpec, Recording, open_recording
 from lavae_rl.data.scenes import Scenes, render_scenes, sample_scenes
 from lavae_rl.data.sprites import PATCH_SIZE, SpriteBank, dsprites_bank
 from lavae_rl.shapes import Frames
 
 CANVAS_SIZE = 64
 """Side of the paper's canvas in pixels."""
-
-Index = slice | Int[np.ndarray, " selected"] | Bool[np.ndarray, " frames"]
-
-
-@runtime_checkable
-class FrameSource(Protocol):
-    """A sequence of frames; the same index gives the same frames, on every machine and after a restart."""
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(height, width, channels) of every frame."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: Index) -> Frames: ...
-
 
 SPLITS: Mapping[str, int] = {"train": 190_000, "validation": 2_000, "test": 10_000, "test-7": 10_000}
 """Scenes of each split (paper, section 3), of 0 to 3 objects, in ``test-7`` of 7. Settings are chosen on
@@ -132,16 +117,29 @@ def _bank(dataset: str, patch_size: int, mnist_dir: str | None) -> SpriteBank:
     return DATASETS[dataset](patch_size, mnist_dir)
 
 
-SourceSpec = SceneSpec
+SourceSpec = FrameSpec | SceneSpec
 """Settings that ``open_source`` takes."""
 
 
-def open_source(spec: SourceSpec, split: str) -> SceneDataset:
-    """Open a split (a key of ``SPLITS``) of a source; scenes are drawn in about a second.
+@overload
+def open_source(spec: SceneSpec, split: str) -> SceneDataset: ...
+
+
+@overload
+def open_source(spec: FrameSpec, split: str) -> Recording: ...
+
+
+def open_source(spec: SourceSpec, split: str) -> SceneDataset | Recording:
+    """Open a split of a source: of scenes a key of ``SPLITS``, of a recording "train", "validation" or "test".
+
+    Scenes are drawn in about a second.
 
     Raises:
-        ValueError: unknown split, or scenes that cannot be packed.
+        OSError, TypeError: a recording that cannot be read; see ``open_recording``.
+        ValueError: unknown split, scenes that cannot be packed, or frames that cannot be used.
     """
+    if isinstance(spec, FrameSpec):
+        return open_recording(spec.path).split(split)
     if split not in SPLITS:
         raise ValueError(f"expected a split of {', '.join(SPLITS)}, got {split!r}")
     bank, side, num_objects = spec.bank(), spec.canvas_size, (0, spec.max_objects)

@@ -2,7 +2,7 @@
 
 import torch
 
-from lavae_rl.data.sources import FrameSource
+from lavae_rl.data.frame_source import FrameSource
 from lavae_rl.model.baseline import ConvVAE
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.shapes import PerImage

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from lavae_rl.data.sources import FrameSource
+from lavae_rl.data.frame_source import FrameSource
 from lavae_rl.shapes import Frames
 
 TOLERANCE = 12
@@ -32,7 +32,9 @@ class BackgroundStates(NamedTuple):
     frequency: Float[np.ndarray, "states height width"]
 
 
-def estimate_background(source: FrameSource, episodes: Int[np.ndarray, " offsets"], max_states: int) -> BackgroundStates:
+def estimate_background(
+    source: FrameSource, episodes: Int[np.ndarray, " offsets"], max_states: int
+) -> BackgroundStates:
     """Estimate up to ``max_states`` colours of each pixel from frames spread over a recording.
 
     The first state of a pixel is its most frequent colour. There are as many states as the pixel with the most has.
@@ -61,7 +63,9 @@ def _anchors(episodes: Int[np.ndarray, " offsets"], wanted: int, most: int) -> t
     return chosen, owner[chosen]
 
 
-def _states(later: UInt8[np.ndarray, "lags anchors rows width channels"], owners: np.ndarray, most: int) -> BackgroundStates:
+def _states(
+    later: UInt8[np.ndarray, "lags anchors rows width channels"], owners: np.ndarray, most: int
+) -> BackgroundStates:
     frames = later[0]
     left = np.ones(frames.shape[:3], bool)
     stays = np.ones_like(left)

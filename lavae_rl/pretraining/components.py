@@ -1,7 +1,4 @@
-"""Where the first locations come from on a background: connected components of surprise.
-
-The surprise of a pixel is log p(x_i | x_i) - log p(x_i | background): the nats that it costs while nothing explains it.
-"""
+"""Where the first locations come from on a background: connected components of surprise."""
 
 from typing import NamedTuple
 
@@ -9,11 +6,11 @@ import cv2
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
 
 from lavae_rl.model.core import LAVAECore
 from lavae_rl.model.objects import Detections
 from lavae_rl.model.shapes import Images
+from lavae_rl.model.surprise import surprise
 
 MIN_NATS = 40.0
 """An object must promise more than it costs: log L (10 nats) and its appearance's KL (10 to 20 nats)."""
@@ -33,13 +30,6 @@ class Components(NamedTuple):
     nats: Float[np.ndarray, " components"]
 
 
-@torch.inference_mode()
-def surprise(model: LAVAECore, images: Images, mean: Images | None = None) -> Float[Tensor, "batch height width"]:
-    """Nats by which each pixel costs more than one that is explained, under the background or other pixel means."""
-    expected = model.background(images) if mean is None else mean
-    return (model.likelihood.log_prob(images, images) - model.likelihood.log_prob(images, expected)).sum(1)
-
-
 def find_components(nats: Float[np.ndarray, "height width"]) -> Components:
     """The components of a map of surprise, closed by 3 x 3 pixels, that pay for an object and are not too large."""
     surprising: Bool[np.ndarray, "height width"] = nats > PIXEL_NATS
@@ -53,7 +43,7 @@ def find_components(nats: Float[np.ndarray, "height width"]) -> Components:
 
 def propose_components(model: LAVAECore, images: Images) -> Detections:
     """The centre of the box of each component, at the smallest scale whose window holds it, the most nats first."""
-    maps = surprise(model, images).cpu().numpy()
+    maps = surprise(model.likelihood, images, model.background(images)).cpu().numpy()
     return detections(model, [find_components(nats) for nats in maps]).to(images.device)
 
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lavae_rl.data.sources import FrameSource
+from lavae_rl.data.frame_source import FrameSource
 from lavae_rl.evaluation.figures import reconstruction_figure
 from lavae_rl.pretraining.state import Progress, Training
 from lavae_rl.runs.folder import RunFolder

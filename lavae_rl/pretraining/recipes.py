@@ -194,8 +194,8 @@ class Preset(NamedTuple):
     """A recipe, and what it was made for."""
 
     method: str
-    """Key of ``lavae_rl.pretraining.run.METHODS``."""
-    recipe: LAVAERecipe | PaperRecipe | BaselineRecipe
+    """Key of ``lavae_rl.pretraining.run.METHODS``; "world" is for frames of environments."""
+    recipe: LAVAERecipe | WorldRecipe | PaperRecipe | BaselineRecipe
     model: Mapping[str, Any] = {}
     """Fields of the model's configuration; channels and N_max are those of the data."""
     data: Mapping[str, Any] = {}
@@ -221,6 +221,11 @@ _SMOKE_DREAMS = {"dreams": 4, "dreams_from_step": 5, "locations_from_step": 10}
 _SMOKE_DREAMS |= {"sharpness_scenes": 20, "sharpness_samples": 2}
 SMOKE = LAVAERecipe(**_SMOKE_SIZES, **_SMOKE_DREAMS, joint_fraction=0.25)
 """Seconds: every code path, no learning. For tests and for trying out an installation."""
+
+WORLD = WorldRecipe(steps=400, batch_size=24, evaluate_every=100, decay_fraction=0.5, elbo_scenes=100)
+"""Minutes on two CPU cores, for frames of an environment."""
+WORLD_SMOKE = replace(WORLD, steps=12, batch_size=4, evaluate_every=6, elbo_scenes=8, dreams_from_step=4, dream_size=48)
+"""Seconds: every code path, no learning."""
 
 PAPER = PaperRecipe(steps=100_000, kl_warmup_fraction=0.02, evaluate_every=1_000)
 """The paper's own training, for a GPU."""
@@ -248,6 +253,8 @@ PRESETS: Mapping[str, Mapping[str, Preset]] = {
         "fast": Preset("wake-sleep", FAST),
         "long": Preset("wake-sleep", LONG),
         "joint": Preset("wake-sleep", JOINT),
+        "world": Preset("world", WORLD),
+        "world-smoke": Preset("world", WORLD_SMOKE),
         "paper": Preset("paper", PAPER, {"networks": "paper"}, digits={"location_learning_rate": 1e-4}),
         "paper-small": Preset("paper", PAPER_SMALL, **_SMALL),
         "paper-small-no-map": Preset("paper", replace(PAPER_SMALL, map_weight=0.0), **_SMALL),

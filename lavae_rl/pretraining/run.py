@@ -4,21 +4,25 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from accelerate import Accelerator
 
 from lavae_rl.data.preprocessing import Preprocessing
-from lavae_rl.data.sources import SceneSpec
+from lavae_rl.data.recordings import FrameSpec
+from lavae_rl.data.sources import SceneSpec, open_source
+from lavae_rl.model.lavae import LAVAE
 from lavae_rl.pretraining.paper import PaperMethod
-from lavae_rl.pretraining.recipes import DIGIT_LATENTS, DIGITS, PRESETS
+from lavae_rl.pretraining.recipes import DIGIT_LATENTS, DIGITS, PRESETS, Preset, WorldRecipe
 from lavae_rl.pretraining.state import Method
+from lavae_rl.pretraining.survey import Choices, Survey, survey
 from lavae_rl.pretraining.vae import PlainVAE
 from lavae_rl.pretraining.wake_sleep import WakeSleep
+from lavae_rl.pretraining.world import WorldWakeSleep
 from lavae_rl.runs.config import CONFIG_FILE, parse, read_json
 from lavae_rl.runs.provenance import Provenance
 
-METHODS: Mapping[str, Any] = {"wake-sleep": WakeSleep, "paper": PaperMethod, "vae": PlainVAE}
+METHODS: Mapping[str, Any] = {"wake-sleep": WakeSleep, "world": WorldWakeSleep, "paper": PaperMethod, "vae": PlainVAE}
 """Methods by the name that config.json states."""
 
 
@@ -31,7 +35,7 @@ class PretrainingRun:
     model_type: str
     model: Any
     """Configuration of the model."""
-    data: SceneSpec
+    data: FrameSpec | SceneSpec
     recipe_name: str
     """Name of the preset."""
     recipe: Any
@@ -39,6 +43,8 @@ class PretrainingRun:
     """Seed of weights, batches and noise, below 2^63; all seeds share the data."""
     provenance: Provenance
     """Provenance of the process that started the run."""
+    choices: Choices | None = None
+    """Choices of the recipe for environments."""
     mixed_precision: str = "no"
     """"no" or "bf16"."""
     compile: bool = False
@@ -87,9 +93,9 @@ def new_run(
     Raises:
         ValueError: no such preset, or settings that it cannot take.
     """
-    if recipe not in PRESETS[model]:
-        raise ValueError(f"expected --recipe of {', '.join(PRESETS[model])} for --model {model}, got {recipe}")
-    preset, digits = PRESETS[model][recipe], dataset in DIGITS
+    preset, digits = _preset(model, recipe), dataset in DIGITS
+    if preset.method == "world":
+        raise ValueError(f"expected --env or --frames with --recipe {recipe}, which is for frames of environments")
     model_class, data = METHODS[preset.method].model_class, SceneSpec(dataset, mnist_dir, **preset.data)
     changed = dict(preset.digits if digits else {}) | ({} if steps is None else {"steps": steps})
     config = {"channels": data.bank().channels, **preset.model}
@@ -105,6 +111,57 @@ def new_run(
         provenance=Provenance.here(),
         **settings,
     )
+
+
+def new_world_run(
+    model: str, recipe: str, data: FrameSpec, steps: int | None = None, options: Mapping[str, Any] = {}, **settings: Any
+) -> tuple[PretrainingRun, Survey]:
+    """A run on frames of an environment, and the survey that chose its model.
+
+    Args:
+        model: "lavae".
+        recipe: name of a preset of the method "world".
+        data: the frames.
+        steps: length of the run, or None for the preset's.
+        options: arguments of ``survey``: background, sprite size, N_max, ignored areas.
+        settings: further fields of ``PretrainingRun``.
+
+    Raises:
+        ValueError: no such preset, or frames or settings that it cannot take.
+    """
+    preset = _preset(model, recipe)
+    if preset.method != "world":
+        raise ValueError(f"expected --recipe world for frames of an environment, got --model {model} --recipe {recipe}")
+    source = open_source(data, "train")
+    found = survey(source, source.episodes, **options)
+    given = cast("WorldRecipe", preset.recipe)
+    changed: dict[str, Any] = {"dream_objects": dream_objects(found, given.dream_size)}
+    changed |= {} if steps is None else {"steps": steps}
+    run = PretrainingRun(
+        method=preset.method,
+        model_type=LAVAE.model_type,
+        model=found.model_config(),
+        data=data,
+        recipe_name=recipe,
+        recipe=dataclasses.replace(given, **changed),
+        provenance=Provenance.here(),
+        choices=found.choices,
+        **settings,
+    )
+    return run, found
+
+
+def dream_objects(found: Survey, dream_size: int) -> int:
+    """Most objects of a dream: three times as dense as the fullest frames, 12 to 40."""
+    height, width = found.frames.shape[1:3]
+    share = min(dream_size, height) * min(dream_size, width) / (height * width)
+    return max(12, min(40, round(3 * share * found.choices.largest_count)))
+
+
+def _preset(model: str, recipe: str) -> Preset:
+    if recipe not in PRESETS[model]:
+        raise ValueError(f"expected --recipe of {', '.join(PRESETS[model])} for --model {model}, got {recipe}")
+    return PRESETS[model][recipe]
 
 
 def read_run(folder: Path) -> PretrainingRun:

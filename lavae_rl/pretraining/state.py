@@ -13,7 +13,7 @@ from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from lavae_rl.data.sources import FrameSource
+from lavae_rl.data.frame_source import FrameSource
 from lavae_rl.pretraining.recipes import Recipe
 from lavae_rl.shapes import Frames
 

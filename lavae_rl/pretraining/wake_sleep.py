@@ -3,7 +3,7 @@
 import torch
 from accelerate import Accelerator
 
-from lavae_rl.data.sources import FrameSource
+from lavae_rl.data.frame_source import FrameSource
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.objective import kl_count, reconstruct, score_function_loss

@@ -5,20 +5,21 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from lavae_rl.data.sources import FrameSource
+from lavae_rl.data.frame_source import FrameSource
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.objective import explain_at, kl_count, reconstruct
 from lavae_rl.model.objects import Detections
 from lavae_rl.model.posterior import location_log_probs
 from lavae_rl.model.shapes import Images, PerImage, Sprites
+from lavae_rl.model.surprise import surprise
 from lavae_rl.pretraining.collages import CutOutMemory, collage, cut_out, recentre
-from lavae_rl.pretraining.components import PIXEL_NATS, propose_components, surprise
+from lavae_rl.pretraining.components import PIXEL_NATS, propose_components
 from lavae_rl.pretraining.dreams import centre_loss, location_loss
 from lavae_rl.pretraining.recipes import WorldRecipe
 from lavae_rl.pretraining.sharpness import fit_sharpness
 from lavae_rl.pretraining.state import Loss, Method
-from lavae_rl.pretraining.validation import LAVAE_VALIDATION, validate_lavae
+from lavae_rl.pretraining.validation import WORLD_VALIDATION, validate_world
 from lavae_rl.pretraining.wake_sleep import make_lavae
 from lavae_rl.shapes import Frames
 
@@ -30,7 +31,7 @@ class WorldWakeSleep(Method):
     terms: tuple[str, ...] = ("loss", "log_likelihood", "kl_count", "kl_appearance", "located")
     terms += ("dream_centre", "dream_location", "gradient_norm")
     model_class, recipe_class = LAVAE, WorldRecipe
-    validation, validate = LAVAE_VALIDATION, staticmethod(validate_lavae)
+    validation, validate = WORLD_VALIDATION, staticmethod(validate_world)
     optimizer = torch.optim.Adam
     fixed_shapes = False  # as many appearances and sprites as there are objects
 
@@ -92,7 +93,7 @@ class WorldWakeSleep(Method):
 
     @torch.no_grad()
     def _remember(self, images: Images, found: Detections, sprites: Sprites) -> None:
-        mask = surprise(self.model, images) > PIXEL_NATS
+        mask = surprise(self.model.likelihood, images, self.model.background(images)) > PIXEL_NATS
         for memory, scale in zip(self.memories, self.model.config.scales, strict=True):
             chosen = found.scale == scale
             alpha = sprites[chosen, -1:]

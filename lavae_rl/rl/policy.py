@@ -1,0 +1,40 @@
+"""Policies of saved agents of Stable-Baselines3, whatever algorithm trained them."""
+
+from pathlib import Path
+from typing import Any
+
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+from lavae_rl.data.rollouts import Policy
+from lavae_rl.rl.agents import ALGORITHMS
+
+
+def load_policy(path: str | Path) -> Policy:
+    """Load the policy of an agent that acts on the observations of an environment as they are; it samples actions.
+
+    Trust who made the file: it is unpickled.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not the file of an agent of an algorithm that is known here.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"expected --policy random, sticky or the .zip of an agent, got {path}")
+    agent = _load(path)
+
+    def act(observation: Any) -> Any:
+        action, _ = agent.predict(observation, deterministic=False)
+        return action
+
+    return act
+
+
+def _load(path: Path) -> BaseAlgorithm:
+    reasons = []
+    for name, algorithm in ALGORITHMS.items():
+        try:
+            return algorithm.kind.load(path, device="cpu")
+        except Exception as error:  # each algorithm fails in its own way on the files of others
+            reasons.append(f"{name}: {error}")
+    raise ValueError(f"expected {path} to be an agent of {', '.join(ALGORITHMS)}; {reasons[0]}")

@@ -1,0 +1,49 @@
+"""Collects frames of any Gymnasium environment into a folder, for LAVAE to be trained on.
+
+    python pretrain/collect_frames.py --env ALE/Pong-v5 --frames 4000 --out frames/pong
+    python pretrain/train_lavae.py --frames frames/pong --out runs/pong
+
+Each episode becomes one .npy file that can be memory-mapped; manifest.json says how they were made. Black frames are
+left out. Ctrl-C leaves a folder that --resume continues.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from lavae_rl.data.rollouts import POLICIES, Rollouts
+from lavae_rl.pretraining.collecting import collect_under_bar
+from lavae_rl.rl.policy import load_policy
+from lavae_rl.runs.exits import clean_exit, program_parser
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = program_parser(__doc__)
+    parser.add_argument("--env", required=True, help='Gymnasium id, or "module:id" if a module registers it')
+    parser.add_argument("--frames", type=int, default=4_000, help="number of frames (default: 4,000)")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
+    parser.add_argument("--env-kwargs", type=json.loads, default={}, help="JSON of options for the environment")
+    policies = "random, sticky (repeats its last action 9 times of 10), or a path of an SB3 agent (default: random)"
+    parser.add_argument("--policy", default="random", help=policies)
+    maximum = "2 stores the maximum of each two frames, for screens on which objects flicker (default: 1)"
+    parser.add_argument("--max-frames", type=int, default=1, choices=(1, 2), help=maximum)
+    parser.add_argument("--frame-key", help="key of the frame in dictionary observations")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the first episode (default: 0)")
+    parser.add_argument("--resume", action="store_true", help="go on in a folder that an earlier run left")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the program. Exit status: 0 done, 1 failed, 2 unusable arguments, 130 stopped and resumable."""
+    args = parse_args(argv)
+    with clean_exit(stopped="stopped; continue with --resume", errors=(ValueError, OSError, TypeError)) as console:
+        names = {"frames": "num_frames", "env": "env_id"}
+        given = {names.get(name, name): value for name, value in vars(args).items() if name not in ("out", "resume")}
+        policy = None if args.policy in POLICIES else load_policy(args.policy)
+        collect_under_bar(Rollouts(**given), args.out, args.resume, console, policy)
+
+
+if __name__ == "__main__":
+    main()
