@@ -1,7 +1,11 @@
-"""Trains a LAVAE, or the paper's baseline, on one of the paper's data sets, without labels.
+"""Trains a LAVAE without labels: on frames of your environment, or on one of the paper's data sets.
 
+    python pretrain/train_lavae.py --env ALE/Pong-v5 --out runs/pong
+    python pretrain/train_lavae.py --frames FOLDER_OR_FILE --out runs/mine
     python pretrain/train_lavae.py --dataset multi-dsprites
     python pretrain/train_lavae.py --dataset multi-dsprites --model baseline
+
+With --env, frames of a random policy are collected first; pretrain/collect_frames.py has more options.
 
 Everything lands in one run folder: config.json, metrics.csv and TensorBoard events, checkpoint.pt, model.safetensors
 and figures/. Ctrl-C leaves a run that --resume continues to the same weights as if nothing had happened.
@@ -13,8 +17,8 @@ folder for all:
 """
 
 import argparse
-import math
 import os
+import re
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -26,16 +30,24 @@ from accelerate import Accelerator
 from rich import progress as bars
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from lavae_rl.data.frame_source import FrameSource
-from lavae_rl.data.sources import DATASETS, open_source, prepared
-from lavae_rl.evaluation.evaluate import evaluate
-from lavae_rl.model.checkpoint import MODEL_TYPES
+from lavae_rl.data.recordings import FrameSpec
+from lavae_rl.data.sources import DATASETS, SceneSpec, open_source, prepared
+from lavae_rl.evaluation.evaluate import evaluate, evaluate_frames
+from lavae_rl.pretraining.frame_options import (
+    add_frame_options,
+    refuse_foreign_flags,
+    start_world_run,
+    stored_data,
+    world_flags,
+)
 from lavae_rl.pretraining.loop import TrainingDivergedError, train
 from lavae_rl.pretraining.recipes import PRESETS
+from lavae_rl.pretraining.report import describe, describe_evaluation, summary, survey_figure
 from lavae_rl.pretraining.run import PretrainingRun, new_run, read_run
-from lavae_rl.pretraining.state import Progress, Training, make_accelerator
+from lavae_rl.pretraining.state import Method, Progress, Training, make_accelerator
+from lavae_rl.pretraining.survey import Survey
 from lavae_rl.runs.config import check_agreement
 from lavae_rl.runs.devices import DEVICES, choose_device
 from lavae_rl.runs.exits import EXIT_STOPPED, clean_exit, program_parser
@@ -45,17 +57,23 @@ from lavae_rl.runs.provenance import Provenance
 BOUND_SAMPLES = 100
 """Importance samples of the log-likelihood bound (paper)."""
 PRECISIONS = ("no", "bf16")
-DEFAULTS: dict[str, Any] = {"dataset": "multi-dsprites", "model": "lavae", "recipe": "fast", "seed": 0}
-SETTINGS = (*DEFAULTS, "steps", "mnist_dir", "mixed_precision", "compile")
+DEFAULTS: dict[str, Any] = {"model": "lavae", "seed": 0}
+SETTINGS = (*DEFAULTS, "recipe", "dataset", "steps", "mnist_dir", "mixed_precision", "compile")
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line; what is not given stays None, so that --resume can tell."""
     parser = program_parser(__doc__)
-    parser.add_argument("--dataset", choices=DATASETS, help="data set to train on (default: multi-dsprites)")
+    data = parser.add_mutually_exclusive_group()
+    data.add_argument("--dataset", choices=DATASETS, help="data set of the paper (default: multi-dsprites)")
+    data.add_argument("--env", help="id of an environment, whose frames are collected first")
+    files = "frames to train on: what collect_frames.py made, .npy, .npz, a video, or a folder of PNGs"
+    data.add_argument("--frames", type=Path, help=files)
+    add_frame_options(parser)
     parser.add_argument("--model", choices=PRESETS, help="what to train (default: lavae)")
     names = sorted({name for presets in PRESETS.values() for name in presets})
-    parser.add_argument("--recipe", choices=names, help="training settings (default: fast)")
+    recipes = "training settings (default: world with --env or --frames, otherwise fast)"
+    parser.add_argument("--recipe", choices=names, help=recipes)
     parser.add_argument("--steps", type=int, help="length of the run in optimiser steps (default: the recipe's)")
     parser.add_argument("--seed", type=int, help="of weights, batches and noise, from 0; never of data (default: 0)")
     parser.add_argument("--device", choices=DEVICES, default="auto", help="auto takes a GPU if any (default: auto)")
@@ -64,7 +82,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     compiling = "torch.compile the networks, for long runs on a GPU: minutes first, then faster steps"
     parser.add_argument("--compile", action="store_true", default=None, help=compiling)
-    parser.add_argument("--out", type=Path, help="run folder (default: runs/DATASET-RECIPE-seedN)")
+    parser.add_argument("--out", type=Path, help="run folder (default: runs/DATA-RECIPE-seedN)")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out from its last checkpoint")
     parser.add_argument("--mnist-dir", help="folder of MNIST's IDX files, to draw digits from all 60,000")
     return parser.parse_args(argv)
@@ -74,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Runs the program. Exit status: 0 complete, 1 failed, 2 unusable arguments, 130 stopped and resumable."""
     args = parse_args(argv)
     stopped = "stopped; what is in the run folder can be continued with --resume"
-    with clean_exit(stopped=stopped, errors=(ValueError, OSError, TrainingDivergedError)) as console:
+    with clean_exit(stopped=stopped, errors=(ValueError, TypeError, OSError, TrainingDivergedError)) as console:
         complete = run(args, console)
     if not complete:
         sys.exit(EXIT_STOPPED)
@@ -85,10 +103,11 @@ def run(args: argparse.Namespace, console: Console) -> bool:
     given = {name: value for name in SETTINGS if (value := getattr(args, name)) is not None}
     if "mnist_dir" in given:
         given["mnist_dir"] = str(Path(given["mnist_dir"]).resolve())  # to be found from elsewhere
-    chosen = DEFAULTS | {"mixed_precision": os.environ.get("ACCELERATE_MIXED_PRECISION", "no")} | given
-    out = args.out or default_folder(chosen)
+    defaults = {"recipe": "world"} if args.env or args.frames else {"recipe": "fast", "dataset": "multi-dsprites"}
+    chosen = DEFAULTS | defaults | {"mixed_precision": os.environ.get("ACCELERATE_MIXED_PRECISION", "no")} | given
+    out = args.out or default_folder(chosen, args.env or args.frames)
     with RunFolder(out, args.resume) as folder:
-        run = resumed_run(out, given) if args.resume else new_run(**chosen)
+        run, found = open_run(args, out, given, chosen, console)
         if run.metrics is not None:
             console.print(f"the run in {escape(str(out))} is complete", summary(run, out))
             return True
@@ -98,7 +117,7 @@ def run(args: argparse.Namespace, console: Console) -> bool:
         run.processes = processes
         run.device = torch.cuda.get_device_name() if accelerator.device.type == "cuda" else "cpu"
         console.quiet = not accelerator.is_main_process
-        training = Training(run.make_method(accelerator), run.recipe, run.seed, accelerator)
+        training = Training(make_method(run, found, accelerator), run.recipe, run.seed, accelerator)
         if run.compile:
             training.compile()
         if args.resume and (state := folder.load_checkpoint(training.device)) is not None:
@@ -110,6 +129,8 @@ def run(args: argparse.Namespace, console: Console) -> bool:
             folder.claim()
             folder.forget_after(training.progress.step)
             training.average.save_pretrained(out, run.content())
+        if found is not None and accelerator.is_main_process:
+            folder.save_figure("survey", survey_figure(found))
         complete = watch(training, sources, folder, run, console)
         if complete and accelerator.is_main_process:
             measure(training, out, run, console)
@@ -120,27 +141,51 @@ def run(args: argparse.Namespace, console: Console) -> bool:
     return complete
 
 
+def open_run(
+    args: argparse.Namespace, out: Path, given: dict[str, Any], chosen: dict[str, Any], console: Console
+) -> tuple[PretrainingRun, Survey | None]:
+    """The run to resume or to start, and the survey of its frames if it starts on frames of an environment."""
+    if args.resume:
+        return resumed_run(out, given | world_flags(args)), None
+    if args.env or args.frames:
+        return start_world_run(args, out, chosen, console)
+    refuse_foreign_flags(args)
+    return new_run(**chosen), None
+
+
+def make_method(run: PretrainingRun, found: Survey | None, accelerator: Accelerator) -> Method:
+    """The method at its first step, on the background that a survey found."""
+    method = run.make_method(accelerator)
+    if found is not None:
+        found.install(method.model)
+    return method
+
+
 def measure(training: Training, out: Path, run: PretrainingRun, console: Console) -> None:
     """Measures the finished model on the test splits, saves the metrics and prints them."""
     console.print("measuring on the test splits ...")
     recipe, progress = training.recipe, training.progress
-    run.metrics = evaluate(training.average, run.data, recipe.test_scenes, BOUND_SAMPLES, recipe.bound_scenes)
+    if isinstance(run.data, FrameSpec):
+        run.metrics = evaluate_frames(training.average, run.data, recipe.elbo_scenes)
+    else:
+        run.metrics = evaluate(training.average, run.data, recipe.test_scenes, BOUND_SAMPLES, recipe.bound_scenes)
     run.training_seconds, run.skipped_steps = progress.seconds, progress.skipped
     training.average.save_pretrained(out, run.content())
     console.print(summary(run, out))
 
 
-def default_folder(chosen: Mapping[str, Any]) -> Path:
+def default_folder(chosen: Mapping[str, Any], frames: str | Path | None) -> Path:
     """The folder of a run without ``--out``."""
     kind = "" if chosen["model"] == "lavae" else f"{chosen['model']}-"
-    return Path("runs") / f"{chosen['dataset']}-{kind}{chosen['recipe']}-seed{chosen['seed']}"
+    data = chosen["dataset"] if frames is None else re.sub(r"\W+", "-", Path(frames).stem)
+    return Path("runs") / f"{data}-{kind}{chosen['recipe']}-seed{chosen['seed']}"
 
 
 def resumed_run(out: Path, given: dict[str, Any]) -> PretrainingRun:
     """The run in a folder; flags given again must agree with it."""
     run = read_run(out)
     stored = {name: getattr(run, name) for name in ("seed", "mixed_precision", "compile")}
-    stored |= {"dataset": run.data.dataset, "mnist_dir": run.data.mnist_dir, "steps": run.recipe.steps}
+    stored |= stored_data(run) | {"steps": run.recipe.steps}
     stored |= {"recipe": run.recipe_name, "model": "baseline" if run.method == "vae" else "lavae"}
     check_agreement(out, stored, given)
     run.resumed.append(Provenance.here())
@@ -165,7 +210,8 @@ def watch(
 ) -> bool:
     """Trains under a progress bar. SIGINT and SIGTERM stop it after the current step, checkpoint written."""
     (source, validation), steps = sources, run.recipe.steps
-    console.print(f"{run.data.dataset}: {len(source):,} scenes, {steps:,} steps on {training.device}")
+    name = run.data.dataset if isinstance(run.data, SceneSpec) else run.data.path
+    console.print(f"{escape(name)}: {len(source):,} frames, {steps:,} steps on {training.device}")
     if run.method == "wake-sleep" and run.recipe.joint_from_step <= run.recipe.dreams_from_step:
         console.print("[yellow]note:[/] in so few steps the location network learns nothing, and will find nothing")
     stopped: list[int] = []
@@ -187,49 +233,6 @@ def watch(
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-
-
-def describe(progress: Progress, terms: dict[str, float]) -> str:
-    """The loss terms of a step, as the progress bar shows them."""
-    shown = {"log p": "log_likelihood", "KL": "kl", "appearance KL": "kl_appearance", "dream": "dream_centre"}
-    measured = {label: terms[name] for label, name in shown.items() if not math.isnan(terms.get(name, math.nan))}
-    text = "  ".join(f"{label} {value:.3g}" for label, value in measured.items())
-    return text + (f"  [red]skipped {progress.skipped}[/]" if progress.skipped else "")
-
-
-def describe_evaluation(progress: Progress, measured: dict[str, float]) -> str:
-    """One line on an evaluation."""
-    found = "count right {count_accuracy:.2%}  location error {location_error_px:.2f} px  "
-    found = found.format(**measured) if "count_accuracy" in measured else ""
-    return f"step {progress.step:6,d}  {progress.seconds:5.0f} s  {found}ELBO {measured['elbo']:.1f} nats"
-
-
-def summary(run: PretrainingRun, out: Path) -> Table:
-    """The table at the end of a run."""
-    metrics: dict[str, Any] = run.metrics or {}
-    found = {}
-    if "count_accuracy_0_3" in metrics:
-        error = metrics["location_error_px"]
-        found = {
-            f"count right, 0 to {run.data.max_objects} objects": f"{metrics['count_accuracy_0_3']:.2%}",
-            "count right, 7 objects": f"{metrics['count_accuracy_7']:.2%}",
-            "location error": "none found" if error is None else f"{error:.2f} px",
-            "missed / false objects": f"{metrics['miss_rate']:.3%} / {metrics['false_rate']:.3%}",
-        }
-    kind = MODEL_TYPES[run.model_type].rpartition(":")[2]
-    table = Table(title="Test splits", show_header=False, title_justify="left")
-    rows = found | {
-        "ELBO / bound": f"{metrics['elbo']:.1f} / {metrics['log_likelihood_bound']:.1f} nats per frame",
-        "best possible bound": f"{-metrics['entropy_floor']:.1f} nats per frame",
-        "training": f"{run.training_seconds:.0f} s, {run.skipped_steps} steps skipped",
-        "run folder": str(out),
-        "weights": f"model.safetensors: {kind}.from_pretrained({str(out)!r})",
-        "curves": "metrics.csv, or tensorboard --logdir",
-        "pictures": "figures/",
-    }
-    for row in rows.items():
-        table.add_row(*map(escape, row))
-    return table
 
 
 if __name__ == "__main__":

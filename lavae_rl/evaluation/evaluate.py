@@ -1,12 +1,18 @@
 """All metrics of a model on the test splits of a source."""
 
+import math
 import time
 from typing import cast
 
+import numpy as np
+import torch
+
+from lavae_rl.data.recordings import FrameSpec
 from lavae_rl.data.sources import SceneSpec, open_source
 from lavae_rl.evaluation.agreement import measure_agreement
 from lavae_rl.evaluation.bounds import measure_bounds
 from lavae_rl.evaluation.entropy import check_bound
+from lavae_rl.evaluation.unlabelled import measure_findings
 from lavae_rl.model.baseline import ConvVAE
 from lavae_rl.model.lavae import LAVAE
 
@@ -14,6 +20,29 @@ _OF_OBJECTS = ("count_accuracy_0_3", "count_accuracy_7", "location_error_px", "m
 
 METRICS = (*_OF_OBJECTS, "elbo", "log_likelihood_bound", "entropy_floor", "seconds")
 """Metrics of ``evaluate``; the first five only of models that find objects."""
+
+
+def evaluate_frames(model: LAVAE, spec: FrameSpec, num_frames: int) -> dict[str, float | None]:
+    """Metrics of a model on the test split of a recording, without labels.
+
+    Args:
+        model: in evaluation mode.
+        spec: the recording.
+        num_frames: number of frames to read.
+
+    Returns:
+        ``elbo`` (single sample, mean nats per frame), the numbers of ``unlabelled.Findings`` (``persistence`` is None
+        where no frames follow each other), and ``seconds``.
+    """
+    start = time.perf_counter()
+    source = open_source(spec, "test")
+    index = np.linspace(0, len(source) - 1, min(num_frames, len(source))).round().astype(int)
+    generator = torch.Generator(model.device).manual_seed(0)
+    batches = np.array_split(index, -(-len(index) // 16))
+    elbo = torch.cat([model.elbo(source[batch], generator) for batch in batches]).mean().item()
+    found = measure_findings(model, source, num_frames).summary()
+    kept = {name: None if math.isnan(value) else value for name, value in found.items()}
+    return {"elbo": elbo, **kept, "seconds": time.perf_counter() - start}
 
 
 def evaluate(

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 
+from lavae_rl.data.frame_source import FrameSource
 from lavae_rl.data.recordings import Recording
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.objects import Objects
@@ -25,7 +26,7 @@ class Findings:
     counts: list[int]
     """Number of frames with 0, 1, 2, ... objects."""
     persistence: float
-    """Share of objects that are found in the next frame, too, within half of a window; NaN without successive frames."""
+    """Share of objects found again in the next frame, within half of a window; NaN without successive frames."""
 
     @property
     def mean_count(self) -> float:
@@ -37,17 +38,17 @@ class Findings:
         return {"explained": self.explained, "mean_count": self.mean_count, "persistence": self.persistence}
 
 
-def measure_findings(model: LAVAE, recording: Recording, num_frames: int) -> Findings:
+def measure_findings(model: LAVAE, recording: FrameSource, num_frames: int) -> Findings:
     """Encode pairs of successive frames, spread over a recording.
 
     Args:
         model: finds and explains.
-        recording: frames in the order of time.
+        recording: frames; those of a ``Recording`` are in the order of time.
         num_frames: number of frames to read, at least 2.
     """
-    first = np.setdiff1d(np.arange(len(recording)), recording.episodes[1:] - 1)
-    if not len(first):
-        first = np.arange(len(recording))
+    ends = recording.episodes[1:] - 1 if isinstance(recording, Recording) else np.arange(len(recording))
+    followed = np.setdiff1d(np.arange(len(recording)), ends)
+    first = followed if len(followed) else ends
     first = first[np.linspace(0, len(first) - 1, max(1, min(num_frames // 2, len(first)))).round().astype(int)]
     before = after = 0.0
     counts: list[int] = []
@@ -63,7 +64,7 @@ def measure_findings(model: LAVAE, recording: Recording, num_frames: int) -> Fin
         for i in range(len(index)):
             kept += _found_again(found[0], found[1], i, model.config.sprite_size)
             objects += int(found[0].count[i])
-    persistence = kept / objects if objects and len(recording) > len(recording.kept) else float("nan")
+    persistence = kept / objects if objects and len(followed) else float("nan")
     return Findings(1 - after / before if before else 1.0, np.bincount(counts).tolist(), persistence)
 
 

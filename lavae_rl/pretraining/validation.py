@@ -5,7 +5,6 @@ import torch
 
 from lavae_rl.data.frame_source import FrameSource
 from lavae_rl.data.sources import SceneDataset
-from lavae_rl.data.recordings import Recording
 from lavae_rl.evaluation.agreement import measure_agreement
 from lavae_rl.evaluation.unlabelled import measure_findings
 from lavae_rl.model.baseline import ConvVAE
@@ -13,9 +12,7 @@ from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.objective import elbo_terms
 from lavae_rl.pretraining.recipes import Recipe
 
-LAWORLD_VALIDATION = ("elbo", "kl_location", "explained", "mean_count", "persistence")
-"""Metrics of ``validate_world``, none of which needs labels."""
-VAE_VALIDATION = ("count_accuracy", "location_error_px", "miss_rate", "false_rate", "elbo", "kl_location")
+LAVAE_VALIDATION = ("count_accuracy", "location_error_px", "miss_rate", "false_rate", "elbo", "kl_location")
 """Metrics of ``validate_lavae``; the first four only where the truth is known, in a ``SceneDataset``."""
 WORLD_VALIDATION = ("elbo", "kl_location", "explained", "mean_count", "persistence")
 """Metrics of ``validate_world``, none of which needs labels."""
@@ -36,7 +33,7 @@ def validate_lavae(model: LAVAE, source: FrameSource, recipe: Recipe, seed: int)
 
 
 @torch.inference_mode()
-def validate_world(model: LAVAE, source: Recording, recipe: Recipe, seed: int) -> dict[str, float]:
+def validate_world(model: LAVAE, source: FrameSource, recipe: Recipe, seed: int) -> dict[str, float]:
     """ELBO and KL of the locations, nats per frame; share of surprise explained, number and persistence of objects."""
     generator = torch.Generator(model.device).manual_seed(seed)
     index = np.linspace(0, len(source) - 1, min(recipe.elbo_scenes, len(source))).round().astype(int)

@@ -25,6 +25,8 @@ from lavae_rl.runs.config import CONFIG_FILE
 from lavae_rl.shapes import Picture
 
 CHECKPOINT_FILE, METRICS_FILE, FIGURES_FOLDER = "checkpoint.pt", "metrics.csv", "figures"
+FRAMES_FOLDER = "frames"
+"""Folder of frames that were collected for a run, before it."""
 
 
 @contextmanager
@@ -42,7 +44,7 @@ class RunFolder(ExitStack):
     """One run's folder, opened to start or to resume the run; leaving its context closes what it has opened.
 
     Args:
-        path: empty or missing, unless the run in it is resumed.
+        path: empty but for frames, or missing, unless the run in it is resumed.
         resume: whether to continue the run in it.
 
     Raises:
@@ -55,7 +57,11 @@ class RunFolder(ExitStack):
         self.path = Path(path)
         if resume and not (self.path / CONFIG_FILE).is_file():
             raise FileNotFoundError(f"nothing to resume in {self.path}: no {CONFIG_FILE} there; start without --resume")
-        if not resume and self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        if (
+            not resume
+            and self.path.exists()
+            and (not self.path.is_dir() or any(entry.name != FRAMES_FOLDER for entry in self.path.iterdir()))
+        ):
             raise FileExistsError(
                 f"{self.path} holds another run or other files; continue that run with --resume, "
                 "or choose an empty folder with --out"

@@ -1,0 +1,100 @@
+"""Reports of a pretraining on the console, and a picture of its survey."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.markup import escape
+from rich.table import Table
+
+from lavae_rl.data.sources import SceneSpec
+from lavae_rl.model.checkpoint import MODEL_TYPES
+from lavae_rl.pictures import frame_rows
+from lavae_rl.pretraining.run import PretrainingRun
+from lavae_rl.pretraining.state import Progress
+from lavae_rl.pretraining.survey import Survey
+from lavae_rl.shapes import Picture
+
+
+def describe_survey(found: Survey) -> list[str]:
+    """Say in a few lines what was chosen, and why."""
+    chosen, shares = found.choices, found.states.frequency
+    several = float((shares[1:] > 0).any(0).mean())
+    windows = " and ".join(f"{chosen.sprite_size * scale} px" for scale in chosen.scales)
+    return [
+        f"background: {chosen.background}; {several:.1%} of the pixels have up to {chosen.background_states} colours, "
+        f"{found.ignored.mean():.1%} are ignored",
+        f"windows: {windows}; 3 of 4 components are at most {chosen.side:.0f} px long, 98 % at most "
+        f"{chosen.largest_side:.0f} px (--sprite-size N sets the smallest)",
+        f"objects: up to {chosen.max_objects}; half of the frames have at most {chosen.count:.0f} components, 95 % at "
+        f"most {chosen.largest_count:.0f} (--max-objects N sets it)",
+    ]
+
+
+def survey_figure(found: Survey) -> Picture:
+    """States of the background, ignored areas grey, then frames and their surprise, with the boxes of components."""
+    states = np.where(found.ignored[..., None], np.uint8(127), found.states.colors)
+    frames = found.frames[:: max(1, len(found.frames) // len(states))][: len(states)]
+    return frame_rows(states, frames)
+
+
+def describe(progress: Progress, terms: dict[str, float]) -> str:
+    """The loss terms of a step, as the progress bar shows them."""
+    shown = {"log p": "log_likelihood", "KL": "kl", "appearance KL": "kl_appearance", "dream": "dream_centre"}
+    measured = {label: terms[name] for label, name in shown.items() if not math.isnan(terms.get(name, math.nan))}
+    text = "  ".join(f"{label} {value:.3g}" for label, value in measured.items())
+    return text + (f"  [red]skipped {progress.skipped}[/]" if progress.skipped else "")
+
+
+def describe_evaluation(progress: Progress, measured: dict[str, float]) -> str:
+    """One line on an evaluation."""
+    found = "count right {count_accuracy:.2%}  location error {location_error_px:.2f} px  "
+    found = found.format(**measured) if "count_accuracy" in measured else ""
+    if "explained" in measured:
+        found = "surprise explained {explained:.1%}  {mean_count:.1f} objects a frame, {persistence:.1%} persist  "
+        found = found.format(**measured)
+    return f"step {progress.step:6,d}  {progress.seconds:5.0f} s  {found}ELBO {measured['elbo']:.1f} nats"
+
+
+def summary(run: PretrainingRun, out: Path) -> Table:
+    """The table at the end of a run."""
+    metrics: dict[str, Any] = run.metrics or {}
+    found = {}
+    if "count_accuracy_0_3" in metrics and isinstance(run.data, SceneSpec):
+        error = metrics["location_error_px"]
+        found = {
+            f"count right, 0 to {run.data.max_objects} objects": f"{metrics['count_accuracy_0_3']:.2%}",
+            "count right, 7 objects": f"{metrics['count_accuracy_7']:.2%}",
+            "location error": "none found" if error is None else f"{error:.2f} px",
+            "missed / false objects": f"{metrics['miss_rate']:.3%} / {metrics['false_rate']:.3%}",
+        }
+    bound: dict[str, str] = {}
+    if "entropy_floor" in metrics:
+        bound["ELBO / bound"] = f"{metrics['elbo']:.1f} / {metrics['log_likelihood_bound']:.1f} nats per frame"
+        bound["best possible bound"] = f"{-metrics['entropy_floor']:.1f} nats per frame"
+    else:
+        found = {
+            "surprise explained": f"{metrics['explained']:.1%}",
+            "objects per frame": f"{metrics['mean_count']:.2f}",
+            "found again in the next frame": "unknown"
+            if metrics["persistence"] is None
+            else f"{metrics['persistence']:.1%}",
+        }
+        bound["ELBO"] = f"{metrics['elbo']:.1f} nats per frame"
+    kind = MODEL_TYPES[run.model_type].rpartition(":")[2]
+    table = Table(title="Test splits", show_header=False, title_justify="left")
+    rows = (
+        found
+        | bound
+        | {
+            "training": f"{run.training_seconds:.0f} s, {run.skipped_steps} steps skipped",
+            "run folder": str(out),
+            "weights": f"model.safetensors: {kind}.from_pretrained({str(out)!r})",
+            "curves": "metrics.csv, or tensorboard --logdir",
+            "pictures": "figures/",
+        }
+    )
+    for row in rows.items():
+        table.add_row(*map(escape, row))
+    return table
