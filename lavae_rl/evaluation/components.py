@@ -3,7 +3,6 @@
 This row stands beside every result of a model, on the same frames and by the same rule.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -35,10 +34,9 @@ def background_states(frames: Frames, min_share: float = 1.0) -> UInt8[np.ndarra
     colours = np.sort((frames.astype(np.int64) @ weights).reshape(count, -1), axis=0)
     rank, share = _runs(colours)
     limit = max(1, int((share >= min_share).sum(0).max()))
-    # One by one the end of the longest remaining run of equal colours.
-    states = []
+    states: list[np.ndarray] = []
     for i in range(limit):
-        longest = rank.argmax(0)[None]
+        longest = rank.argmax(0)[None]  # of the runs that are left
         state = np.take_along_axis(colours, longest, 0)[0]
         enough = np.take_along_axis(share, longest, 0)[0] >= min_share
         states.append(state if i == 0 else np.where(enough, state, states[0]))
@@ -48,7 +46,7 @@ def background_states(frames: Frames, min_share: float = 1.0) -> UInt8[np.ndarra
 
 
 def _runs(colours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Length of each run of equal values along axis 0, at its end and 0 elsewhere; and the same as share of the whole."""
+    """Length of each run of equal values along axis 0, at its end and 0 elsewhere, and its share of the axis."""
     count = len(colours)
     ends = np.ones(colours.shape, bool)
     ends[:-1] = colours[1:] != colours[:-1]
@@ -67,12 +65,10 @@ class ComponentDetector:
     """See ``background_states``; a pixel differs if it has none of its states."""
     min_pixels: int = 4
     """Smallest number of pixels of a component, after closing."""
-    ignored: Sequence[tuple[int, int, int, int]] = ()
-    """Rectangles (row, column, height, width) in pixels in which nothing differs."""
+    playfield: tuple[int, int, int, int] | None = None
+    """Rectangle (row, column, height, width) in pixels outside of which nothing differs; by default the whole frame."""
 
-    def __call__(
-        self, frames: Frames
-    ) -> list[tuple[Int[np.ndarray, "_ 4"], Float[np.ndarray, " _"]]]:
+    def __call__(self, frames: Frames) -> list[tuple[Int[np.ndarray, "_ 4"], Float[np.ndarray, " _"]]]:
         """Detect the objects of each frame.
 
         Returns:
@@ -86,9 +82,13 @@ class ComponentDetector:
         different = np.ones(frames.shape[:3], bool)
         for state in self.background:
             different &= (frames != state).any(3)
-        for row, column, height, width in self.ignored:
-            different[:, row : row + height, column : column + width] = False
-        return different
+        if self.playfield is None:
+            return different
+        row, column, height, width = self.playfield
+        cut = np.zeros_like(different)
+        area = (slice(None), slice(row, row + height), slice(column, column + width))
+        cut[area] = different[area]
+        return cut
 
     def _detect(self, different: Bool[np.ndarray, "height width"]) -> tuple[np.ndarray, np.ndarray]:
         closed = cv2.morphologyEx(different.astype(np.uint8), cv2.MORPH_CLOSE, _CLOSING)

@@ -146,9 +146,7 @@ def _match(cost: Float[np.ndarray, "predicted true"], limit: float) -> _Match:
     return _Match(taken, first & (taken >= 0))
 
 
-def _match_frame(
-    predicted: FrameBoxes, true: FrameBoxes, canvas_size: tuple[int, int]
-) -> tuple[_Match, _Match]:
+def _match_frame(predicted: FrameBoxes, true: FrameBoxes, canvas_size: tuple[int, int]) -> tuple[_Match, _Match]:
     """Match by score and by distance.
 
     All terms are whole numbers where the boxes are, so ties are exact: half the diagonal away is no hit.
@@ -195,7 +193,9 @@ def measure_detection(
     (1.0, 1.0, 0.5)
     """
     if (slots is None) != (identities is None):
-        raise ValueError("expected both slots and identities to count identity switches, got one of them: add the other")
+        raise ValueError(
+            "expected both slots and identities to count identity switches, got one of them: add the other"
+        )
     if min(canvas_size) < 1:
         raise ValueError(f"expected a canvas of at least one pixel, got {canvas_size}")
     _check_boxes(predicted, true)
