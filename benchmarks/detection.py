@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from truths.games import open_game
 from truths.truth import Game, Rectangle, Truth, inside
 
@@ -156,7 +156,8 @@ def save(folder: Path, rows: list[dict[str, Any]]) -> None:
 
 def summary(rows: list[dict[str, Any]]) -> Table:
     """Means over seeds, in per cent but for duplicates, which are per 100 objects."""
-    table = Table("game", "detector", "seeds", *(title for title, _ in COLUMNS.values()))
+    names = [Column(title, no_wrap=True) for title in ("game", "detector")]
+    table = Table(*names, "seeds", *(title for title, _ in COLUMNS.values()))
     for (game, method), group in grouped(rows, lambda row: (row["game"], row["method"])).items():
         means = [factor * fmean(row[key] for row in group) for key, (_, factor) in COLUMNS.items()]
         table.add_row(game, method, str(len(group)), *("-" if math.isnan(mean) else f"{mean:.1f}" for mean in means))

@@ -74,11 +74,16 @@ class ComponentDetector:
         Returns:
             For each frame its boxes (row, column, height, width) in pixels, the largest component first, and as their
             confidence the numbers of pixels.
+
+        Raises:
+            ValueError: frames of another shape than the background.
         """
         return [self._detect(different) for different in self.foreground(frames)]
 
     def foreground(self, frames: Frames) -> Bool[np.ndarray, "batch height width"]:
         """Return where frames differ from all states of the background in any channel."""
+        if frames.shape[1:] != self.background.shape[1:]:
+            raise ValueError(f"expected frames of {self.background.shape[1:]}, got {frames.shape[1:]}")
         different = np.ones(frames.shape[:3], bool)
         for state in self.background:
             different &= (frames != state).any(3)

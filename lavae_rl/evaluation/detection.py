@@ -119,7 +119,7 @@ class Detection:
         return Detection(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
 
 
-def _ratio(part: float, whole: float) -> float:
+def _ratio(part: int, whole: int) -> float:
     return part / whole if whole else float("nan")
 
 
@@ -192,35 +192,35 @@ def measure_detection(
     >>> found.f1, found.exact_count, measure_detection([true[:1]], [true], (64, 64)).recall
     (1.0, 1.0, 0.5)
     """
-    if (slots is None) != (identities is None):
-        raise ValueError(
-            "expected both slots and identities to count identity switches, got one of them: add the other"
-        )
-    if min(canvas_size) < 1:
-        raise ValueError(f"expected a canvas of at least one pixel, got {canvas_size}")
-    _check_boxes(predicted, true)
+    _check_boxes(predicted, true, canvas_size)
     seen = [np.ones(len(boxes), bool) for boxes in true] if visible is None else visible
     _check_lengths("visible", seen, "true", true)
-    total, matches = Detection(), []
-    for boxes, truth, can_see in zip(predicted, true, seen, strict=True):
-        match, near = _match_frame(boxes, truth, canvas_size)
-        matches.append(match)
-        total += Detection(
-            frames=1,
-            exact=int(len(boxes) == len(truth)),
-            predictions=len(boxes),
-            objects=len(truth),
-            hits=len(match.hit),
-            near_hits=len(near.hit),
-            duplicates=int((match.taken >= 0).sum()) - len(match.hit),
-            visible_objects=int(can_see.sum()),
-            visible_hits=int(can_see[match.hit].sum()),
-        )
-    if slots is None or identities is None:
+    matches = [_match_frame(*boxes, canvas_size) for boxes in zip(predicted, true, strict=True)]
+    total = sum(map(_measure_frame, matches, seen), Detection())
+    if slots is None and identities is None:
         return total
+    if slots is None or identities is None:
+        raise ValueError("expected both slots and identities, got one of them: add the other to count switches")
     _check_lengths("slots", slots, "predicted", predicted)
     _check_lengths("identities", identities, "true", true)
-    return total + Detection(switches=_switches(matches, slots, identities), tracked_frames=len(matches))
+    switches = _switches([by_score for by_score, _ in matches], slots, identities)
+    return total + Detection(switches=switches, tracked_frames=len(matches))
+
+
+def _measure_frame(matches: tuple[_Match, _Match], visible: Bool[np.ndarray, " true"]) -> Detection:
+    by_score, by_distance = matches
+    predictions, objects, hit = len(by_score.taken), len(visible), by_score.hit
+    return Detection(
+        frames=1,
+        exact=int(predictions == objects),
+        predictions=predictions,
+        objects=objects,
+        hits=len(hit),
+        near_hits=len(by_distance.hit),
+        duplicates=int((by_score.taken >= 0).sum()) - len(hit),
+        visible_objects=int(visible.sum()),
+        visible_hits=int(visible[hit].sum()),
+    )
 
 
 def _switches(
@@ -236,20 +236,20 @@ def _switches(
     return switches
 
 
-def _check_boxes(predicted: Sequence[FrameBoxes], true: Sequence[FrameBoxes]) -> None:
+def _check_boxes(predicted: Sequence[FrameBoxes], true: Sequence[FrameBoxes], canvas_size: tuple[int, int]) -> None:
+    if min(canvas_size) < 1:
+        raise ValueError(f"expected a canvas of at least one pixel, got {canvas_size}")
     if len(predicted) != len(true):
-        raise ValueError(
-            f"expected predicted and true boxes of the same frames, got {len(predicted)} and {len(true)} frames"
-        )
-    for name, boxes, smallest in (("predicted", predicted, -1), ("true", true, 0)):
-        for i, box in enumerate(boxes):
-            if box.ndim != 2 or box.shape[1] != 4 or not np.isfinite(box).all():
-                raise ValueError(f"expected finite {name} boxes of shape (boxes, 4), got {box} in frame {i}")
-            if not (box[:, 2:] > smallest).all():
-                raise ValueError(
-                    f"expected {name} boxes (row, column, height, width) with a size above {smallest}, "
-                    f"got {box[(box[:, 2:] <= smallest).any(1)][0].tolist()} in frame {i}: leave unused ones out"
-                )
+        raise ValueError(f"expected predictions and truth of the same frames, got {len(predicted)} and {len(true)}")
+    for i, (boxes, truth) in enumerate(zip(predicted, true, strict=True)):
+        for name, values in (("predicted", boxes), ("true", truth)):
+            if values.ndim != 2 or values.shape[1] != 4 or not np.isfinite(values).all():
+                raise ValueError(f"expected finite {name} boxes of shape (boxes, 4), got {values} in frame {i}")
+        if (boxes[:, 2:] < 0).any() or (truth[:, 2:] <= 0).any():
+            raise ValueError(
+                "expected (row, column, height, width) with true sizes above 0 and predicted ones of at least 0, "
+                f"got {truth.tolist()} and {boxes.tolist()} in frame {i}: leave out what is unused"
+            )
 
 
 def _check_lengths(name: str, values: Sequence[object], other: str, boxes: Sequence[FrameBoxes]) -> None:
