@@ -56,7 +56,7 @@ COLUMNS: dict[str, tuple[str, float]] = {
     "f1": ("F1", 100),
     "near_f1": ("F1 < 5 px", 100),
     "exact_count": ("exact count", 100),
-    "duplicates_per_100": ("duplicates", 1),
+    "duplicates_per_100": ("dupl. per 100", 1),
     "visible_share": ("visible", 100),
     "visible_f1": ("F1 of visible", 100),
 }
@@ -156,8 +156,9 @@ def save(folder: Path, rows: list[dict[str, Any]]) -> None:
 
 def summary(rows: list[dict[str, Any]]) -> Table:
     """Means over seeds, in per cent but for duplicates, which are per 100 objects."""
-    names = [Column(title, no_wrap=True) for title in ("game", "detector")]
-    table = Table(*names, "seeds", *(title for title, _ in COLUMNS.values()))
+    titles = ("seeds", *(title for title, _ in COLUMNS.values()))
+    numbers = [Column(title, justify="right", min_width=5) for title in titles]
+    table = Table(Column("game", overflow="fold"), Column("detector", overflow="fold"), *numbers)
     for (game, method), group in grouped(rows, lambda row: (row["game"], row["method"])).items():
         means = [factor * fmean(row[key] for row in group) for key, (_, factor) in COLUMNS.items()]
         table.add_row(game, method, str(len(group)), *("-" if math.isnan(mean) else f"{mean:.1f}" for mean in means))

@@ -9,6 +9,7 @@ from truths.games import open_game
 from truths.sprites import paint
 from truths.truth import Game, Moment, Truth, record
 
+from lavae_rl.data.sources import load_dataset
 from lavae_rl.evaluation.components import ComponentDetector, background_states
 
 
@@ -148,6 +149,48 @@ def test_training_frames_are_one_file_for_each_episode(tmp_path: Path, monkeypat
         Game("still", lambda seed, steps: record(still, (0, 0, 8, 8), seed, steps), still, None), 5, tmp_path
     )
     assert [np.load(file).shape for file in sorted(tmp_path.iterdir())] == [(30, 8, 8, 3)] * 2 + [(10, 8, 8, 3)]
+
+
+FAKE = """
+import pathlib, signal, sys, time
+folder = pathlib.Path(sys.argv[sys.argv.index("--out") + 1])
+folder.mkdir()
+(folder / "flags").write_text(" ".join(sys.argv[1:]))
+try:
+    time.sleep({seconds})
+except KeyboardInterrupt:
+    (folder / "model.safetensors").touch()
+    sys.exit(130)
+"""
+
+
+@pytest.mark.slow
+def test_training_is_interrupted_in_time_and_must_leave_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(detection, "TRAIN", tmp_path / "train.py")
+    game = Game("x", lambda seed, steps: record(still, (0, 0, 8, 8), seed, steps), still, "ALE/Pong-v5")
+    detection.TRAIN.write_text(FAKE.format(seconds=60))
+    detection.train(game, 3, 0.03, tmp_path / "good")
+    flags = (tmp_path / "good" / "flags").read_text()
+    assert flags == f"--env ALE/Pong-v5 --seed 3 --out {tmp_path / 'good'}"
+    detection.TRAIN.write_text(FAKE.format(seconds=0))
+    with pytest.raises(ValueError, match="left no model"):
+        detection.train(game, 3, 1, tmp_path / "bad")
+
+
+@pytest.mark.slow
+def test_model_predicts_centres_on_the_scale_of_the_truth():
+    data = load_dataset("multi-dsprites", "validation")
+    scenes = data.scenes[:50]
+    corners = scenes.location - data.bank.size // 2
+    boxes = [
+        np.pad(c[:n], ((0, 0), (0, 2)), constant_values=data.bank.size)
+        for c, n in zip(corners, scenes.count, strict=True)
+    ]
+    truth = Truth(data[:50], boxes, [np.full(len(b), "sprite") for b in boxes], (0, 0, 64, 64))
+    predict = detection.lavae_predictor(Path("multi-dsprites"))
+    found = detection.measure(predict, truth, [np.ones(len(b), bool) for b in boxes])
+    assert found.f1 > 0.95
+    assert found.near_f1 > 0.95
 
 
 def test_predictions_count_by_confidence_and_inside_the_playfield():
