@@ -25,6 +25,7 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
+from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 from truths.games import open_game
@@ -158,7 +159,8 @@ def summary(rows: list[dict[str, Any]]) -> Table:
     """Means over seeds, in per cent but for duplicates, which are per 100 objects."""
     titles = ("seeds", *(title for title, _ in COLUMNS.values()))
     numbers = [Column(title, justify="right", min_width=5) for title in titles]
-    table = Table(Column("game", overflow="fold"), Column("detector", overflow="fold"), *numbers)
+    names = Column("game", overflow="fold"), Column("detector", min_width=10)
+    table = Table(*names, *numbers, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for (game, method), group in grouped(rows, lambda row: (row["game"], row["method"])).items():
         means = [factor * fmean(row[key] for row in group) for key, (_, factor) in COLUMNS.items()]
         table.add_row(game, method, str(len(group)), *("-" if math.isnan(mean) else f"{mean:.1f}" for mean in means))
