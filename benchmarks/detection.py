@@ -55,13 +55,13 @@ BATCH = 50
 
 COLUMNS: dict[str, tuple[str, float]] = {
     "f1": ("F1", 100),
-    "near_f1": ("F1 < 5 px", 100),
-    "exact_count": ("exact count", 100),
-    "duplicates_per_100": ("dupl. per 100", 1),
-    "visible_share": ("visible", 100),
-    "visible_f1": ("F1 of visible", 100),
+    "near_f1": ("F1<5px", 100),
+    "exact_count": ("exact", 100),
+    "duplicates_per_100": ("dupl.", 1),
+    "visible_share": ("seen", 100),
+    "visible_f1": ("F1seen", 100),
 }
-"""The metrics that are printed: title and factor."""
+"""The metrics that are printed: title and factor; *seen* are visible objects, *exact* frames with the exact count."""
 
 
 def lavae_predictor(folder: Path) -> Predict:
@@ -158,8 +158,8 @@ def save(folder: Path, rows: list[dict[str, Any]]) -> None:
 def summary(rows: list[dict[str, Any]]) -> Table:
     """Means over seeds, in per cent but for duplicates, which are per 100 objects."""
     titles = ("seeds", *(title for title, _ in COLUMNS.values()))
-    numbers = [Column(title, justify="right", min_width=5) for title in titles]
-    names = Column("game", overflow="fold"), Column("detector", min_width=10)
+    numbers = [Column(title, justify="right", no_wrap=True) for title in titles]
+    names = Column("game", overflow="fold"), Column("detector", no_wrap=True)
     table = Table(*names, *numbers, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for (game, method), group in grouped(rows, lambda row: (row["game"], row["method"])).items():
         means = [factor * fmean(row[key] for row in group) for key, (_, factor) in COLUMNS.items()]
