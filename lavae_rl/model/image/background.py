@@ -33,7 +33,7 @@ class Pictures(nn.Module):
     """A background of one or more states per pixel: the colours that a pixel has when no object covers it.
 
     A pixel with one state is static. Where there are more, the state is a discrete latent of the pixel, with the
-    ``frequency`` of each colour as its prior (0 of unused ones); q(state | x) is a point mass on the colour nearest to the pixel's.
+    ``frequency`` of each colour as its prior, 0 of unused ones. q(state | x) is a point mass on the nearest colour.
     Pixels that are ``ignored`` (a score, say) always show their first state.
     """
 
