@@ -18,13 +18,16 @@ from lavae_rl.model.shapes import Images, LogitMaps, PerImage, Sprites
 from lavae_rl.model.surprise import surprise
 from lavae_rl.pretraining.collages import CutOutMemory, collage, cut_out, recentre
 from lavae_rl.pretraining.components import PIXEL_NATS, propose_components
-from lavae_rl.pretraining.dreams import CentreMaps, centre_loss, location_loss
+from lavae_rl.pretraining.dreams import centre_loss, location_loss
 from lavae_rl.pretraining.recipes import WorldRecipe
 from lavae_rl.pretraining.sharpness import fit_sharpness
 from lavae_rl.pretraining.state import Loss, Method
 from lavae_rl.pretraining.validation import WORLD_VALIDATION, validate_world
 from lavae_rl.pretraining.wake_sleep import make_lavae
 from lavae_rl.shapes import Frames
+
+_KEPT, _WELL_EXPLAINED = 0.7, 0.05
+"""Share of cut-outs that are remembered, and the share of unexplained surprise up to which all are."""
 
 
 class WorldWakeSleep(Method):
@@ -70,7 +73,7 @@ class WorldWakeSleep(Method):
         clutter = self.recipe.alpha_cost * sprites[:, -1].sum() / len(nats)
         loss = (self.recipe.kl_weight(step) * kl + counting - log_likelihood).mean() + clutter
         if step >= self.recipe.dreams_from_step:
-            self._remember(scene.images, nats > PIXEL_NATS, found, sprites.detach())
+            self._remember(scene, nats, found, sprites.detach())
         values = {"log_likelihood": log_likelihood, "kl_count": counting, "kl_appearance": kl, "located": located}
         # Nats are large beside the dreams' losses and the clipped norm: a hundredth keeps all in one range.
         return loss / 100, {name: value.mean() for name, value in values.items()}
@@ -98,13 +101,22 @@ class WorldWakeSleep(Method):
         return log_likelihood - kl - found.count * math.log(sites)
 
     @torch.no_grad()
-    def _remember(self, images: Images, mask: CentreMaps, found: Detections, sprites: Sprites) -> None:
+    def _remember(self, scene: Scene, nats: LogitMaps, found: Detections, sprites: Sprites) -> None:
+        """Keep what objects show, but not the worst explained: two objects in contact are one component, a rare one."""
+        mean = self.model.composition(sprites, found, scene.background)
+        left = surprise(self.model.likelihood, scene.images, mean)
+        layers = torch.cat([scene.images, torch.stack([left, nats, nats > PIXEL_NATS], dim=1)], dim=1)
         for memory, scale in zip(self.memories, self.model.config.scales, strict=True):
             chosen = found.scale == scale
             alpha = sprites[chosen, -1:]
             if scale > 1:
                 alpha = F.interpolate(alpha, scale_factor=scale, mode="bilinear")
-            memory.write(recentre(cut_out(images, mask, found.select(chosen), alpha)))
+            cut = cut_out(layers, found.select(chosen), alpha)
+            before, after = (cut[:, index].sum((1, 2)) for index in (-2, -3))
+            unexplained = after / before.clamp(min=1)
+            limit = max(_WELL_EXPLAINED, unexplained.quantile(_KEPT).item() if len(cut) else 0.0)
+            kept = unexplained <= limit
+            memory.write(recentre(torch.cat([cut[kept, :-3], cut[kept, -1:]], dim=1)))
 
     def _dream(self, scene: Scene, generator: torch.Generator) -> Loss:
         recipe, model = self.recipe, self.model
