@@ -115,6 +115,8 @@ def _remedy(env_id: str) -> str:
     for beginning, (module, command) in PACKAGES.items():
         if env_id.startswith(beginning):
             return f"check its spelling ({module} is installed)" if _is_installed(module) else f"it may need {command}"
+    if ":" in env_id:
+        return "check its spelling, or install the package before the colon"
     return f'check its spelling, or install the package that registers it and write "package:{env_id}"'
 
 
