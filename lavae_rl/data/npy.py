@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import Bool
@@ -65,7 +64,7 @@ class NpyFrames:
             raise ValueError(f"{self.source} is damaged or no .npy file of numbers ({error})") from error
 
 
-def write_frames(stream: BinaryIO, frames: Iterable[np.ndarray]) -> int:
+def write_frames(path: Path, frames: Iterable[np.ndarray]) -> int:
     """Write frames to a .npy file one after the other, uint8 (height, width, channels), and return their number.
 
     Memory holds one frame at a time.
@@ -74,20 +73,18 @@ def write_frames(stream: BinaryIO, frames: Iterable[np.ndarray]) -> int:
         ValueError: frames of changing size.
     """
     number, shape = 0, None
-    for frame in frames:
-        if shape is None:
-            shape = frame.shape
-            _write_header(stream, (0, *shape))
-        if frame.shape != shape:
-            raise ValueError(f"expected frames of one size, {shape} as the first, got {frame.shape} as number {number}")
-        stream.write(np.ascontiguousarray(frame).tobytes())
-        number += 1
-    if shape is not None:
-        # The header has spare room for a longer first axis, so the data behind it stays where it is.
-        stream.seek(0)
-        _write_header(stream, (number, *shape))
+    header = {"descr": "|u1", "fortran_order": False}
+    with path.open("wb") as stream:
+        for frame in frames:
+            if shape is None:
+                shape = frame.shape
+                np.lib.format.write_array_header_1_0(stream, {**header, "shape": (0, *shape)})
+            if frame.shape != shape:
+                raise ValueError(f"expected frames of one size, {shape} as the first, got {frame.shape} as {number}")
+            stream.write(np.ascontiguousarray(frame).tobytes())
+            number += 1
+        if shape is not None:
+            # The header has spare room for a longer first axis, so the data behind it stays where it is.
+            stream.seek(0)
+            np.lib.format.write_array_header_1_0(stream, {**header, "shape": (number, *shape)})
     return number
-
-
-def _write_header(stream: BinaryIO, shape: tuple[int, ...]) -> None:
-    np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})

@@ -1,7 +1,7 @@
 """Preprocessing: a declared way from the frames of an environment to those that a model reads."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -22,7 +22,7 @@ class Preprocessing:
 
     layout: str = "hwc"
     """Order of the axes of a frame: "hwc" (height, width, channels), "chw", or "hw" (grey without a channel axis)."""
-    crop: Sequence[int] | None = None
+    crop: Sequence[int] | None = field(default=None, kw_only=True)
     """(top, left, height, width) in pixels of the part of the frame to keep."""
     palette: Sequence[Sequence[Color]] | None = None
     """Pairs of an RGB colour of objects and what it becomes, each value 0 or 255; all other colours turn black."""
@@ -32,7 +32,7 @@ class Preprocessing:
     """(height, width) in pixels to scale to: whole-number enlargement by nearest pixel, otherwise by area."""
     threshold: int | None = None
     """0 to 254: values above it become 255, the others 0."""
-    max_frames: int = 1
+    max_frames: int = field(default=1, kw_only=True)
     """2 declares that frames are the pixelwise maximum of the last two, taken before all else by ``FrameMaximum``."""
 
     def __post_init__(self) -> None:

@@ -34,7 +34,7 @@ class Recording:
 
     parts: Sequence[NpyFrames]
     """Of each episode, the file."""
-    kept: Sequence[Int[np.ndarray, " kept"]]
+    kept: Sequence[Int[np.ndarray, " _"]]
     """Of each episode, the indices of the frames that belong to the recording."""
     skipped: int = 0
     """Number of black frames that were left out, of all splits together."""

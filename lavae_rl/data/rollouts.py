@@ -51,8 +51,8 @@ def collect(
         while done.collected < done.num_frames:
             seed = done.seed + len(done.episodes)
             policy = agent(seed) if agent is not None else _without_agent(screen, seed, done.policy)
-            with replacing(folder / episode_file(len(done.episodes))) as temporary, temporary.open("wb") as file:
-                number = write_frames(file, _shown(_episode(screen, policy, seed, done), done, on_frames))
+            with replacing(folder / episode_file(len(done.episodes))) as temporary:
+                number = write_frames(temporary, _shown(_episode(screen, policy, seed, done), done, on_frames))
                 if not number:
                     raise ValueError(f"expected frames that show something, got an episode of black ones, seed {seed}")
             done.episodes.append(number)

@@ -47,17 +47,15 @@ def _unpack(path: Path, stamp: tuple[tuple[str, int, int], ...]) -> Sequence[Pat
     first: list[tuple[tuple[int, ...], Path]] = []
     for i, frames in enumerate(episodes):
         targets.append(folder / f"{i:05d}.npy")
-        shown = tqdm(frames, f"unpacking {path}", unit=" frames", delay=2, leave=False, disable=None)
-        with targets[-1].open("wb") as file:
-            write_frames(file, _of_one_size(shown, first))
+        write_frames(targets[-1], _of_one_size(frames, first, path))
     return targets
 
 
 def _of_one_size(
-    frames: Iterable[tuple[np.ndarray, Path]], first: list[tuple[tuple[int, ...], Path]]
+    frames: Iterator[tuple[np.ndarray, Path]], first: list[tuple[tuple[int, ...], Path]], source: Path
 ) -> Iterator[np.ndarray]:
-    """Yield frames of the size in ``first``, or of their own first one, which is stored there."""
-    for frame, path in frames:
+    """Yield frames, under a progress bar if it takes long; all have the size in ``first``, or the first one sets it."""
+    for frame, path in tqdm(frames, f"unpacking {source}", unit=" frames", delay=2, leave=False, disable=None):
         if not first:
             first.append((frame.shape, path))
         if frame.shape != first[0][0]:
