@@ -24,7 +24,7 @@ def _explain(model, images, found):
         thetas.append(model.composition(sprites, found, background))
         return thetas[-1]
 
-    log_likelihood, _ = explain(model, images, torch.zeros(1, model.config.latents), compose)
+    log_likelihood, _ = explain(model, model.scene(images), torch.zeros(1, model.config.latents), compose)
     return thetas[0], log_likelihood
 
 

@@ -1,6 +1,7 @@
 """The parts of LAVAE that its objective needs: networks, image model, prior p(n), sharpness of q(l | x)."""
 
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +9,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lavae_rl.model.config import LAVAEConfig
-from lavae_rl.model.gaussian import Gaussian
 from lavae_rl.model.image.background import Background, Pictures, black
 from lavae_rl.model.image.composition import Composition, add_sprites, over
 from lavae_rl.model.image.likelihood import Bernoulli, Likelihood, Normal
@@ -16,6 +16,16 @@ from lavae_rl.model.networks import families
 from lavae_rl.model.objects import Detections
 from lavae_rl.model.posterior import find_peaks
 from lavae_rl.model.shapes import AnyFrames, Images, LogitMaps, PerImage
+
+
+class Scene(NamedTuple):
+    """Images, and what is computed of them once however often they are explained."""
+
+    images: Images
+    background: Images
+    """Pixel means behind the objects."""
+    inputs: Images
+    """What location and appearance network read."""
 
 
 class LAVAECore(nn.Module):
@@ -77,19 +87,15 @@ class LAVAECore(nn.Module):
             return self.background.kl(images)
         return images.new_zeros(len(images))
 
-    def inputs(self, images: Images) -> Images:
-        """Turns images into what location and appearance network read."""
-        if not self.reads_difference:
-            return images
-        return torch.cat([images, images - self.background(images)], dim=1)
+    def scene(self, images: Images) -> Scene:
+        """Images with their background and what the networks read of them."""
+        background = self.background(images)
+        inputs = torch.cat([images, images - background], dim=1) if self.reads_difference else images
+        return Scene(images, background, inputs)
 
     def logits(self, images: Images) -> LogitMaps:
         """Log-odds that an object is centred on each pixel."""
-        return self.location_network(self.inputs(images))
-
-    def describe(self, images: Images, found: Detections) -> Gaussian:
-        """q(a | l, x) of each object."""
-        return self.appearance_network(self.inputs(images), found)
+        return self.location_network(self.scene(images).inputs)
 
     def peaks(self, logits: LogitMaps) -> Detections:
         """Eq. (8): the objects that location logits stand for, with the scale of each."""

@@ -55,7 +55,7 @@ class LAVAE(LAVAECore, PretrainedModel):
         if max_objects is not None and max_objects < 1:
             raise ValueError(f"expected max_objects of at least 1, got {max_objects}")
         images = self.images(frames)
-        inputs = self.inputs(images)
+        inputs = self.scene(images).inputs
         logits = self._folded_location_network()(inputs)
         found = self.peaks(logits)
         if logits.dim() == 4:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lavae_rl.model.core import LAVAECore
+from lavae_rl.model.core import LAVAECore, Scene
 from lavae_rl.model.objects import Detections
 from lavae_rl.model.posterior import location_log_probs, ordered_log_prob, sample_locations
 from lavae_rl.model.shapes import AppearanceVectors, Counts, Images, LogitMaps, LogProbs, ObjectIndex, PerImage, Sprites
@@ -53,32 +53,32 @@ def log_prior_locations(count: Counts, pixels: int) -> PerImage:
 
 
 def explain(
-    model: LAVAECore, images: Images, appearance: AppearanceVectors, compose: Callable[[Sprites, Images], Images]
+    model: LAVAECore, scene: Scene, appearance: AppearanceVectors, compose: Callable[[Sprites, Images], Images]
 ) -> tuple[PerImage, Sprites]:
     """Log p(x | a, l, n) of each image, in nats, and the decoded sprites.
 
     ``compose`` makes pixel means of the sprites and the background: it decides where the objects are.
     """
     sprites = model.sprite_decoder(appearance)
-    theta = compose(sprites, model.background(images))
-    return model.likelihood.log_prob(images, theta).sum((1, 2, 3)), sprites
+    theta = compose(sprites, scene.background)
+    return model.likelihood.log_prob(scene.images, theta).sum((1, 2, 3)), sprites
 
 
 def reconstruct(
-    model: LAVAECore, images: Images, found: Detections, generator: torch.Generator | None
+    model: LAVAECore, scene: Scene, found: Detections, generator: torch.Generator | None
 ) -> tuple[PerImage, PerImage, Sprites]:
     """Log p(x | a, l, n) at one sample of a, KL of the appearances, and the decoded sprites, at given locations."""
-    posterior = model.describe(images, found)
+    posterior = model.appearance_network(scene.inputs, found)
     appearance, _ = posterior.draw(generator)
-    log_likelihood, sprites = explain(model, images, appearance, _pasting(model, found))
-    return log_likelihood, sum_by_image(posterior.kl(), found.image_index, len(images)), sprites
+    log_likelihood, sprites = explain(model, scene, appearance, _pasting(model, found))
+    return log_likelihood, sum_by_image(posterior.kl(), found.image_index, len(found.count)), sprites
 
 
-def explain_at(model: LAVAECore, images: Images, found: Detections) -> tuple[PerImage, PerImage]:
+def explain_at(model: LAVAECore, scene: Scene, found: Detections) -> tuple[PerImage, PerImage]:
     """Log p(x | a, l, n) at the mean appearances, and their KL, at given locations."""
-    posterior = model.describe(images, found)
-    log_likelihood, _ = explain(model, images, posterior.mean, _pasting(model, found))
-    return log_likelihood, sum_by_image(posterior.kl(), found.image_index, len(images))
+    posterior = model.appearance_network(scene.inputs, found)
+    log_likelihood, _ = explain(model, scene, posterior.mean, _pasting(model, found))
+    return log_likelihood, sum_by_image(posterior.kl(), found.image_index, len(found.count))
 
 
 def _pasting(model: LAVAECore, found: Detections) -> Callable[[Sprites, Images], Images]:
@@ -120,9 +120,10 @@ def elbo_terms(
     The model is in evaluation mode, and the generator on its device. ``logits`` are those of its location network;
     None computes them.
     """
-    count, log_probs = _infer(model, model.logits(images) if logits is None else logits)
+    scene = model.scene(images)
+    count, log_probs = _infer(model, model.location_network(scene.inputs) if logits is None else logits)
     found, log_q, log_p = _locate(model, log_probs, count, images.shape[2:], generator)
-    log_likelihood, kl, _ = reconstruct(model, images, found, generator)
+    log_likelihood, kl, _ = reconstruct(model, scene, found, generator)
     return ELBOTerms(log_likelihood, kl_count(model, count), log_q - log_p, kl, model.kl_background(images))
 
 
@@ -145,11 +146,12 @@ def score_function_loss(
     """
     if num_samples < 2:
         raise ValueError(f"expected at least 2 samples, one to compare the other with, got {num_samples}")
-    count, log_probs = _infer(model, model.logits(images))
+    scene = model.scene(images)
+    count, log_probs = _infer(model, model.location_network(scene.inputs))
     scores, values, direct = [], [], []
     for _ in range(num_samples):
         found, log_q, log_p = _locate(model, log_probs, count, images.shape[2:], generator)
-        log_likelihood, kl_appearance, _ = reconstruct(model, images, found, generator)
+        log_likelihood, kl_appearance, _ = reconstruct(model, scene, found, generator)
         scores.append(log_q)
         direct.append(log_likelihood - kl_appearance)
         values.append((direct[-1] - log_q + log_p).detach())
@@ -171,12 +173,14 @@ def importance_weighted_bound(
     count, log_probs = _infer(model, model.logits(images))
     bounds = log_probs.new_zeros(len(images))
     for i in range(len(images)):
-        image, counts = images[i : i + 1], count[i].expand(num_samples)
+        scene, counts = model.scene(images[i : i + 1]), count[i].expand(num_samples)
         found, log_q, log_p = _locate(model, log_probs[i].expand(num_samples, -1), counts, images.shape[2:], generator)
         # The network reads the one image once, not as many times as it is explained.
-        posterior = model.describe(image, replace(found, image_index=torch.zeros_like(found.image_index)))
+        alone = replace(found, image_index=torch.zeros_like(found.image_index))
+        posterior = model.appearance_network(scene.inputs, alone)
         appearance, noise = posterior.draw(generator)
-        log_p_x, _ = explain(model, image.expand(num_samples, -1, -1, -1), appearance, _pasting(model, found))
+        repeated = Scene(*(part.expand(num_samples, -1, -1, -1) for part in scene))
+        log_p_x, _ = explain(model, repeated, appearance, _pasting(model, found))
         log_appearance = sum_by_image(posterior.log_ratio(appearance, noise), found.image_index, num_samples)
         bounds[i] = (log_p_x + (log_p - log_q) + log_appearance - kl_count(model, counts)).logsumexp(0)
     return bounds - math.log(num_samples) - model.kl_background(images)

@@ -90,7 +90,7 @@ def relaxed_elbo_terms(
         in_slots = sprites.view(num_images, slots, channels, size, size) * active[:, :, None, None, None]
         return add_relaxed_sprites(in_slots, weights.view(num_images, slots, height, width), background)
 
-    log_likelihood, _ = explain(model, images, appearance, compose)
+    log_likelihood, _ = explain(model, model.scene(images), appearance, compose)
     kl_appearance = (posterior.kl().view(num_images, slots) * active).sum(1)
     kl_location = (kl_location * active).sum(1)
     return ELBOTerms(log_likelihood, kl_count(model, counted), kl_location, kl_appearance, model.kl_background(images))

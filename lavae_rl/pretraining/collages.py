@@ -54,20 +54,17 @@ class CutOutMemory(nn.Module):
         return self.sprites[index].float() / 255
 
 
-def cut_out(images: Images, mask: Bool[Tensor, "batch height width"], found: Detections, shown: CutOuts) -> CutOuts:
-    """The image's own pixels in the window of each object, where ``mask`` is True and the decoded alpha, grown, is 1.
+def cut_out(layers: Images, found: Detections, shown: CutOuts) -> CutOuts:
+    """The windows of some objects, 0 outside of what they show.
 
     Args:
-        images: all images.
-        mask: pixels that the background does not explain.
+        layers: of all images, the last 1 where a pixel may belong to an object.
         found: objects of one scale.
-        shown: decoded alpha of each, as one channel of the size of its window.
+        shown: decoded alpha of each, as one channel of the size of its window; a pixel more is kept all around.
     """
-    layers = torch.cat([images, mask[:, None].float()], dim=1)
     windows = crop_windows(layers, found, shown.shape[-1])
     grown = F.max_pool2d((shown > 0.5).float(), 3, stride=1, padding=1)
-    alpha = windows[:, -1:] * grown
-    return torch.cat([windows[:, :-1] * alpha, alpha], dim=1)
+    return windows * windows[:, -1:] * grown
 
 
 def recentre(sprites: CutOuts) -> CutOuts:

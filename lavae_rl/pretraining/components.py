@@ -6,11 +6,10 @@ import cv2
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
 from lavae_rl.model.core import LAVAECore
 from lavae_rl.model.objects import Detections
-from lavae_rl.model.shapes import Images
-from lavae_rl.model.surprise import surprise
 
 MIN_NATS = 40.0
 """An object must promise more than it costs: log L (10 nats) and its appearance's KL (10 to 20 nats)."""
@@ -41,10 +40,12 @@ def find_components(nats: Float[np.ndarray, "height width"]) -> Components:
     return Components(np.stack([row, column, height, width], axis=1)[kept].astype(np.int64), promised[kept])
 
 
-def propose_components(model: LAVAECore, images: Images) -> Detections:
-    """The centre of the box of each component, at the smallest scale whose window holds it, the most nats first."""
-    maps = surprise(model.likelihood, images, model.background(images)).cpu().numpy()
-    return detections(model, [find_components(nats) for nats in maps]).to(images.device)
+def propose_components(model: LAVAECore, nats: Float[Tensor, "batch height width"]) -> Detections:
+    """The centre of the box of each component of surprise, at the smallest scale whose window holds it.
+
+    At most N_max of each image, those of the most nats first.
+    """
+    return detections(model, [find_components(each) for each in nats.cpu().numpy()]).to(nats.device)
 
 
 def detections(model: LAVAECore, components: list[Components]) -> Detections:

@@ -135,7 +135,7 @@ def new_world_run(
     source = open_source(data, "train")
     found = survey(source, source.episodes, **options)
     given = cast("WorldRecipe", preset.recipe)
-    changed: dict[str, Any] = {"dream_objects": dream_objects(found, given.dream_size)}
+    changed: dict[str, Any] = dream_sizes(found, given.dream_size)
     changed |= {} if steps is None else {"steps": steps}
     run = PretrainingRun(
         method=preset.method,
@@ -151,11 +151,15 @@ def new_world_run(
     return run, found
 
 
-def dream_objects(found: Survey, dream_size: int) -> int:
-    """Most objects of a dream: three times as dense as the fullest frames, 12 to 40."""
+def dream_sizes(found: Survey, least: int) -> dict[str, int]:
+    """The size of dreams, with room for three windows beside each other, and the most objects in one.
+
+    These are three times as dense as in the fullest frames, but 12 to 40.
+    """
+    size = max(least, 3 * found.choices.sprite_size * found.choices.scales[-1])
     height, width = found.frames.shape[1:3]
-    share = min(dream_size, height) * min(dream_size, width) / (height * width)
-    return max(12, min(40, round(3 * share * found.choices.largest_count)))
+    share = min(size, height) * min(size, width) / (height * width)
+    return {"dream_size": size, "dream_objects": max(12, min(40, round(3 * share * found.choices.largest_count)))}
 
 
 def _preset(model: str, recipe: str) -> Preset:

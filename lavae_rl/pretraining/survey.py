@@ -80,7 +80,7 @@ class Survey:
 def fill(background: Pictures, states: BackgroundStates, ignored: Bool[np.ndarray, "height width"]) -> None:
     """Copy states and ignored pixels into a background of as many states."""
     background.states.copy_(torch.from_numpy(states.colors).permute(0, 3, 1, 2))
-    background.log_prior.copy_(torch.from_numpy(states.frequency / states.frequency.sum(0)).log())
+    background.frequency.copy_(torch.from_numpy(states.frequency / states.frequency.sum(0)))
     background.ignored.copy_(torch.from_numpy(ignored))
 
 

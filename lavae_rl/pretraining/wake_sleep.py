@@ -67,7 +67,7 @@ class WakeSleep(Method):
         """The ELBO's terms for decoder, appearance network and count prior, at the locations found."""
         found = self._locate(images, step)
         self.model.train()
-        log_likelihood, kl, sprites = reconstruct(self.model, images, found, generator)
+        log_likelihood, kl, sprites = reconstruct(self.model, self.model.scene(images), found, generator)
         counting = kl_count(self.model, found.count)
         loss = (self.recipe.kl_weight(step) * kl + counting - log_likelihood).mean()
         if step >= self.recipe.dreams_from_step:

@@ -1,5 +1,7 @@
 """Wake-sleep on frames with a background: surprise proposes, the better of proposal and location network explains."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
@@ -7,11 +9,12 @@ from torch import Tensor, nn
 
 from lavae_rl.data.frame_source import FrameSource
 from lavae_rl.model.config import LAVAEConfig
+from lavae_rl.model.core import Scene
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.objective import explain_at, kl_count, reconstruct
 from lavae_rl.model.objects import Detections
 from lavae_rl.model.posterior import location_log_probs
-from lavae_rl.model.shapes import Images, PerImage, Sprites
+from lavae_rl.model.shapes import Images, LogitMaps, PerImage, Sprites
 from lavae_rl.model.surprise import surprise
 from lavae_rl.pretraining.collages import CutOutMemory, collage, cut_out, recentre
 from lavae_rl.pretraining.components import PIXEL_NATS, propose_components
@@ -22,6 +25,9 @@ from lavae_rl.pretraining.state import Loss, Method
 from lavae_rl.pretraining.validation import WORLD_VALIDATION, validate_world
 from lavae_rl.pretraining.wake_sleep import make_lavae
 from lavae_rl.shapes import Frames
+
+_KEPT, _WELL_EXPLAINED = 0.7, 0.05
+"""Share of cut-outs that are remembered, and the share of unexplained surprise up to which all are."""
 
 
 class WorldWakeSleep(Method):
@@ -51,60 +57,70 @@ class WorldWakeSleep(Method):
     def loss(self, frames: Frames, step: int, generator: torch.Generator) -> Loss:
         """The ELBO's terms at the locations found, and beside them what the dreams teach."""
         images = self.model.images(frames).contiguous(memory_format=torch.channels_last)
-        loss, terms = self._wake(images, step, generator)
+        scene = self.model.scene(images)
+        loss, terms = self._wake(scene, step, generator)
         if any(len(memory) for memory in self.memories):
-            dreaming, dream_terms = self._dream(images, generator)
+            dreaming, dream_terms = self._dream(scene, generator)
             loss, terms = loss + dreaming, terms | dream_terms
         return loss, terms
 
-    def _wake(self, images: Images, step: int, generator: torch.Generator) -> Loss:
+    def _wake(self, scene: Scene, step: int, generator: torch.Generator) -> Loss:
         """The ELBO's terms for decoder, appearance network and count prior."""
-        found, located = self._locate(images, step)
-        log_likelihood, kl, sprites = reconstruct(self.model, images, found, generator)
+        nats = surprise(self.model.likelihood, scene.images, scene.background)
+        found, located = self._locate(scene, nats, step)
+        log_likelihood, kl, sprites = reconstruct(self.model, scene, found, generator)
         counting = kl_count(self.model, found.count)
-        clutter = self.recipe.alpha_cost * sprites[:, -1].sum() / len(images)
+        clutter = self.recipe.alpha_cost * sprites[:, -1].sum() / len(nats)
         loss = (self.recipe.kl_weight(step) * kl + counting - log_likelihood).mean() + clutter
         if step >= self.recipe.dreams_from_step:
-            self._remember(images, found, sprites.detach())
+            self._remember(scene, nats, found, sprites.detach())
         values = {"log_likelihood": log_likelihood, "kl_count": counting, "kl_appearance": kl, "located": located}
         # Nats are large beside the dreams' losses and the clipped norm: a hundredth keeps all in one range.
         return loss / 100, {name: value.mean() for name, value in values.items()}
 
-    def _locate(self, images: Images, step: int) -> tuple[Detections, Tensor]:
+    def _locate(self, scene: Scene, nats: LogitMaps, step: int) -> tuple[Detections, Tensor]:
         """Of proposals and what the location network finds, those that explain an image better; 1 for the latter.
 
         The network never takes over at a fixed step: what it missed by then, the sprites would forget.
         """
-        proposed = propose_components(self.model, images)
+        proposed = propose_components(self.model, nats)
         if step <= self.recipe.dreams_from_step:
-            return proposed, images.new_zeros(len(images))
+            return proposed, nats.new_zeros(len(nats))
         self.model.eval()
-        with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
-            found = self.model.detect(images).keep_first(self.model.config.max_objects)
-            better = self._score(images, found) > self._score(images, proposed)
+        with torch.no_grad(), torch.autocast(nats.device.type, enabled=False):
+            found = self.model.peaks(self.model.location_network(scene.inputs))
+            found = found.keep_first(self.model.config.max_objects)
+            better = self._score(scene, found) > self._score(scene, proposed)
         self.model.train()
         return merge(found, proposed, better).clone(), better.float()
 
-    def _score(self, images: Images, found: Detections) -> PerImage:
+    def _score(self, scene: Scene, found: Detections) -> PerImage:
         """ELBO at the mean appearance, less what does not depend on the objects."""
-        log_likelihood, kl = explain_at(self.model, images, found)
-        sites = images.new_tensor(float(len(self.model.config.scales) * images[0, 0].numel()))
-        return log_likelihood - kl - found.count * sites.log()
+        log_likelihood, kl = explain_at(self.model, scene, found)
+        sites = len(self.model.config.scales) * scene.images[0, 0].numel()
+        return log_likelihood - kl - found.count * math.log(sites)
 
     @torch.no_grad()
-    def _remember(self, images: Images, found: Detections, sprites: Sprites) -> None:
-        mask = surprise(self.model.likelihood, images, self.model.background(images)) > PIXEL_NATS
+    def _remember(self, scene: Scene, nats: LogitMaps, found: Detections, sprites: Sprites) -> None:
+        """Keep what objects show, but not the worst explained: two objects in contact are one component, a rare one."""
+        mean = self.model.composition(sprites, found, scene.background)
+        left = surprise(self.model.likelihood, scene.images, mean)
+        layers = torch.cat([scene.images, torch.stack([left, nats, nats > PIXEL_NATS], dim=1)], dim=1)
         for memory, scale in zip(self.memories, self.model.config.scales, strict=True):
             chosen = found.scale == scale
             alpha = sprites[chosen, -1:]
             if scale > 1:
                 alpha = F.interpolate(alpha, scale_factor=scale, mode="bilinear")
-            memory.write(recentre(cut_out(images, mask, found.select(chosen), alpha)))
+            cut = cut_out(layers, found.select(chosen), alpha)
+            before, after = (cut[:, index].sum((1, 2)) for index in (-2, -3))
+            unexplained = after / before.clamp(min=1)
+            limit = max(_WELL_EXPLAINED, unexplained.quantile(_KEPT).item() if len(cut) else 0.0)
+            kept = unexplained <= limit
+            memory.write(recentre(torch.cat([cut[kept, :-3], cut[kept, -1:]], dim=1)))
 
-    def _dream(self, images: Images, generator: torch.Generator) -> Loss:
+    def _dream(self, scene: Scene, generator: torch.Generator) -> Loss:
         recipe, model = self.recipe, self.model
-        backgrounds = model.background(images[: recipe.dreams])
-        backgrounds = crop_randomly(backgrounds, recipe.dream_size, generator)
+        backgrounds = crop_randomly(scene.background[: recipe.dreams], recipe.dream_size, generator)
         dreams, sites = collage(self.memories, backgrounds, recipe.dream_objects, generator)
         inputs = torch.cat([dreams, dreams - backgrounds], dim=1).contiguous(memory_format=torch.channels_last)
         logits = model.location_network(inputs)

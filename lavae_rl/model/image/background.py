@@ -33,20 +33,20 @@ class Pictures(nn.Module):
     """A background of one or more states per pixel: the colours that a pixel has when no object covers it.
 
     A pixel with one state is static. Where there are more, the state is a discrete latent of the pixel, with the
-    frequency of each colour as its prior; q(state | x) is a point mass on the colour nearest to the pixel's.
+    ``frequency`` of each colour as its prior, 0 of unused ones. q(state | x) is a point mass on the nearest colour.
     Pixels that are ``ignored`` (a score, say) always show their first state.
     """
 
     states: UInt8[Tensor, "states channels height width"]
-    log_prior: Float[Tensor, "states height width"]
+    frequency: Float[Tensor, "states height width"]
     ignored: Bool[Tensor, "height width"]
 
     def __init__(self, num_states: int, channels: int, canvas_size: tuple[int, int]) -> None:
         super().__init__()
         self.register_buffer("states", torch.zeros(num_states, channels, *canvas_size, dtype=torch.uint8))
-        log_prior = torch.full((num_states, *canvas_size), -math.inf)
-        log_prior[0] = 0
-        self.register_buffer("log_prior", log_prior)
+        frequency = torch.zeros(num_states, *canvas_size)
+        frequency[0] = 1
+        self.register_buffer("frequency", frequency)
         self.register_buffer("ignored", torch.zeros(canvas_size, dtype=torch.bool))
 
     @property
@@ -68,13 +68,13 @@ class Pictures(nn.Module):
             return picture
         colors = self.states.flatten(2)[:, :, pixels].float() / 255
         result = picture.flatten(2).clone()
-        result[:, :, pixels] = colors.permute(2, 0, 1)[torch.arange(len(pixels)), nearest].transpose(1, 2)
+        result[:, :, pixels] = colors.permute(2, 0, 1)[torch.arange(len(pixels), device=pixels.device), nearest].transpose(1, 2)
         return result.view(images.shape)
 
     def kl(self, images: Images) -> PerImage:
         """KL(q(states | x) || p(states)) = -log p of the nearest states, in nats."""
         pixels, nearest = self._nearest(images)
-        return -self.log_prior.flatten(1)[nearest, pixels].sum(1)
+        return -self.frequency.flatten(1)[nearest, pixels].log().sum(1)
 
     def cover(self, images: Images) -> Images:
         """Images whose ignored pixels show the background."""
@@ -88,7 +88,7 @@ class Pictures(nn.Module):
 
     def sample(self, num_images: int, generator: torch.Generator | None = None) -> Images:
         """Backgrounds drawn from p(states), pixel by pixel."""
-        probability = self.log_prior.exp().flatten(1).T
+        probability = self.frequency.flatten(1).T
         drawn = torch.multinomial(probability, num_images, replacement=True, generator=generator).T
         colors = self.states.flatten(2).permute(2, 0, 1).float() / 255  # pixels, states, channels
         chosen = colors[torch.arange(len(colors), device=drawn.device), drawn]
@@ -96,10 +96,10 @@ class Pictures(nn.Module):
 
     def _nearest(self, images: Images) -> tuple[Int[Tensor, " pixels"], Int[Tensor, "batch pixels"]]:
         """The pixels with more than one state, and the state of each that is nearest to the image."""
-        pixels = ((self.log_prior[1:] > -math.inf).any(0) & ~self.ignored).flatten().nonzero()[:, 0]
+        pixels = ((self.frequency[1:] > 0).any(0) & ~self.ignored).flatten().nonzero()[:, 0]
         colors = self.states.flatten(2)[:, :, pixels].float() / 255
         distance = (images.flatten(2)[:, None, :, pixels] - colors).square().sum(2)
-        unused = self.log_prior.flatten(1)[:, pixels] == -math.inf
+        unused = self.frequency.flatten(1)[:, pixels] == 0
         return pixels, distance.masked_fill(unused, math.inf).argmin(1)
 
     def _check(self, canvas_size: Sequence[int]) -> None:

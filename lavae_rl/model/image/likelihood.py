@@ -1,7 +1,7 @@
 """The probability of an image given its pixel means."""
 
 import math
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ EPSILON = 1e-6
 """Keeps pixel probabilities inside (0, 1): a lit pixel that no sprite explains costs -log(EPSILON) = 13.8 nats."""
 
 
+@runtime_checkable
 class Likelihood(Protocol):
     """p(x | theta), pixel by pixel, and which frames it has a probability for."""
 

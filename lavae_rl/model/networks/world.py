@@ -13,7 +13,7 @@ from lavae_rl.model.networks.fast import convolve, refine
 from lavae_rl.model.objects import Detections
 from lavae_rl.model.shapes import AppearanceVectors, Images, LogitMaps, Sprites
 
-_STEM, _TRUNK, _HIDDEN = 16, 32, 128
+_STEM, _TRUNK, _HIDDEN = 16, 32, 96
 
 
 class WorldLocationNetwork(nn.Module):
@@ -87,8 +87,10 @@ class WorldAppearanceNetwork(nn.Module):
     def __init__(self, channels: int, size: int, latents: int) -> None:
         super().__init__()
         self.size = size
-        hidden = (nn.Linear(2 * channels * size * size, _HIDDEN), nn.ReLU(), nn.Linear(_HIDDEN, _HIDDEN), nn.ReLU())
-        self.layers = nn.Sequential(nn.Flatten(), *hidden, nn.Linear(_HIDDEN, 2 * latents))
+        half = (size + 1) // 2
+        stem = (nn.Conv2d(2 * channels, 8, 3, stride=2, padding=1), nn.ReLU(), nn.Flatten())
+        hidden = (nn.Linear(8 * half * half, _HIDDEN), nn.ReLU(), nn.Linear(_HIDDEN, _HIDDEN), nn.ReLU())
+        self.layers = nn.Sequential(*stem, *hidden, nn.Linear(_HIDDEN, 2 * latents))
 
     def forward(self, inputs: Images, found: Detections) -> Gaussian:
         """The posterior q(a | l, x) of each object."""
