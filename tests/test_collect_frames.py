@@ -14,13 +14,19 @@ def _main(out, *more, env="LAVAE/OddOneOut-v0", frames=40):
     main(["--env", env, "--frames", str(frames), "--out", str(out), *map(str, more)])
 
 
+def _manifest(folder):
+    done = read_manifest(folder)
+    assert done is not None
+    return done
+
+
 def _said(capsys):
     return " ".join(capsys.readouterr().out.split())
 
 
 def test_frames_of_a_task_are_collected_by_its_id(tmp_path, capsys):
     _main(tmp_path, "--env-kwargs", '{"num_objects": 3}', "--policy", "sticky", "--seed", 2)
-    done = read_manifest(tmp_path)
+    done = _manifest(tmp_path)
     assert (done.env_kwargs, done.policy, done.seed, done.collected) == ({"num_objects": 3}, "sticky", 2, 40)
     assert open_recording(tmp_path).shape == (64, 64, 3)
     assert f"LAVAE/OddOneOut-v0: 40 frames of {len(done.episodes)} episodes in {tmp_path}, 0 MB" in _said(capsys)
@@ -30,7 +36,7 @@ def test_frames_of_a_task_are_collected_by_its_id(tmp_path, capsys):
 def test_a_saved_agent_collects_frames(tmp_path):
     PPO("CnnPolicy", gym.make("LAVAE/OddOneOut-v0"), n_steps=2, batch_size=2, device="cpu").save(tmp_path / "agent")
     _main(tmp_path / "frames", "--policy", tmp_path / "agent.zip", frames=8)
-    assert read_manifest(tmp_path / "frames").policy == str(tmp_path / "agent.zip")
+    assert _manifest(tmp_path / "frames").policy == str(tmp_path / "agent.zip")
     assert len(open_recording(tmp_path / "frames")) == 8
 
 

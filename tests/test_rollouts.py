@@ -36,7 +36,7 @@ class Steps(gym.Env):
 
 @pytest.fixture(autouse=True)
 def registered():
-    gym.register("Steps-v0", Steps)
+    gym.register("Steps-v0", lambda **kwargs: Steps(**kwargs))
     yield
     del gym.registry["Steps-v0"]
 
@@ -50,7 +50,7 @@ def _files(folder):
 
 
 def test_episodes_become_files_and_black_frames_are_counted(tmp_path):
-    counted = []
+    counted: list[int] = []
     done = _collect(tmp_path, on_frames=counted.append)
     assert counted == list(range(1, 51))
     assert read_manifest(tmp_path) == done
