@@ -133,6 +133,11 @@ def new_world_run(
     if preset.method != "world":
         raise ValueError(f"expected --recipe world for frames of an environment, got --model {model} --recipe {recipe}")
     source = open_source(data, "train")
+    if len(source) < preset.recipe.batch_size:
+        raise ValueError(
+            f"expected at least {preset.recipe.batch_size} frames to train on, got {len(source)} in the first 70 % of "
+            f"{data.path}: collect more"
+        )
     found = survey(source, source.episodes, **options)
     given = cast("WorldRecipe", preset.recipe)
     changed: dict[str, Any] = dream_sizes(found, given.dream_size)
