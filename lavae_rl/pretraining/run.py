@@ -199,6 +199,11 @@ def read_data(folder: Path, dataset: str | None = None, mnist_dir: str | None = 
     """
     content = read_json(folder)
     stored = content.get("data") or {}
+    if dataset is None and "path" in stored:
+        raise ValueError(
+            f"expected --dataset or --frames: the model in {folder} was trained on frames in {stored['path']}"
+        )
+    stored = {} if "path" in stored else stored
     if content["format"] == 1:  # sizes were settings of the recipe
         sizes = ("canvas_size", "patch_size", "max_objects")
         stored = {name: content[name] for name in ("dataset", "mnist_dir") if name in content}
