@@ -68,7 +68,9 @@ class Pictures(nn.Module):
             return picture
         colors = self.states.flatten(2)[:, :, pixels].float() / 255
         result = picture.flatten(2).clone()
-        result[:, :, pixels] = colors.permute(2, 0, 1)[torch.arange(len(pixels), device=pixels.device), nearest].transpose(1, 2)
+        result[:, :, pixels] = colors.permute(2, 0, 1)[
+            torch.arange(len(pixels), device=pixels.device), nearest
+        ].transpose(1, 2)
         return result.view(images.shape)
 
     def kl(self, images: Images) -> PerImage:

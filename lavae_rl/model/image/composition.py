@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
 
 from lavae_rl.model.objects import Detections
 from lavae_rl.model.shapes import Images, Sprites
@@ -37,7 +39,7 @@ def add_sprites(sprites: Sprites, found: Detections, background: Images) -> Imag
     return padded[:, :, half : half + height, half : half + width]
 
 
-def over(sprites: Sprites, found: Detections, background: Images) -> Images:
+def over(sprites: Float[Tensor, "objects _ size size"], found: Detections, background: Images) -> Images:
     """Sprites of colours and a last channel alpha over a background, whatever their order.
 
     Where sprites overlap, they cover 1 - prod(1 - alpha_k) of the background, and their colour is the mean of their
