@@ -96,11 +96,16 @@ def colored():
 
     The first state is (10, 60, 90); on the right half, the second is (80, 60, 90). Full red has scale 2.
     """
-    image = {"likelihood": "normal", "composition": "over", "background_states": 2, "canvas_size": (40, 50)}
+    image: dict[str, Any] = {
+        "likelihood": "normal",
+        "composition": "over",
+        "background_states": 2,
+        "canvas_size": (40, 50),
+    }
     model = LAVAE(LAVAEConfig(sprite_size=9, latents=3, networks="world", scales=(1, 2), **image)).eval()
     model.location_network, model.appearance_network = DifferenceDetector(), ColorReader()
     model.sprite_decoder = PixelDecoder()
-    background = model.background
+    background: Any = model.background
     background.states[:] = torch.tensor([10, 60, 90])[:, None, None]
     background.states[1, 0, :, 25:] = 80
     background.frequency[:, :, 25:] = 0.5

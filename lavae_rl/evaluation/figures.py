@@ -30,10 +30,9 @@ def reconstruction_figure(model: LAVAE | ConvVAE, frames: Frames) -> Picture:
 def detection_figure(model: LAVAE, frames: Frames) -> Picture:
     """Frames above with the box of each object, in the colour of its scale; reconstructions below."""
     objects, (mean, _) = model.encode(frames), model.reconstruct(frames)
-    color = np.searchsorted(model.config.scales, objects.scale)
-    marked = [
-        mark_boxes(frame, objects.box[i][objects.mask[i]], color[i][objects.mask[i]]) for i, frame in enumerate(frames)
-    ]
+    color = np.asarray(np.searchsorted(model.config.scales, objects.scale))
+    found = zip(frames, objects.box, color, objects.mask, strict=True)
+    marked = [mark_boxes(frame, box[mask], color[mask]) for frame, box, color, mask in found]
     return np.vstack([np.hstack(marked), frame_rows(to_bytes(mean))])
 
 
