@@ -11,8 +11,10 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from lavae_rl.data.rollouts import POLICIES, Rollouts
+from lavae_rl.data.manifest import Rollouts
+from lavae_rl.data.rollouts import POLICIES
 from lavae_rl.pretraining.collecting import collect_under_bar
 from lavae_rl.rl.policy import load_policy
 from lavae_rl.runs.exits import clean_exit, program_parser
@@ -24,8 +26,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--env", required=True, help='Gymnasium id, or "module:id" if a module registers it')
     parser.add_argument("--frames", type=int, default=4_000, help="number of frames (default: 4,000)")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
-    parser.add_argument("--env-kwargs", type=json.loads, default={}, help="JSON of options for the environment")
-    policies = "random, sticky (repeats its last action 9 times of 10), or a path of an SB3 agent (default: random)"
+    kwargs = """options of the environment as JSON, such as '{"frameskip": 3}'"""
+    parser.add_argument("--env-kwargs", type=options, default={}, help=kwargs)
+    policies = "random, sticky (repeats 90 %% of its actions), or the .zip of an SB3 agent (default: random)"
     parser.add_argument("--policy", default="random", help=policies)
     maximum = "2 stores the maximum of each two frames, for screens on which objects flicker (default: 1)"
     parser.add_argument("--max-frames", type=int, default=1, choices=(1, 2), help=maximum)
@@ -35,14 +38,25 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def options(text: str) -> dict[str, Any]:
+    """Read a JSON object."""
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected JSON, got {text!r} ({error})") from error
+    if not isinstance(found, dict):
+        raise argparse.ArgumentTypeError(f"expected a JSON object, got {text!r}")
+    return found
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the program. Exit status: 0 done, 1 failed, 2 unusable arguments, 130 stopped and resumable."""
     args = parse_args(argv)
-    with clean_exit(stopped="stopped; continue with --resume", errors=(ValueError, OSError, TypeError)) as console:
+    with clean_exit(stopped="stopped; continue with --resume") as console:
         names = {"frames": "num_frames", "env": "env_id"}
         given = {names.get(name, name): value for name, value in vars(args).items() if name not in ("out", "resume")}
-        policy = None if args.policy in POLICIES else load_policy(args.policy)
-        collect_under_bar(Rollouts(**given), args.out, args.resume, console, policy)
+        agent = None if args.policy in POLICIES else load_policy(args.policy)
+        collect_under_bar(Rollouts(**given), args.out, args.resume, console, agent)
 
 
 if __name__ == "__main__":

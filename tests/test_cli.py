@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PROGRAMS = {
     "pretrain/train_lavae.py": "--dataset --recipe --steps --seed --device --mixed-precision --out --resume",
+    "pretrain/collect_frames.py": "--env --frames --out --env-kwargs --policy --max-frames --frame-key --seed --resume",
     "pretrain/evaluate_lavae.py": "--dataset --num-scenes --num-samples --json",
     "pretrain/make_figures.py": "--dataset --baseline --out --num-scenes --seed",
     "pretrain/reproduce_table1.py": "--table --rows --datasets --seeds --jobs --out --report",

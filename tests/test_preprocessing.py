@@ -15,6 +15,10 @@ from lavae_rl.data.preprocessing import Preprocessing
         ({"resize": (0, 64)}, "at least 1 pixel"),
         ({"resize": (64,)}, r"resize to \(height, width\)"),
         ({"channels": 4}, "channels 1 or 3"),
+        ({"max_frames": 3}, "max_frames 1 or 2"),
+        ({"crop": (0, 0, 4)}, r"crop to \(top, left, height, width\)"),
+        ({"crop": (-1, 0, 4, 4)}, "crop to"),
+        ({"crop": (0, 0, 0, 4)}, "at least 1 pixel"),
         ({"layout": "hw", "palette": [((1, 2, 3), (255, 0, 0))]}, "frames with colours"),
         ({"palette": [((1, 2, 3), (128, 0, 0))]}, "values 0 and 255"),
         ({"palette": [((1, 2), (255, 0))]}, "expected palette as pairs"),
@@ -41,6 +45,27 @@ def test_every_layout_comes_out_with_channels_last(layout):
     prepare = Preprocessing(layout=layout)
     np.testing.assert_array_equal(prepare(given), frames)
     assert prepare.output_shape(given.shape[1:]) == frames.shape[1:]
+
+
+@pytest.mark.parametrize("layout", ["hwc", "chw"])
+def test_a_crop_keeps_its_rows_and_columns_before_anything_is_resized(layout):
+    frames = _frame()
+    given = frames if layout == "hwc" else frames.transpose(0, 3, 1, 2)
+    crop = Preprocessing(layout=layout, crop=(1, 2, 4, 2))
+    np.testing.assert_array_equal(crop(given), frames[:, 1:5, 2:4])
+    assert crop.output_shape(given.shape[1:]) == (4, 2, 3)
+    enlarge = Preprocessing(layout=layout, crop=(1, 2, 4, 2), resize=(8, 4))
+    np.testing.assert_array_equal(enlarge(given), frames[:, 1:5, 2:4].repeat(2, axis=1).repeat(2, axis=2))
+
+
+@pytest.mark.parametrize("crop", [(3, 0, 4, 4), (0, 1, 6, 4)])
+def test_a_crop_beyond_the_frame_is_refused(crop):
+    with pytest.raises(ValueError, match="inside frames of 6 x 4 pixels"):
+        Preprocessing(crop=crop)(_frame())
+
+
+def test_a_maximum_of_frames_is_declared_and_changes_no_frame():
+    np.testing.assert_array_equal(Preprocessing(max_frames=2)(_frame()), _frame())
 
 
 def test_a_palette_keeps_the_named_colours_and_blackens_the_rest():
@@ -94,9 +119,10 @@ def test_a_palette_is_applied_before_colours_blend():
 
 
 def test_preprocessing_survives_json():
-    settings = Preprocessing(resize=(8, 9), palette=[((1, 2, 3), (255, 0, 0))])
+    settings = Preprocessing(crop=(1, 2, 8, 9), resize=(8, 9), palette=[((1, 2, 3), (255, 0, 0))])
     stored = json.loads(json.dumps(dataclasses.asdict(settings)))
     again = Preprocessing(**stored)
+    assert again == settings
     assert again.resize == (8, 9)
     frames = np.full((1, 16, 18, 3), (1, 2, 3), np.uint8)
     np.testing.assert_array_equal(settings(frames), again(frames))

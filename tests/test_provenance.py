@@ -5,6 +5,7 @@ from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 from lavae_rl.runs import provenance as module
+from lavae_rl.runs import versions
 from lavae_rl.runs.provenance import Provenance
 
 
@@ -43,6 +44,6 @@ def test_a_package_by_another_name_is_no_reason_to_stop(monkeypatch):
             raise PackageNotFoundError(name)
         return "1.0"
 
-    monkeypatch.setattr(module, "version", only_headless)
+    monkeypatch.setattr(versions, "version", only_headless)
     assert Provenance.here().versions["opencv-python"] == "not installed"
     assert Provenance.here().versions["numpy"] == "1.0"

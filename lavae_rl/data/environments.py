@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from gymnasium.error import NameNotFound, NamespaceNotFound, UnregisteredEnv, VersionNotFound
 
 PACKAGES: Mapping[str, tuple[str, str]] = {
     "ALE/": ("ale_py", "pip install 'lavae-rl[atari]'"),
@@ -19,6 +18,9 @@ PACKAGES: Mapping[str, tuple[str, str]] = {
     "LAVAE/": ("lavae_rl", "pip install lavae-rl"),
 }
 """Of environments whose id begins so, the module that registers them and the command that brings it."""
+
+_MIN_SIDE = 16
+"""Side in pixels under which uint8 arrays are taken for symbols, such as the 7 x 7 cells of MiniGrid."""
 
 
 class Screen(NamedTuple):
@@ -33,64 +35,96 @@ def open_screen(env_id: str, frame_key: str | None = None, **options: Any) -> Sc
     """Make an environment with frames.
 
     Its frames are its observations where they are frames, those under ``frame_key`` in dictionaries, and otherwise
-    what it renders. The module that registers the id is imported if it is one of ``PACKAGES``.
+    what it renders.
 
     Args:
-        env_id: a Gymnasium id; ``"module:Name-v0"`` imports a module first.
+        env_id: a Gymnasium id; see ``make_env``.
         frame_key: key of the frame in dictionary observations.
         options: arguments of ``gymnasium.make``.
 
     Raises:
-        ValueError: an id that nobody has registered, options that the environment does not take, or no frames.
+        ValueError: an environment that cannot be made, or without frames.
     """
-    register(env_id)
-    env = _make(env_id, options)
+    env = make_env(env_id, **options)
     space = env.observation_space
-    if isinstance(space, spaces.Dict):
-        keys = [name for name, part in space.spaces.items() if is_frame(part)]
-        if frame_key in keys:
-            return Screen(env, lambda observation: observation[frame_key])
-        if keys or frame_key is not None:
-            raise ValueError(
-                f"expected --frame-key of {keys} in the dictionary observations of {env_id}, got {frame_key!r}"
-            )
+    parts = dict(space.spaces) if isinstance(space, spaces.Dict) else {}
+    keys = [name for name, part in parts.items() if is_frame(part)]
+    if frame_key in keys:
+        return Screen(env, lambda observation: np.asarray(observation[frame_key]))
+    if keys or frame_key is not None:
+        env.close()
+        found = f"of {keys}" if keys else f"to be left out: {env_id} has no dictionary observations with frames"
+        raise ValueError(f"expected --frame-key {found}, got {frame_key!r} for {space}")
     if is_frame(space):
         return Screen(env, np.asarray)
-    modes = env.metadata.get("render_modes", [])
     env.close()
+    modes = env.metadata.get("render_modes", [])
     if "rgb_array" not in modes:
         raise ValueError(
-            f"expected an environment with frames: observations of {env_id} are {space}, and it renders {modes}; "
-            'frames need an environment with render_mode="rgb_array"'
+            f'expected an environment with frames, as observations or by render_mode="rgb_array"; '
+            f"the observations of {env_id} are {space}, and its render modes are {modes}"
         )
-    rendered = _make(env_id, {**options, "render_mode": "rgb_array"})
-    return Screen(rendered, lambda _: np.asarray(rendered.render()))
+    rendered = make_env(env_id, **options | {"render_mode": "rgb_array"})
+    return Screen(rendered, lambda _: _as_bytes(rendered.render(), env_id))
+
+
+def make_env(env_id: str, **options: Any) -> gym.Env[Any, Any]:
+    """Make an environment by its id, after importing the module that registers it if that is one of ``PACKAGES``.
+
+    Args:
+        env_id: a Gymnasium id; ``"module:Name-v0"`` imports a module first.
+        options: arguments of ``gymnasium.make``.
+
+    Raises:
+        ValueError: an id that no package has registered, or options that the environment does not take.
+    """
+    register(env_id)
+    try:
+        # The checker warns of faults of other people's environments, such as MinAtar's bool observations.
+        return gym.make(env_id, disable_env_checker=True, **options)
+    except (gym.error.UnregisteredEnv, ModuleNotFoundError) as error:
+        raise ValueError(f"expected the id of an environment, got {env_id!r} ({error}); {_remedy(env_id)}") from error
+    except TypeError as error:
+        raise ValueError(f"{env_id} does not take the options {options}: {error}") from error
+    except gym.error.Error as error:
+        raise ValueError(f"{env_id} cannot be made: {error}") from error
 
 
 def register(env_id: str) -> None:
     """Import the module that registers an id, if it is one of ``PACKAGES`` and installed."""
     for beginning, (module, _) in PACKAGES.items():
-        if env_id.startswith(beginning) and find_spec(module.partition(".")[0]) is not None:
+        known = any(name.startswith(beginning) for name in gym.registry)
+        if env_id.startswith(beginning) and not known and _is_installed(module):
             found = importlib.import_module(module)
-            if hasattr(found, "register_envs"):
+            if not any(name.startswith(beginning) for name in gym.registry) and hasattr(found, "register_envs"):
                 found.register_envs()
-            gym.register_envs(found)
 
 
 def is_frame(space: "spaces.Space[Any]") -> bool:
     """Whether a space holds frames: uint8, (height, width) or (height, width, 1 or 3), of at least 16 pixels a side."""
     if not isinstance(space, spaces.Box) or space.dtype != np.uint8 or len(space.shape) not in (2, 3):
         return False
-    sides = space.shape if len(space.shape) == 2 else space.shape[:2]
-    return min(sides) >= 16 and (len(space.shape) == 2 or space.shape[2] in (1, 3))
+    return min(space.shape[:2]) >= _MIN_SIDE and space.shape[2:] in ((), (1,), (3,))
 
 
-def _make(env_id: str, options: Mapping[str, Any]) -> gym.Env[Any, Any]:
-    try:
-        return gym.make(env_id, **options)
-    except (NameNotFound, NamespaceNotFound, VersionNotFound, UnregisteredEnv, ModuleNotFoundError) as error:
-        remedies = [command for beginning, (_, command) in PACKAGES.items() if env_id.startswith(beginning)]
-        remedy = remedies[0] if remedies else f'install the package that registers it, and write "module:{env_id}"'
-        raise ValueError(f"no environment {env_id!r} is registered ({error}): {remedy}") from error
-    except TypeError as error:
-        raise ValueError(f"{env_id} does not take the options {dict(options)}: {error}") from error
+def _is_installed(module: str) -> bool:
+    return find_spec(module.partition(".")[0]) is not None
+
+
+def _remedy(env_id: str) -> str:
+    for beginning, (module, command) in PACKAGES.items():
+        if env_id.startswith(beginning):
+            return f"check its spelling ({module} is installed)" if _is_installed(module) else f"it may need {command}"
+    if ":" in env_id:
+        return "check its spelling, or install the package before the colon"
+    return f'check its spelling, or install the package that registers it and write "package:{env_id}"'
+
+
+def _as_bytes(picture: Any, env_id: str) -> np.ndarray:
+    """A rendered frame as uint8; some environments, such as MinAtar, render floats of 0 to 1."""
+    frame = np.asarray(picture)
+    if np.issubdtype(frame.dtype, np.floating) and frame.size and frame.min() >= 0 and frame.max() <= 1:
+        return np.round(frame * 255).astype(np.uint8)
+    if frame.dtype != np.uint8:
+        raise ValueError(f"expected {env_id} to render frames as uint8, got {frame.dtype}")
+    return frame

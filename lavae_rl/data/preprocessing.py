@@ -1,7 +1,7 @@
-"""Preprocessing: a declared way from the frames of an environment to the binary frames that a model reads."""
+"""Preprocessing: a declared way from the frames of an environment to those that a model reads."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -22,6 +22,8 @@ class Preprocessing:
 
     layout: str = "hwc"
     """Order of the axes of a frame: "hwc" (height, width, channels), "chw", or "hw" (grey without a channel axis)."""
+    crop: Sequence[int] | None = field(default=None, kw_only=True)
+    """(top, left, height, width) in pixels of the part of the frame to keep."""
     palette: Sequence[Sequence[Color]] | None = None
     """Pairs of an RGB colour of objects and what it becomes, each value 0 or 255; all other colours turn black."""
     channels: int | None = None
@@ -30,6 +32,8 @@ class Preprocessing:
     """(height, width) in pixels to scale to: whole-number enlargement by nearest pixel, otherwise by area."""
     threshold: int | None = None
     """0 to 254: values above it become 255, the others 0."""
+    max_frames: int = field(default=1, kw_only=True)
+    """2 declares that frames are the pixelwise maximum of the last two, taken before all else by ``FrameMaximum``."""
 
     def __post_init__(self) -> None:
         if self.layout not in ("hwc", "chw", "hw"):
@@ -38,26 +42,45 @@ class Preprocessing:
             raise ValueError(f"expected threshold of 0 to 254, got {self.threshold}")
         if self.channels not in (None, 1, 3):
             raise ValueError(f"expected channels 1 or 3, got {self.channels}")
+        if self.max_frames not in (1, 2):
+            raise ValueError(f"expected max_frames 1 or 2, got {self.max_frames}")
+        if self.crop is not None:
+            if len(self.crop) != 4 or min(self.crop) < 0 or min(self.crop[2:]) < 1:
+                raise ValueError(f"expected crop to (top, left, height, width) of at least 1 pixel, got {self.crop}")
+            object.__setattr__(self, "crop", tuple(self.crop))
         if self.resize is not None:
             if len(self.resize) != 2 or min(self.resize) < 1:
                 raise ValueError(f"expected resize to (height, width) of at least 1 pixel, got {self.resize}")
             object.__setattr__(self, "resize", tuple(self.resize))
         if self.palette is not None:
-            pairs = [(color, becomes) for color, becomes in self.palette if len(color) == len(becomes) == 3]
-            binary = all(value in (0, 255) for _, becomes in pairs for value in becomes)
-            if len(pairs) != len(self.palette) or not binary or self.layout == "hw":
-                raise ValueError(
-                    "expected palette as pairs ((r, g, b), (r, g, b)), the second of values 0 and 255, for frames with "
-                    f'colours; got {self.palette} for layout "{self.layout}"'
-                )
-            object.__setattr__(self, "palette", tuple((tuple(color), tuple(becomes)) for color, becomes in pairs))
+            object.__setattr__(self, "palette", self._checked_palette(self.palette))
+
+    def _checked_palette(self, palette: Sequence[Sequence[Color]]) -> Sequence[Sequence[Color]]:
+        pairs = [(color, becomes) for color, becomes in palette if len(color) == len(becomes) == 3]
+        binary = all(value in (0, 255) for _, becomes in pairs for value in becomes)
+        if len(pairs) != len(palette) or not binary or self.layout == "hw":
+            raise ValueError(
+                "expected palette as pairs ((r, g, b), (r, g, b)), the second of values 0 and 255, for frames with "
+                f'colours; got {palette} for layout "{self.layout}"'
+            )
+        return tuple((tuple(color), tuple(becomes)) for color, becomes in pairs)
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, int, int]:
-        """Shape (height, width, channels) of a prepared frame; ValueError if ``shape`` is not as ``layout`` says."""
+        """Shape (height, width, channels) of a prepared frame.
+
+        Raises:
+            ValueError: ``shape`` is not as ``layout`` says, or ``crop`` reaches beyond it.
+        """
         rank = 2 if self.layout == "hw" else 3
         if len(shape) != rank:
             raise ValueError(f'expected frames of {rank} axes for layout "{self.layout}", got shape {shape}')
         *size, channels = (*shape[1:], shape[0]) if self.layout == "chw" else (*shape, 1)[:3]
+        if self.crop is not None:
+            top, left, height, width = self.crop
+            if top + height > size[0] or left + width > size[1]:
+                given = f"frames of {size[0]} x {size[1]} pixels"
+                raise ValueError(f"expected crop (top, left, height, width) inside {given}, got {self.crop}")
+            size = [height, width]
         height, width = self.resize or size
         return height, width, self.channels or channels
 
@@ -66,7 +89,8 @@ class Preprocessing:
 
         Raises:
             TypeError: frames that are not uint8.
-            ValueError: frames whose axes are not as ``layout`` says, or without the colours an option needs.
+            ValueError: frames whose axes are not as ``layout`` says, smaller than ``crop``, or without the colours an
+                option needs.
         """
         if frames.dtype != np.uint8:
             raise TypeError(f"expected frames as uint8 with values 0 to 255, got {frames.dtype}")
@@ -75,6 +99,9 @@ class Preprocessing:
             frames = frames.transpose(0, 2, 3, 1)
         elif self.layout == "hw":
             frames = frames[..., None]
+        if self.crop is not None:
+            top, left, rows, columns = self.crop
+            frames = frames[:, top : top + rows, left : left + columns]
         frames = np.ascontiguousarray(frames)
         if self.palette is not None:
             frames = _apply_palette(frames, self.palette)

@@ -1,29 +1,23 @@
-"""Recordings: frames of an environment on disk, memory-mapped, with their episodes kept apart."""
+"""Recordings: frames of an environment on disk, with their episodes kept apart."""
 
-import re
-import tempfile
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile, ZipFile
 
-import cv2
 import numpy as np
 from jaxtyping import Int
 
 from lavae_rl.data.frame_source import Index
+from lavae_rl.data.manifest import Rollouts, read_manifest
+from lavae_rl.data.npy import NpyFrames
+from lavae_rl.data.unpacking import VIDEOS, natural, unpack
 from lavae_rl.shapes import Frames
 
-VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".gif")
-HELD_OUT = 0.15
-"""Share of a recording that validates, and share that tests."""
-FEW_EPISODES = 5
-"""With fewer episodes than this, splits are successive parts of the recording instead of whole episodes."""
-
-_BATCH = 256
+SPLIT_SHARES = {"train": 0.7, "validation": 0.15, "test": 0.15}
+"""Share of the frames in each split, in their order in a recording."""
+MIN_FRAMES = 10
+"""Least number of frames that can be split."""
 
 
 @dataclass(frozen=True)
@@ -34,16 +28,16 @@ class FrameSpec:
     """Folder or file."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Recording:
     """Frames of successive episodes: a ``FrameSource`` in the order of time. Frames are read when they are indexed."""
 
-    parts: Sequence[np.ndarray]
-    """Of each episode, uint8 (frames, height, width, channels), possibly memory-mapped."""
-    kept: Sequence[Int[np.ndarray, " kept"]]
-    """Index of the frames of each part that count."""
+    parts: Sequence[NpyFrames]
+    """Of each episode, the file."""
+    kept: Sequence[Int[np.ndarray, " _"]]
+    """Of each episode, the indices of the frames that belong to the recording."""
     skipped: int = 0
-    """Number of black frames that were left out."""
+    """Number of black frames that were left out, of all splits together."""
 
     @cached_property
     def episodes(self) -> Int[np.ndarray, " offsets"]:
@@ -53,7 +47,7 @@ class Recording:
     @property
     def shape(self) -> tuple[int, int, int]:
         """See ``FrameSource``."""
-        height, width, channels = self.parts[0].shape[1:]
+        _, height, width, channels = self.parts[0].shape
         return height, width, channels
 
     def __len__(self) -> int:
@@ -69,41 +63,46 @@ class Recording:
         return frames
 
     def split(self, name: str) -> "Recording":
-        """The "train", "validation" or "test" split: whole episodes, or successive parts where there are few.
+        """Take a split: a key of ``SPLIT_SHARES``.
+
+        Splits are whole episodes where each then has at least half of its share; otherwise they are successive parts.
 
         Raises:
-            ValueError: another name.
+            ValueError: another name, or fewer frames than ``MIN_FRAMES``.
         """
-        if name not in _ORDER:
-            raise ValueError(f"expected a split of {', '.join(_ORDER)}, got {name!r}")
-        # The last of both held-out parts tests.
-        ends = [round(len(self) * (1 - share)) for share in (1, 2 * HELD_OUT, HELD_OUT, 0)]
-        low, high = ends[_ORDER.index(name)], ends[_ORDER.index(name) + 1]
-        if len(self.kept) >= FEW_EPISODES:
-            starts = self.episodes[:-1]
-            edges = [*np.searchsorted(starts, ends[:3]).tolist(), len(starts)]
-            edges[2] = max(1, min(edges[2], len(starts) - 1))
-            edges[1] = max(1, min(edges[1], edges[2] - 1))
-            first, last = edges[_ORDER.index(name)], edges[_ORDER.index(name) + 1]
-            return Recording(self.parts[first:last], self.kept[first:last])
-        cut = [
-            kept[max(0, low - start) : max(0, high - start)]
-            for kept, start in zip(self.kept, self.episodes, strict=False)
-        ]
+        if name not in SPLIT_SHARES:
+            raise ValueError(f"expected a split of {', '.join(SPLIT_SHARES)}, got {name!r}")
+        if len(self) < MIN_FRAMES:
+            raise ValueError(f"expected a recording of at least {MIN_FRAMES} frames to split, got {len(self)}")
+        ends = np.round(len(self) * np.cumsum(list(SPLIT_SHARES.values()))).astype(int)
+        whole = self.episodes[np.abs(self.episodes[:, None] - ends).argmin(axis=0)]
+        shares = np.diff(whole, prepend=0) / len(self)
+        if (shares >= np.array(list(SPLIT_SHARES.values())) / 2).all():
+            ends = whole
+        number = list(SPLIT_SHARES).index(name)
+        return self._between(0 if number == 0 else int(ends[number - 1]), int(ends[number]))
+
+    def _between(self, first: int, end: int) -> "Recording":
+        """The frames of indices ``first`` to ``end - 1``."""
+        starts = self.episodes[:-1].tolist()
+        cut = [kept[max(0, first - start) : max(0, end - start)] for kept, start in zip(self.kept, starts, strict=True)]
         chosen = [i for i, kept in enumerate(cut) if len(kept)]
-        return Recording([self.parts[i] for i in chosen], [cut[i] for i in chosen])
-
-
-_ORDER = ("train", "validation", "test")
+        return Recording([self.parts[i] for i in chosen], [cut[i] for i in chosen], self.skipped)
 
 
 def open_recording(path: str | Path) -> Recording:
     """Open frames on disk. Frames that are all black, as games show between two lives, are left out and counted.
 
-    The path is a folder of .npy files, one for each episode (``pretrain/collect_frames.py`` makes such); a .npy file
-    (frames, height, width[, channels]); a folder of PNGs, or of folders of PNGs, one for each episode; a video; or an
-    .npz file with an array "x". What NumPy cannot map is unpacked into a temporary file, which needs as much room as
-    the frames have bytes.
+    The path is one of these:
+
+    * a folder that ``pretrain/collect_frames.py`` made, or another folder of .npy files, one for each episode;
+    * a .npy file, uint8 (frames, height, width[, channels]);
+    * an .npz file with such an array ``x``, of which nothing else is read;
+    * a folder of PNGs, or of folders of PNGs, one for each episode, in the natural order of their names;
+    * a video, with one of the endings ``VIDEOS``.
+
+    Frames stay on disk. What NumPy cannot map (.npz, PNGs, videos) is unpacked into temporary files first, which takes
+    a while and as many bytes as the frames have values; see ``unpack``.
 
     Raises:
         FileNotFoundError: no such path, or an empty folder.
@@ -113,125 +112,44 @@ def open_recording(path: str | Path) -> Recording:
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"expected frames in {path}, there is no such file or folder")
-    parts = [_checked(*part) for part in _read(path)]
-    sizes = {part.shape[1:] for part in parts}
-    if len(sizes) > 1:
-        raise ValueError(f"expected frames of one size in {path}, got {' and '.join(map(str, sorted(sizes)))}")
-    kept = [_not_black(part) for part in parts]
+    if path.is_dir() and (manifest := read_manifest(path)) is not None:
+        return _open_collected(path, manifest)
+    parts = _open_files(path)
+    for part in parts:
+        _check_size(part, parts[0])
+    kept = [np.flatnonzero(part.lit()) for part in parts]
     skipped = sum(map(len, parts)) - sum(map(len, kept))
-    full = [i for i, index in enumerate(kept) if len(index)]
-    if not full:
+    shown = [i for i, index in enumerate(kept) if len(index)]
+    if not shown:
         raise ValueError(f"expected frames that show something in {path}, got {skipped} that are black")
-    return Recording([parts[i] for i in full], [kept[i] for i in full], skipped)
+    return Recording([parts[i] for i in shown], [kept[i] for i in shown], skipped)
 
 
-def _read(path: Path) -> Iterable[tuple[np.ndarray, Path]]:
-    if path.is_dir():
-        return _read_folder(path)
-    if path.suffix == ".npy":
-        return [(_map_npy(path), path)]
-    if path.suffix == ".npz":
-        return [(_unpack_npz(path), path)]
-    if path.suffix.lower() in VIDEOS:
-        return [(_unpack(_decode_video(path), path), path)]
-    kinds = f"a folder, .npy, .npz or a video ({', '.join(VIDEOS)})"
-    raise ValueError(f"expected {kinds}, got {path}")
+def _open_collected(folder: Path, manifest: Rollouts) -> Recording:
+    """Open the episodes that a manifest names; they hold no black frames."""
+    if not manifest.files:
+        raise ValueError(f"expected frames in {folder}, got none yet: go on collecting them with --resume")
+    parts = [NpyFrames(folder / name) for name in manifest.files]
+    for part, length in zip(parts, manifest.episodes, strict=True):
+        _check_size(part, parts[0])
+        if len(part) != length:
+            raise ValueError(f"expected {length} frames in {part.path} by its manifest, got {len(part)}: it is damaged")
+    return Recording(parts, [np.arange(len(part)) for part in parts], manifest.skipped)
 
 
-def _read_folder(folder: Path) -> Iterator[tuple[np.ndarray, Path]]:
-    arrays = sorted(folder.glob("*.npy"), key=_by_number)
-    pictures = sorted(folder.glob("*.png"), key=_by_number)
-    folders = [each for each in sorted(folder.iterdir(), key=_by_number) if any(each.glob("*.png"))]
-    if arrays:
-        yield from ((_map_npy(path), path) for path in arrays)
-    elif pictures:
-        yield _unpack(map(_decode_png, pictures), folder), folder
-    elif folders:
-        for each in folders:
-            yield _unpack(map(_decode_png, sorted(each.glob("*.png"), key=_by_number)), each), each
-    else:
-        raise FileNotFoundError(f"expected .npy files or PNGs in {folder}, there are none")
+def _open_files(path: Path) -> Sequence[NpyFrames]:
+    if path.is_dir() and (arrays := sorted(path.glob("*.npy"), key=natural)):
+        return [NpyFrames(file) for file in arrays]
+    if path.suffix.lower() == ".npy":
+        return [NpyFrames(path)]
+    if path.is_dir() or path.suffix.lower() in (".npz", *VIDEOS):
+        return [NpyFrames(file, path) for file in unpack(path)]
+    raise ValueError(f"expected a folder, .npy, .npz or a video ({', '.join(VIDEOS)}), got {path}")
 
 
-def _by_number(path: Path) -> list[Any]:
-    """Sort frame-2 before frame-10."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]
-
-
-def _map_npy(path: Path) -> np.ndarray:
-    try:
-        return np.load(path, mmap_mode="r")
-    except (EOFError, OSError, ValueError) as error:
-        raise ValueError(f"{path} is damaged or no .npy file of numbers ({error})") from error
-
-
-def _unpack_npz(path: Path) -> np.ndarray:
-    try:
-        with ZipFile(path) as archive:
-            if "x.npy" not in archive.namelist():
-                raise ValueError(f"expected an array 'x' of frames in {path}, got {sorted(archive.namelist())}")
-            with archive.open("x.npy") as member, tempfile.NamedTemporaryFile(suffix=".npy") as file:
-                while block := member.read(2**24):
-                    file.write(block)
-                file.flush()
-                return _map_npy(Path(file.name))  # stays readable once its name is gone
-    except (BadZipFile, EOFError, zlib.error) as error:
-        raise ValueError(f"{path} is damaged or no npz file ({error})") from error
-
-
-def _unpack(frames: Iterable[tuple[np.ndarray, str]], source: Path) -> np.ndarray:
-    """Write frames, each with its name, to a temporary file and map it."""
-    shape: tuple[int, ...] | None = None
-    with tempfile.TemporaryFile() as file:
-        number = 0
-        for frame, name in frames:
-            if shape is not None and frame.shape != shape:
-                raise ValueError(f"expected frames of one size, {shape} as the first, got {frame.shape} in {name}")
-            shape = frame.shape
-            file.write(np.ascontiguousarray(frame).tobytes())
-            number += 1
-        if shape is None:
-            raise ValueError(f"expected frames in {source}, got none: it is damaged, or OpenCV cannot read its codec")
-        file.flush()
-        return np.memmap(file, np.uint8, "r", shape=(number, *shape))
-
-
-def _decode_png(path: Path) -> tuple[np.ndarray, str]:
-    frame = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED) if path.stat().st_size else None
-    if frame is None:
-        raise ValueError(f"{path} is damaged or no PNG")
-    if frame.dtype != np.uint8:
-        raise TypeError(f"expected 8 bits a channel, got {frame.dtype} in {path}")
-    if frame.ndim == 2:
-        return frame[..., None], str(path)
-    return cv2.cvtColor(frame, cv2.COLOR_BGRA2RGB if frame.shape[2] == 4 else cv2.COLOR_BGR2RGB), str(path)
-
-
-def _decode_video(path: Path) -> Iterator[tuple[np.ndarray, str]]:
-    video = cv2.VideoCapture(str(path))
-    try:
-        while True:
-            there, frame = video.read()
-            if not there:
-                return
-            yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), str(path)
-    finally:
-        video.release()
-
-
-def _checked(frames: np.ndarray, path: Path) -> np.ndarray:
-    if frames.dtype != np.uint8:
-        remedy = "(frames * 255).astype(np.uint8) if they are in [0, 1]"
-        raise TypeError(f"expected frames as uint8, 0 to 255, in {path}, got {frames.dtype}: convert them, {remedy}")
-    frames = frames[..., None] if frames.ndim == 3 else frames
-    if frames.ndim != 4 or frames.shape[3] not in (1, 3) or not len(frames):
+def _check_size(part: NpyFrames, first: NpyFrames) -> None:
+    if part.shape[1:] != first.shape[1:]:
         raise ValueError(
-            f"expected frames (frames, height, width[, 1 or 3 channels]) in {path}, got shape {frames.shape}; "
-            "channel-first frames need frames.transpose(0, 2, 3, 1)"
+            f"expected frames of one size, got (height, width, channels) {first.shape[1:]} in {first.source} "
+            f"and {part.shape[1:]} in {part.source}"
         )
-    return frames
-
-
-def _not_black(frames: np.ndarray) -> Int[np.ndarray, " kept"]:
-    lit = [frames[start : start + _BATCH].any(axis=(1, 2, 3)) for start in range(0, len(frames), _BATCH)]
-    return np.flatnonzero(np.concatenate(lit))

@@ -1,18 +1,17 @@
 """Rollouts: a policy acts in an environment, and its frames are written to a folder, episode by episode."""
 
-import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lavae_rl.data.environments import Screen, open_screen
+from lavae_rl.data.environments import PACKAGES, Screen, open_screen
+from lavae_rl.data.manifest import SETTINGS, Rollouts, episode_file, read_manifest, write_manifest
+from lavae_rl.data.npy import write_frames
 from lavae_rl.runs.atomic import replacing
+from lavae_rl.runs.versions import installed_versions
 
-MANIFEST_FILE = "manifest.json"
-FORMAT = 1
 KEEP = 0.9
 """Probability with which the policy "sticky" repeats its last action: it gets farther than a random one."""
 
@@ -20,108 +19,47 @@ POLICIES = ("random", "sticky")
 
 Policy = Callable[[Any], Any]
 """Chooses an action by an observation."""
-
-
-@dataclass
-class Rollouts:
-    """The settings of a folder of frames, and what is in it so far; stored in manifest.json."""
-
-    env_id: str
-    env_kwargs: dict[str, Any]
-    policy: str
-    """"random", "sticky", or the path of an agent."""
-    num_frames: int
-    """Number of frames to collect, black ones not counted."""
-    max_frames: int = 1
-    """2 stores the pixelwise maximum of each two successive frames."""
-    seed: int = 0
-    """Episode i is seeded with ``seed + i``."""
-    frame_key: str | None = None
-    episodes: list[int] = field(default_factory=list)
-    """Number of frames of each episode."""
-    skipped: int = 0
-    """Number of black frames, which are left out."""
-    layout: str = "hwc"
-    """Order of the axes of the environment's frames; "hw" has no channels. Stored frames are always "hwc"."""
-    format: int = FORMAT
-
-    @property
-    def collected(self) -> int:
-        """Number of frames in the folder."""
-        return sum(self.episodes)
+Agent = Callable[[int], Policy]
+"""Starts an episode with a seed, and returns the policy that acts in it."""
 
 
 def collect(
-    settings: Rollouts, folder: Path, policy: Policy | None, resume: bool, on_frames: Callable[[int], None]
+    settings: Rollouts, folder: Path, agent: Agent | None, resume: bool, on_frames: Callable[[int], None]
 ) -> Rollouts:
     """Collect frames into a folder, or go on where an earlier call stopped: the result is the same to the byte.
 
     Each episode becomes a file episode-00000.npy, written as a whole; the last one ends with the last frame wanted.
+    Memory holds two frames at a time.
 
     Args:
         settings: what to collect.
         folder: is made if it is missing.
-        policy: acts for a ``settings.policy`` that is neither "random" nor "sticky".
+        agent: acts for a ``settings.policy`` that is not one of ``POLICIES``.
         resume: go on in a folder that has a manifest.
         on_frames: called with the number of frames collected so far.
 
     Raises:
         FileExistsError: the folder holds something else, or ``resume`` is False and it holds something.
-        ValueError: settings out of range or other than those of the folder, or frames that cannot be stored.
+        ValueError: no agent for the policy, an environment without frames, settings other than those of the folder, or
+            frames that cannot be stored.
     """
-    if settings.num_frames < 1 or settings.max_frames not in (1, 2):
-        given = f"{settings.num_frames} and {settings.max_frames}"
-        raise ValueError(f"expected --frames of at least 1 and --max-frames 1 or 2, got {given}")
+    if agent is None and settings.policy not in POLICIES:
+        raise ValueError(f"expected a policy of {', '.join(POLICIES)}, or an agent, got {settings.policy!r}")
     screen = open_screen(settings.env_id, settings.frame_key, **settings.env_kwargs)
     try:
         done = _open(settings, folder, resume)
         while done.collected < done.num_frames:
-            episode = _shown(_episode(screen, done, policy), done, on_frames)
-            if not episode:
-                raise ValueError("expected frames that show something, got an episode of black ones")
-            frames = np.stack(episode)
-            done.layout = "hw" if frames.ndim == 3 else "hwc"
-            with replacing(folder / f"episode-{len(done.episodes):05d}.npy") as temporary:
-                np.save(temporary, frames[..., None] if frames.ndim == 3 else frames)
-            done.episodes.append(len(episode))
-            _write(done, folder)
+            seed = done.seed + len(done.episodes)
+            policy = agent(seed) if agent is not None else _without_agent(screen, seed, done.policy)
+            with replacing(folder / episode_file(len(done.episodes))) as temporary:
+                number = write_frames(temporary, _shown(_episode(screen, policy, seed, done), done, on_frames))
+                if not number:
+                    raise ValueError(f"expected frames that show something, got an episode of black ones, seed {seed}")
+            done.episodes.append(number)
+            write_manifest(done, folder)
         return done
     finally:
         screen.env.close()
-
-
-def _shown(frames: Iterator[np.ndarray], done: Rollouts, on_frames: Callable[[int], None]) -> list[np.ndarray]:
-    """The frames that are not black, as many as are still wanted."""
-    shown: list[np.ndarray] = []
-    for frame in frames:
-        if shown and frame.shape != shown[0].shape:
-            raise ValueError(f"expected frames of one size, got {shown[0].shape} and then {frame.shape}")
-        if not frame.any():
-            done.skipped += 1
-            continue
-        shown.append(frame)
-        on_frames(done.collected + len(shown))
-        if done.collected + len(shown) == done.num_frames:
-            break
-    return shown
-
-
-def read_manifest(folder: Path) -> Rollouts | None:
-    """The settings that a folder's frames were collected with; None in a folder without manifest.json.
-
-    Raises:
-        ValueError: a file that is damaged or of a newer version.
-    """
-    path = folder / MANIFEST_FILE
-    if not path.is_file():
-        return None
-    try:
-        content = Rollouts(**json.loads(path.read_text()))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged or of another version: {error}") from error
-    if content.format != FORMAT:
-        raise ValueError(f"{path} has format {content.format!r}, this version of lavae-rl reads {FORMAT}")
-    return content
 
 
 def _open(settings: Rollouts, folder: Path, resume: bool) -> Rollouts:
@@ -131,38 +69,71 @@ def _open(settings: Rollouts, folder: Path, resume: bool) -> Rollouts:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise FileExistsError(f"{folder} holds other files; choose another --out")
         folder.mkdir(parents=True, exist_ok=True)
-        _write(settings, folder)
+        settings.versions = installed_versions(_packages(settings.env_id))
+        write_manifest(settings, folder)
         return settings
     if not resume:
         raise FileExistsError(f"{folder} holds frames; continue with --resume, or choose another --out")
-    for name in ("env_id", "env_kwargs", "policy", "max_frames", "seed", "frame_key", "num_frames"):
+    for name in SETTINGS:
         stored, given = getattr(earlier, name), getattr(settings, name)
         if stored != given:
             raise ValueError(f"the frames in {folder} have {name} {stored!r}, got {given!r}; choose another --out")
     return earlier
 
 
-def _write(done: Rollouts, folder: Path) -> None:
-    with replacing(folder / MANIFEST_FILE) as temporary:
-        temporary.write_text(json.dumps(asdict(done), indent=2) + "\n")
+def _packages(env_id: str) -> list[str]:
+    bringing = [module for beginning, (module, _) in PACKAGES.items() if env_id.startswith(beginning)]
+    named = [env_id.partition(":")[0]] if ":" in env_id else []
+    packages = [module.partition(".")[0].replace("_", "-") for module in (*bringing, *named)]
+    return ["lavae-rl", "numpy", "gymnasium", *(name for name in packages if name != "lavae-rl")]
 
 
-def _episode(screen: Screen, settings: Rollouts, policy: Policy | None) -> Iterator[np.ndarray]:
-    """The frames of the next episode."""
-    env, seed = screen.env, settings.seed + len(settings.episodes)
-    rng = np.random.default_rng(seed)
-    env.action_space.seed(seed)
-    observation, _ = env.reset(seed=seed)
+def _without_agent(screen: Screen, seed: int, name: str) -> Policy:
+    """A policy of ``POLICIES`` for one episode."""
+    space, rng = screen.env.action_space, np.random.default_rng(seed)
+    last: list[Any] = []
+    space.seed(seed)
+
+    def act(_: Any) -> Any:
+        if not last or name == "random" or rng.random() >= KEEP:
+            last[:] = [space.sample()]
+        return last[0]
+
+    return act
+
+
+def _episode(screen: Screen, policy: Policy, seed: int, settings: Rollouts) -> Iterator[np.ndarray]:
+    """The frames of an episode; with ``max_frames`` 2, each one's maximum with the frame before it."""
+    observation, _ = screen.env.reset(seed=seed)
     frame = earlier = screen.read(observation).copy()
-    action, ended = None, False
+    ended = False
     while True:
         yield np.maximum(frame, earlier) if settings.max_frames == 2 else frame
         if ended:
             return
-        if policy is not None:
-            action = policy(observation)
-        elif settings.policy == "random" or action is None or rng.random() >= KEEP:
-            action = env.action_space.sample()
-        observation, _, terminated, truncated, _ = env.step(action)
+        observation, _, terminated, truncated, _ = screen.env.step(policy(observation))
         frame, earlier = screen.read(observation).copy(), frame
         ended = terminated or truncated
+
+
+def _shown(frames: Iterator[np.ndarray], done: Rollouts, on_frames: Callable[[int], None]) -> Iterator[np.ndarray]:
+    """The frames that are not black, with channels, as many as are still wanted."""
+    number = done.collected
+    for frame in frames:
+        if frame.ndim == 2:
+            done.layout, frame = "hw", frame[..., None]
+        done.shape = done.shape or list(frame.shape)
+        if list(frame.shape) != done.shape or frame.ndim != 3:
+            raise ValueError(
+                f"expected frames (height, width[, channels]) of one size, got {done.shape} first, then {frame.shape}"
+            )
+        if frame.dtype != np.uint8:
+            raise ValueError(f"expected uint8 frames, as the space of observations says, got {frame.dtype}")
+        if not frame.any():
+            done.skipped += 1
+            continue
+        yield frame
+        number += 1
+        on_frames(number)
+        if number == done.num_frames:
+            return

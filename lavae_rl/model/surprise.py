@@ -11,4 +11,4 @@ from lavae_rl.model.shapes import Images
 @torch.inference_mode()
 def surprise(likelihood: Likelihood, images: Images, mean: Images) -> Float[Tensor, "batch height width"]:
     """Log p(x_i | x_i) - log p(x_i | mean_i) of each pixel, summed over channels: 0 where they agree, else above."""
-    return (likelihood.log_prob(images, images) - likelihood.log_prob(images, mean)).sum(1)
+    return likelihood.surprise(images, mean).sum(1)

@@ -16,13 +16,13 @@ TOLERANCE = 12
 """Colours whose channels differ by at most this much, of 255, are one colour: cameras and codecs add noise."""
 FREQUENT = 0.3
 """A colour that a pixel has in so many frames is one of its states."""
-LASTING, SEEN = 0.8, 0.03
+LASTING, SEEN = 0.7, 0.02
 """So is a colour that lasts, in this share of its occurrences, for all of ``LAGS``, if it is seen in ``EPISODES``
 different episodes and in this share of the frames."""
-LAGS = (0, 12, 24, 48)
-EPISODES = 3
+LAGS = (0, 8, 16, 24)
+EPISODES = 2
 
-_ANCHORS, _MAX_BYTES, _ROWS = 160, 2**28, 16
+_ANCHORS, _MAX_BYTES, _ROWS = 240, 2**28, 16
 
 
 class BackgroundStates(NamedTuple):

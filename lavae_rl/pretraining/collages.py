@@ -63,8 +63,12 @@ def cut_out(layers: Images, found: Detections, shown: CutOuts) -> CutOuts:
         shown: decoded alpha of each, as one channel of the size of its window; a pixel more is kept all around.
     """
     windows = crop_windows(layers, found, shown.shape[-1])
-    grown = F.max_pool2d((shown > 0.5).float(), 3, stride=1, padding=1)
-    return windows * windows[:, -1:] * grown
+    return windows * windows[:, -1:] * grow(shown, 1)
+
+
+def grow(shown: CutOuts, pixels: int) -> CutOuts:
+    """1 where alpha passes one half, and as many pixels around."""
+    return F.max_pool2d((shown > 0.5).float(), 2 * pixels + 1, stride=1, padding=pixels)
 
 
 def recentre(sprites: CutOuts) -> CutOuts:

@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
+from lavae_rl.data.manifest import MANIFEST_FILE, Rollouts, read_manifest
 from lavae_rl.data.recordings import FrameSpec
-from lavae_rl.data.rollouts import MANIFEST_FILE, Rollouts, read_manifest
 from lavae_rl.data.sources import SceneSpec
 from lavae_rl.pretraining.collecting import collect_under_bar
 from lavae_rl.pretraining.report import describe_survey

@@ -112,7 +112,7 @@ class WorldRecipe(Recipe):
     dreams_from_step: int = 30
     """First step with dreams: by then the decoder draws blobs that cut objects out well enough."""
     dreams: int = 32
-    """Dreamed scenes per step, at most as many as frames."""
+    """Dreamed scenes per step."""
     dream_size: int = 96
     """Largest side of a dream in pixels: a random part of a background."""
     dream_objects: int = 12
@@ -121,7 +121,7 @@ class WorldRecipe(Recipe):
     """Cut-outs of each scale that dreams are made of: the latest this many."""
     location_weight: float = 0.1
     """Weight of -log q(l | x) beside the focal loss."""
-    alpha_cost: float = 0.1
+    alpha_cost: float = 0.3
     """Nats that a pixel of alpha costs: a sprite covers no more than it explains."""
     sharpness_scenes: int = 32
     """Training frames whose ELBO chooses the sharpness at every evaluation."""
@@ -222,7 +222,7 @@ _SMOKE_DREAMS |= {"sharpness_scenes": 20, "sharpness_samples": 2}
 SMOKE = LAVAERecipe(**_SMOKE_SIZES, **_SMOKE_DREAMS, joint_fraction=0.25)
 """Seconds: every code path, no learning. For tests and for trying out an installation."""
 
-WORLD = WorldRecipe(steps=400, batch_size=24, evaluate_every=100, decay_fraction=0.5, elbo_scenes=100)
+WORLD = WorldRecipe(steps=500, batch_size=16, dreams=24, evaluate_every=100, decay_fraction=0.5, elbo_scenes=100)
 """Minutes on two CPU cores, for frames of an environment."""
 WORLD_SMOKE = replace(WORLD, steps=12, batch_size=4, evaluate_every=6, elbo_scenes=8, dreams_from_step=4, dream_size=48)
 """Seconds: every code path, no learning."""

@@ -27,7 +27,7 @@ def describe_survey(found: Survey) -> list[str]:
     return [
         f"background: {chosen.background}; {several:.1%} of the pixels have up to {chosen.background_states} colours, "
         f"{found.ignored.mean():.1%} are ignored",
-        f"windows: {windows}; 3 of 4 components are at most {chosen.side:.0f} px long, 98 % at most "
+        f"windows: {windows}; 3 of 4 components are at most {chosen.side:.0f} px long, 95 % at most "
         f"{chosen.largest_side:.0f} px (--sprite-size N sets the smallest)",
         f"objects: up to {chosen.max_objects}; half of the frames have at most {chosen.count:.0f} components, 95 % at "
         f"most {chosen.largest_count:.0f} (--max-objects N sets it)",

@@ -46,7 +46,7 @@ class Choices:
     side: float
     """75th percentile of the longer sides of components, in pixels."""
     largest_side: float
-    """98th percentile likewise."""
+    """95th percentile likewise."""
     count: float
     """Median number of components in a frame."""
     largest_count: float
@@ -121,7 +121,7 @@ def survey(
             f"expected frames in which something moves, got {len(frames)} that all show their background"
             + (" outside the ignored areas: leave out an --ignore" if ignore else ": record other frames")
         )
-    side, largest_side = np.percentile(sides, [75, 98]).tolist()
+    side, largest_side = np.percentile(sides, [75, 95]).tolist()
     count, largest_count = np.percentile([len(each.box) for each in components], [50, 95]).tolist()
     size, scales = _windows(side, largest_side, sprite_size, min(height, width))
     most = max_objects or max(4, round(2 * largest_count))

@@ -11,13 +11,14 @@ from lavae_rl.data.frame_source import FrameSource
 from lavae_rl.evaluation.figures import detection_figure
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.core import Scene
+from lavae_rl.model.image.windows import crop_windows
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.objective import explain_at, kl_count, reconstruct
 from lavae_rl.model.objects import Detections
 from lavae_rl.model.posterior import location_log_probs
 from lavae_rl.model.shapes import Images, LogitMaps, PerImage, Sprites
 from lavae_rl.model.surprise import surprise
-from lavae_rl.pretraining.collages import CutOutMemory, collage, cut_out, recentre
+from lavae_rl.pretraining.collages import CutOutMemory, collage, cut_out, grow, recentre
 from lavae_rl.pretraining.components import PIXEL_NATS, propose_components
 from lavae_rl.pretraining.dreams import centre_loss, location_loss
 from lavae_rl.pretraining.recipes import WorldRecipe
@@ -27,8 +28,8 @@ from lavae_rl.pretraining.validation import WORLD_VALIDATION, validate_world
 from lavae_rl.pretraining.wake_sleep import make_lavae
 from lavae_rl.shapes import Frames
 
-_KEPT, _WELL_EXPLAINED = 0.7, 0.05
-"""Share of cut-outs that are remembered, and the share of unexplained surprise up to which all are."""
+_UNEXPLAINED = 0.7
+"""Share of a cut-out's surprise that the decoded sprite may leave unexplained."""
 
 
 class WorldWakeSleep(Method):
@@ -69,32 +70,35 @@ class WorldWakeSleep(Method):
     def _wake(self, scene: Scene, step: int, generator: torch.Generator) -> Loss:
         """The ELBO's terms for decoder, appearance network and count prior."""
         nats = surprise(self.model.likelihood, scene.images, scene.background)
-        found, located = self._locate(scene, nats, step)
+        found, seen, located = self._locate(scene, nats, step)
         log_likelihood, kl, sprites = reconstruct(self.model, scene, found, generator)
         counting = kl_count(self.model, found.count)
         clutter = self.recipe.alpha_cost * sprites[:, -1].sum() / len(nats)
         loss = (self.recipe.kl_weight(step) * kl + counting - log_likelihood).mean() + clutter
         if step >= self.recipe.dreams_from_step:
-            self._remember(scene, nats, found, sprites.detach())
+            self._remember(scene, nats, found, seen, sprites.detach())
         values = {"log_likelihood": log_likelihood, "kl_count": counting, "kl_appearance": kl, "located": located}
         # Nats are large beside the dreams' losses and the clipped norm: a hundredth keeps all in one range.
         return loss / 100, {name: value.mean() for name, value in values.items()}
 
-    def _locate(self, scene: Scene, nats: LogitMaps, step: int) -> tuple[Detections, Tensor]:
-        """Of proposals and what the location network finds, those that explain an image better; 1 for the latter.
+    def _locate(self, scene: Scene, nats: LogitMaps, step: int) -> tuple[Detections, Detections, Tensor]:
+        """Of proposals and what the location network sees, those that explain an image better.
 
         The network never takes over at a fixed step: what it missed by then, the sprites would forget.
+
+        Returns:
+            The objects to explain the images with, all that the network sees, and 1 for images of which it was taken.
         """
         proposed = propose_components(self.model, nats)
         if step <= self.recipe.dreams_from_step:
-            return proposed, nats.new_zeros(len(nats))
+            return proposed, proposed, nats.new_zeros(len(nats))
         self.model.eval()
         with torch.no_grad(), torch.autocast(nats.device.type, enabled=False):
-            found = self.model.peaks(self.model.location_network(scene.inputs))
-            found = found.keep_first(self.model.config.max_objects)
-            better = self._score(scene, found) > self._score(scene, proposed)
+            seen = self.model.peaks(self.model.location_network(scene.inputs))
+            seen = seen.keep_first(self.model.config.max_objects)
+            better = self._score(scene, seen) > self._score(scene, proposed)
         self.model.train()
-        return merge(found, proposed, better).clone(), better.float()
+        return merge(seen, proposed, better).clone(), seen, better.float()
 
     def _score(self, scene: Scene, found: Detections) -> PerImage:
         """ELBO at the mean appearance, less what does not depend on the objects."""
@@ -103,26 +107,30 @@ class WorldWakeSleep(Method):
         return log_likelihood - kl - found.count * math.log(sites)
 
     @torch.no_grad()
-    def _remember(self, scene: Scene, nats: LogitMaps, found: Detections, sprites: Sprites) -> None:
-        """Keep what objects show, but not the worst explained: two objects in contact are one component, a rare one."""
+    def _remember(self, scene: Scene, nats: LogitMaps, found: Detections, seen: Detections, sprites: Sprites) -> None:
+        """Keep what objects show, but not of those in which the location network sees several, or badly explained."""
         mean = self.model.composition(sprites, found, scene.background)
         left = surprise(self.model.likelihood, scene.images, mean)
+        peaks = torch.zeros_like(nats)
+        peaks[seen.image_index, seen.location[:, 0], seen.location[:, 1]] = 1
         layers = torch.cat([scene.images, torch.stack([left, nats, nats > PIXEL_NATS], dim=1)], dim=1)
         for memory, scale in zip(self.memories, self.model.config.scales, strict=True):
             chosen = found.scale == scale
             alpha = sprites[chosen, -1:]
             if scale > 1:
                 alpha = F.interpolate(alpha, scale_factor=scale, mode="bilinear")
-            cut = cut_out(layers, found.select(chosen), alpha)
-            before, after = (cut[:, index].sum((1, 2)) for index in (-2, -3))
-            unexplained = after / before.clamp(min=1)
-            limit = max(_WELL_EXPLAINED, unexplained.quantile(_KEPT).item() if len(cut) else 0.0)
-            kept = unexplained <= limit
+            here = found.select(chosen)
+            cut = cut_out(layers, here, alpha)
+            several = (crop_windows(peaks[:, None], here, alpha.shape[-1]) * grow(alpha, 2)).sum((1, 2, 3)) > 1
+            after, before = cut[:, -3].sum((1, 2)), cut[:, -2].sum((1, 2))
+            kept = ~several & (after <= _UNEXPLAINED * before)
             memory.write(recentre(torch.cat([cut[kept, :-3], cut[kept, -1:]], dim=1)))
 
     def _dream(self, scene: Scene, generator: torch.Generator) -> Loss:
         recipe, model = self.recipe, self.model
-        backgrounds = crop_randomly(scene.background[: recipe.dreams], recipe.dream_size, generator)
+        backgrounds = crop_randomly(
+            scene.background[torch.arange(recipe.dreams) % len(scene.background)], recipe.dream_size, generator
+        )
         dreams, sites = collage(self.memories, backgrounds, recipe.dream_objects, generator)
         inputs = torch.cat([dreams, dreams - backgrounds], dim=1).contiguous(memory_format=torch.channels_last)
         logits = model.location_network(inputs)

@@ -5,13 +5,14 @@ from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from lavae_rl.data.rollouts import Policy
+from lavae_rl.data.rollouts import Agent, Policy
 from lavae_rl.rl.agents import ALGORITHMS
 
 
-def load_policy(path: str | Path) -> Policy:
-    """Load the policy of an agent that acts on the observations of an environment as they are; it samples actions.
+def load_policy(path: str | Path) -> Agent:
+    """Load an agent that acts on the observations of an environment as they are, and samples its actions.
 
+    Each episode seeds the global generators of Python, NumPy and PyTorch, from which Stable-Baselines3 samples.
     Trust who made the file: it is unpickled.
 
     Raises:
@@ -27,7 +28,11 @@ def load_policy(path: str | Path) -> Policy:
         action, _ = agent.predict(observation, deterministic=False)
         return action
 
-    return act
+    def start(seed: int) -> Policy:
+        agent.set_random_seed(seed)
+        return act
+
+    return start
 
 
 def _load(path: Path) -> BaseAlgorithm:
@@ -37,4 +42,4 @@ def _load(path: Path) -> BaseAlgorithm:
             return algorithm.kind.load(path, device="cpu")
         except Exception as error:  # each algorithm fails in its own way on the files of others
             reasons.append(f"{name}: {error}")
-    raise ValueError(f"expected {path} to be an agent of {', '.join(ALGORITHMS)}; {reasons[0]}")
+    raise ValueError(f"expected {path} to be an agent of {', '.join(ALGORITHMS)}; {'; '.join(reasons)}")

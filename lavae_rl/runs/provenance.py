@@ -5,10 +5,11 @@ import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
+
+from lavae_rl.runs.versions import installed_versions
 
 PACKAGES = ("lavae-rl", "torch", "numpy", "opencv-python", "gymnasium", "stable-baselines3")
 
@@ -34,17 +35,9 @@ class Provenance:
         return cls(
             command=shlex.join(["python", str(program), *sys.argv[1:]]),
             commit=_commit(),
-            versions={"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+            versions=installed_versions(PACKAGES),
             machine={"processor": _processor(), "threads": torch.get_num_threads()},
         )
-
-
-def _version(package: str) -> str:
-    # On servers, OpenCV often goes by the name of another distribution.
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def _commit() -> str:

@@ -23,6 +23,9 @@ class Likelihood(Protocol):
     def log_prob(self, images: Images, theta: Images) -> Images:
         """Log p(x_i | theta_i) of each pixel and channel, in nats."""
 
+    def surprise(self, images: Images, theta: Images) -> Images:
+        """Log p(x_i | x_i) - log p(x_i | theta_i) of each pixel and channel, in nats, at least 0."""
+
     def mean(self, theta: Images) -> Images:
         """Expected pixels, in [0, 1]."""
 
@@ -85,6 +88,10 @@ class Bernoulli:
         # Pixels are exactly 0 or 1, so one logarithm per pixel is enough.
         return torch.log(torch.where(images > 0.5, safe, 1 - safe))
 
+    def surprise(self, images: Images, theta: Images) -> Images:
+        """Log p(x_i | x_i) - log p(x_i | theta_i) of each pixel and channel, in nats."""
+        return self.log_prob(images, images) - self.log_prob(images, theta)
+
     def mean(self, theta: Images) -> Images:
         """Probabilities, clamped to [0, 1]."""
         return theta.clamp(0, 1)
@@ -111,8 +118,11 @@ class Normal:
 
     def log_prob(self, images: Images, theta: Images) -> Images:
         """Log N(x_i; theta_i, scale^2) of each pixel and channel, in nats: a density, which may pass 0."""
-        deviation = (images - theta.float()) / self.scale
-        return -0.5 * deviation.square() - math.log(self.scale * math.sqrt(2 * math.pi))
+        return -self.surprise(images, theta) - math.log(self.scale * math.sqrt(2 * math.pi))
+
+    def surprise(self, images: Images, theta: Images) -> Images:
+        """(x_i - theta_i)^2 / (2 scale^2) of each pixel and channel, in nats."""
+        return (images - theta.float()).square() * (0.5 / self.scale**2)
 
     def mean(self, theta: Images) -> Images:
         """The means, clamped to [0, 1]."""
