@@ -54,20 +54,20 @@ def test_some_frames_of_a_batch_keep_their_objects():
 
 
 @dataclass(frozen=True)
-class Scaled(Objects):
+class Sized(Objects):
     """Objects with a field more."""
 
-    scale: Any
+    size: Any = None
 
 
 def test_a_field_that_a_subclass_adds_follows_its_objects_everywhere():
     objects = _objects().numpy()
-    scaled: Any = Scaled(**vars(objects), scale=objects.appearance * 10)
-    moved = scaled.scatter([np.array([1, 0]), np.array([], int), np.array([1])])
-    assert moved.scale[..., 0].tolist() == [[20, 10], [0, 0], [0, 30]]
+    sized: Any = Sized(**vars(objects), size=objects.appearance * 10)
+    moved = sized.scatter([np.array([1, 0]), np.array([], int), np.array([1])])
+    assert moved.size[..., 0].tolist() == [[20, 10], [0, 0], [0, 30]]
     assert moved.mask.tolist() == [[True, True], [False, False], [False, True]]
-    assert moved[2:].scale[..., 0].tolist() == [[0, 30]]
-    joined: Any = Objects.concatenate([moved, scaled])
-    for values in (joined.scale, moved.torch(torch.device("cpu")).numpy().scale):
-        np.testing.assert_array_equal(values[:3], moved.scale)
-    assert joined.scale.shape == (6, 2, 1)
+    assert moved[2:].size[..., 0].tolist() == [[0, 30]]
+    joined: Any = Objects.concatenate([moved, sized])
+    for values in (joined.size, moved.torch(torch.device("cpu")).numpy().size):
+        np.testing.assert_array_equal(values[:3], moved.size)
+    assert joined.size.shape == (6, 2, 1)

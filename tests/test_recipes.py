@@ -21,6 +21,8 @@ def test_presets_are_found_by_model_and_name():
             "paper-small-no-map",
             "paper-smoke",
             "smoke",
+            "world",
+            "world-smoke",
         ],
         "baseline": ["fast", "long", "smoke"],
     }

@@ -243,7 +243,7 @@ def test_a_truncated_checkpoint_is_refused(finished, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ('{"format": 2, "colour": "blue"}', "to hold a pretraining by wake-sleep or paper or vae"),
+        ('{"format": 2, "colour": "blue"}', "to hold a pretraining by wake-sleep or world or paper or vae"),
         ('{"format": 2, "method": "vae", "model": {"depth": 3}, "recipe": {}}', "BaselineConfig of channels, latents"),
         ('{"format": 2, "method": "vae", "model": {}, "recipe": 3}', "BaselineRecipe of steps,"),
         ('{"format": 3}', "update lavae-rl"),

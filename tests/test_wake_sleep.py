@@ -94,7 +94,7 @@ def test_calibration_reads_as_many_frames_and_samples_as_the_recipe_has(last, sc
 
     def elbo_terms(model, images, *_):
         read.append(len(images))
-        return ELBOTerms(*torch.zeros(4, len(images)))
+        return ELBOTerms(*torch.zeros(5, len(images)))
 
     monkeypatch.setattr("lavae_rl.pretraining.sharpness.elbo_terms", elbo_terms)
     method.calibrate(method.model, scenes, last)

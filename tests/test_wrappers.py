@@ -183,7 +183,7 @@ def test_frames_and_options_that_do_not_fit_are_refused_with_the_remedy(space, o
 
 def test_frames_that_are_not_binary_are_refused_with_the_remedy(make_env):
     env = LAVAEObservation(make_env())
-    with pytest.raises(ValueError, match=r"Preprocessing\(threshold=127\)"):
+    with pytest.raises(ValueError, match=r"train_lavae\.py --env ID"):
         env.observation(np.full((64, 64, 3), 100, np.uint8))
 
 

@@ -76,14 +76,22 @@ class Objects:
     """Probability, above ``posterior.MIN_PRESENCE``, that an object is there."""
     mask: Bool[Array, "batch slots"]
     """True where a slot holds an object."""
-    scale: Int[Array, "batch slots"]
-    """Factor by which the model enlarges the sprite of each object."""
-    box: Int[Array, "batch slots 4"]
-    """(row, column, height, width) in pixels of what the decoded sprite shows; row and column are the top left's."""
     dropped: Int[Array, " batch"]
     """Number of objects found beyond ``max_objects`` and left out."""
     canvas_size: tuple[int, int]
     """(height, width) in pixels of the frames they are in."""
+    scale: Int[Array, "batch slots"] = None
+    """Factor by which the model enlarges the sprite of each object; by default 1."""
+    box: Int[Array, "batch slots 4"] = None
+    """(row, column, height, width) in pixels of what the decoded sprite shows; row and column are those of its top left
+    corner. By default it has no extent."""
+
+    def __post_init__(self) -> None:
+        if self.scale is None:
+            object.__setattr__(self, "scale", self.mask + 0 * self.count[:, None])
+        if self.box is None:
+            stack = np.concatenate if isinstance(self.location, np.ndarray) else torch.cat
+            object.__setattr__(self, "box", stack([self.location, 0 * self.location], -1))
 
     @classmethod
     def from_detections(

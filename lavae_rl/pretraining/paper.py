@@ -69,7 +69,7 @@ class PaperMethod(Method):
         temperature = recipe.temperature(step)
         terms = relaxed_elbo_terms(self.model, images, logits, counted, drawn, temperature, generator)
         kl = recipe.kl_weight(step) * (terms.kl_location + terms.kl_appearance) + terms.kl_count
-        measured = {name: value.mean() for name, value in vars(terms).items()}
+        measured = {name: value.mean() for name, value in vars(terms).items() if name in self.terms}
         # Nats are large beside the map's distance and the clipped norm: a hundredth keeps all in one range.
         return (kl - terms.log_likelihood).mean() / 100, measured | {"temperature": torch.tensor(temperature)}
 

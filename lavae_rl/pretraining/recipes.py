@@ -224,7 +224,7 @@ SMOKE = LAVAERecipe(**_SMOKE_SIZES, **_SMOKE_DREAMS, joint_fraction=0.25)
 
 WORLD = WorldRecipe(steps=500, batch_size=16, dreams=24, evaluate_every=100, decay_fraction=0.5, elbo_scenes=100)
 """Minutes on two CPU cores, for frames of an environment."""
-WORLD_SMOKE = replace(WORLD, steps=12, batch_size=4, evaluate_every=6, elbo_scenes=8, dreams_from_step=4, dream_size=48)
+WORLD_SMOKE = replace(WORLD, steps=20, batch_size=4, evaluate_every=6, elbo_scenes=8, dreams_from_step=4, dream_size=48)
 """Seconds: every code path, no learning."""
 
 PAPER = PaperRecipe(steps=100_000, kl_warmup_fraction=0.02, evaluate_every=1_000)

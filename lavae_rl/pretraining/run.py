@@ -179,8 +179,10 @@ def read_run(folder: Path) -> PretrainingRun:
     method = METHODS.get(content.get("method", ""))
     if method is None or not {"model", "recipe"} <= content.keys():
         raise ValueError(f"expected {path} to hold a pretraining by {' or '.join(METHODS)}, got {sorted(content)}")
-    for name, kind in (("model", method.model_class.config_type), ("recipe", method.recipe_class)):
-        content[name] = parse(kind, content[name], path)
+    data = FrameSpec if "path" in (content.get("data") or {}) else SceneSpec
+    for name, kind in (("model", method.model_class.config_type), ("recipe", method.recipe_class), ("data", data)):
+        if name in content:
+            content[name] = parse(kind, content[name], path)
     return parse(PretrainingRun, content, path)
 
 

@@ -115,29 +115,27 @@ def survey(
     frames = source[np.linspace(0, len(source) - 1, min(_FRAMES, len(source))).round().astype(int)]
     nats = _surprise(frames, states, ignored)
     components = [find_components(each) for each in nats]
+    chosen = _choose(components, (height, width), sprite_size, max_objects)
+    choices = Choices(background, len(states.colors), ignore=tuple(ignore), **chosen)
+    return Survey(choices, states, ignored, frames, nats, components)
+
+
+def _choose(
+    components: Sequence[Components], canvas_size: tuple[int, int], sprite_size: int | None, max_objects: int | None
+) -> dict[str, Any]:
+    """Windows and N_max by the sizes and numbers of components, with these."""
     sides = np.concatenate([each.box[:, 2:].max(axis=1, initial=0) for each in components])
     if not len(sides):
         raise ValueError(
-            f"expected frames in which something moves, got {len(frames)} that all show their background"
-            + (" outside the ignored areas: leave out an --ignore" if ignore else ": record other frames")
+            f"expected frames in which something moves, got {len(components)} that show their background alone; "
+            "record other frames, or leave out an --ignore"
         )
     side, largest_side = np.percentile(sides, [75, 95]).tolist()
     count, largest_count = np.percentile([len(each.box) for each in components], [50, 95]).tolist()
-    size, scales = _windows(side, largest_side, sprite_size, min(height, width))
+    size, scales = _windows(side, largest_side, sprite_size, min(canvas_size))
     most = max_objects or max(4, round(2 * largest_count))
-    chosen = Choices(
-        background,
-        len(states.colors),
-        size,
-        scales,
-        most,
-        tuple(ignore),
-        side,
-        largest_side,
-        count,
-        largest_count,
-    )
-    return Survey(chosen, states, ignored, frames, nats, components)
+    found = {"side": side, "largest_side": largest_side, "count": count, "largest_count": largest_count}
+    return {"sprite_size": size, "scales": scales, "max_objects": most, **found}
 
 
 def _windows(side: float, largest: float, size: int | None, shortest: int) -> tuple[int, tuple[int, ...]]:
