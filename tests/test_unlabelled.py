@@ -62,7 +62,9 @@ def test_persistence_is_the_share_of_objects_found_again_within_half_a_window(co
 
 def test_no_partner_is_given_up_for_a_shorter_way(colored, recording):
     # The second object has not moved if the first may move beyond its window.
-    found = measure_findings(colored, recording([[(9, 10, GREEN), (9, 13, GREEN)], [(9, 13, GREEN), (12, 16, GREEN)]]), 2)
+    found = measure_findings(
+        colored, recording([[(9, 10, GREEN), (9, 13, GREEN)], [(9, 13, GREEN), (12, 16, GREEN)]]), 2
+    )
     assert found.persistence == 1.0
 
 

@@ -1,6 +1,6 @@
 """The encoder that all wrappers share: a batch of frames to a batch of observations, with one forward pass."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -38,8 +38,6 @@ class EncoderConfig:
     """Append presence to each token."""
     velocity: bool = False
     """Append velocity to each token; needs tracking."""
-    box: bool = False
-    """Append width and height of the box of each object to its token."""
     tracking: str | TrackingConfig | Mapping[str, Any] | None = None
     """None, "hungarian", or a ``TrackingConfig`` (or its fields, as a dictionary that JSON can hold)."""
     preprocessing: Preprocessing | Mapping[str, Any] | None = None
@@ -48,6 +46,8 @@ class EncoderConfig:
     """Key of the frame in dictionary observations; the other keys are kept."""
     device: str = "cpu"
     """Where the model runs."""
+    box: bool = False
+    """Append width and height of the box of each object to its token."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", str(self.model))
@@ -88,6 +88,7 @@ class FrameEncoder:
         check_frames(config.model, model, self.prepare, frame_space.shape)
         tracking = cast("TrackingConfig | None", config.tracking)
         self._trackers = [SlotTracker(config.max_objects, tracking) for _ in range(num_envs)] if tracking else []
+        self.area = _area(self.prepare, frame_space.shape)
         self._maximum = FrameMaximum(num_envs) if self.prepare.max_frames == 2 else None
         self.watch = EncoderWatch(config.model, self.prepare)
 
@@ -99,15 +100,15 @@ class FrameEncoder:
         """The model, loaded when it is first used."""
         return LAVAE.from_pretrained(self._folder, self.config.device)
 
-    def find(self, frames: np.ndarray, owners: np.ndarray) -> Objects:
+    def find(self, frames: np.ndarray, owners: np.ndarray | None = None) -> Objects:
         """Find the objects of a batch of frames, NumPy, in ``max_objects`` slots.
 
-        ``owners``, (batch,), are the indices of the environments whose next frames they are.
+        ``owners``, (batch,), are the indices of the environments whose next frames they are, by default 0, 1, ...
 
         Raises:
             ValueError: frames that are not binary, of a model that reads binary frames.
         """
-        return self._find(self._latest(frames, owners))
+        return self._find(self._latest(frames, np.arange(len(frames)) if owners is None else owners))
 
     def _latest(self, frames: np.ndarray, owners: np.ndarray) -> np.ndarray:
         return frames if self._maximum is None else self._maximum.update(frames, owners)
@@ -131,7 +132,7 @@ class FrameEncoder:
     def observe(self, objects: Objects, owners: np.ndarray) -> tuple[Objects, Observations]:
         """Return the objects of a batch, with tracking in the slots that they keep, and the observations.
 
-        ``owners`` are those with which ``find`` has found ``objects``.
+        ``owners``, (batch,), are the indices of the environments whose next frames hold ``objects``, made by ``find``.
         """
         objects, velocity = track(objects, self._trackers, owners) if self._trackers else (objects, None)
         return objects, self.layout.tokens(objects, velocity)
@@ -183,3 +184,11 @@ def check_frames(name: str, model: LAVAEConfig, prepare: Preprocessing, shape: t
             f"model {name!r} needs frames of at least {model.sprite_size} px a side, got {tuple(size)}: "
             "Preprocessing(resize=(height, width)) enlarges them"
         )
+
+
+def _area(prepare: Preprocessing, shape: tuple[int, ...]) -> Sequence[float]:
+    """(top, left, height, width) of what is left of frames, as shares of their sides."""
+    if prepare.crop is None:
+        return (0.0, 0.0, 1.0, 1.0)
+    sides = shape[1:] if prepare.layout == "chw" else shape[:2]
+    return tuple(pixels / side for pixels, side in zip(prepare.crop, (*sides, *sides), strict=True))

@@ -46,10 +46,10 @@ class TokenLayout:
     """Append the probability that there is an object."""
     velocity: bool = False
     """Append the change of (x, y) per frame since the object was last detected, in token units."""
-    box: bool = False
-    """Append width and height of the box of the decoded sprite, in token units: 2 is the extent of the canvas."""
     flatten: bool = False
     """One vector (K * (1 + width),), for each slot its mask and its token, instead of a dictionary."""
+    box: bool = False
+    """Append width and height of the box of the decoded sprite, in token units: 2 is the extent of the canvas."""
 
     def __post_init__(self) -> None:
         if self.max_objects < 1:

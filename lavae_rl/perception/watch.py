@@ -6,15 +6,15 @@ import numpy as np
 
 from lavae_rl.data.preprocessing import Preprocessing
 from lavae_rl.model.lavae import LAVAE
-from lavae_rl.model.surprise import explained_share, frame_surprise
+from lavae_rl.model.surprise import FrameSurprise, explained_share, frame_surprise
 from lavae_rl.perception.palette import LeftOutColors
 from lavae_rl.shapes import Frames
 from lavae_rl.warn import warn_user
 
 LEAST_EXPLAINED = 0.5
-"""Share of the surprise under the background that objects must explain."""
+"""Share of a frame's surprise under the background that objects must explain, in half of the frames."""
 LEAST_NATS = 40.0
-"""Surprise per frame below which there is nothing to explain: one object has more."""
+"""Surprise of a frame below which there is nothing to explain: one object has more."""
 POOLED, JUDGED = 16, 8
 """Number of watched frames that are judged together, and least number of them."""
 MOST_OF_BATCH = 4
@@ -37,8 +37,8 @@ class EncoderWatch:
     def __init__(self, model: str, prepare: Preprocessing) -> None:
         self._name = model
         self._batches, self._next, self._unjudged = 0, 1, 0
-        self._nats: deque[tuple[float, float]] = deque(maxlen=POOLED)
-        self._explains_too_little = False
+        self._shares: deque[float] = deque(maxlen=POOLED)
+        self._warned = False
         self._left_out = LeftOutColors(prepare, POOLED) if prepare.palette is not None else None
 
     def look(self, model: LAVAE, frames: np.ndarray, prepared: Frames) -> None:
@@ -54,10 +54,8 @@ class EncoderWatch:
             return
         self._next = self._batches + max(1, self._batches // 4)
         some = slice(None, None, -(-len(frames) // MOST_OF_BATCH))
-        if not self._explains_too_little:
-            nats = frame_surprise(model, prepared[some])
-            self._nats.extend(zip(nats.background.tolist(), nats.reconstruction.tolist(), strict=True))
-            self._judge_explained()
+        if not self._warned:
+            self._judge_explained(frame_surprise(model, prepared[some]))
         if self._left_out is not None:
             self._judge_palette(self._left_out, frames[some])
 
@@ -75,15 +73,16 @@ class EncoderWatch:
                 f"a model on the frames as they are: {_TRAIN}"
             )
 
-    def _judge_explained(self) -> None:
-        background, reconstruction = np.sum(self._nats, axis=0).tolist()
-        share = explained_share(background, reconstruction)
-        if len(self._nats) < JUDGED or background < LEAST_NATS * len(self._nats) or share >= LEAST_EXPLAINED:
+    def _judge_explained(self, nats: FrameSurprise) -> None:
+        pairs = zip(nats.background.tolist(), nats.reconstruction.tolist(), strict=True)
+        self._shares.extend(explained_share(*pair) for pair in pairs if pair[0] >= LEAST_NATS)
+        # Not the share of all nats: a flash, or a title before the game, has more of them than a hundred frames.
+        if len(self._shares) < JUDGED or (share := float(np.median(self._shares))) >= LEAST_EXPLAINED:
             return
-        self._explains_too_little = True
+        self._warned = True
         warn_user(
-            f"the objects that model {self._name!r} finds explain {max(share, 0):.0%} of what these frames show in "
-            f"front of its background; below {LEAST_EXPLAINED:.0%}, tokens say little. What to do: (1) train a model on "
-            f"frames of this environment, by {_TRAIN}; (2) if this one has been, train it longer, on frames of a policy "
-            "that gets as far; (3) look at what it finds with LAVAEObservation(..., render_objects=True)"
+            f"the objects that model {self._name!r} finds explain {max(share, 0):.0%} of what these frames show before "
+            f"its background; below {LEAST_EXPLAINED:.0%}, tokens say little. What to do: (1) train a model on frames "
+            f"of this environment: {_TRAIN}; (2) if this one has been, train it longer, on frames of a policy that "
+            "gets as far; (3) look at what it finds: LAVAEObservation(..., render_objects=True)"
         )

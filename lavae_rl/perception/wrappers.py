@@ -86,7 +86,7 @@ class LAVAEObservation(gym.ObservationWrapper, RecordConstructorArgs):
         env: has uint8 frames as observations (see ``gymnasium.wrappers.AddRenderObservation``).
         model: bundled name, or folder of a model.
         max_objects: number K of slots.
-        render_objects: draw centres, slots and decoded sprites on what ``render`` returns as "rgb_array".
+        render_objects: draw centres, boxes, slots and decoded sprites on what ``render`` returns as "rgb_array".
         options: further fields of ``EncoderConfig``: ``flatten``, ``presence``, ``velocity``, ``box``, ``tracking``,
             ``preprocessing``, ``frame_key``, ``device``.
     """
@@ -126,7 +126,7 @@ class LAVAEObservation(gym.ObservationWrapper, RecordConstructorArgs):
         picture = self.env.render()
         if not self._render_objects or self._objects is None or not isinstance(picture, np.ndarray):
             return picture
-        return draw_objects(picture, self._objects, self.frame_encoder.model)
+        return draw_objects(picture, self._objects, self.frame_encoder.model, self.frame_encoder.area)
 
 
 class VectorLAVAEObservation(VectorWrapper):
