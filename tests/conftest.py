@@ -113,6 +113,14 @@ def colored():
 
 
 @pytest.fixture
+def colored_folder(colored, tmp_path, monkeypatch):
+    """A folder of which the model ``colored`` is loaded."""
+    LAVAE(colored.config).save_pretrained(tmp_path / "colored")
+    monkeypatch.setattr(LAVAE, "from_pretrained", lambda *_: colored)
+    return str(tmp_path / "colored")
+
+
+@pytest.fixture
 def color_dots(colored):
     """Makes a frame, uint8 (1, 40, 50, 3), of the first state with a pixel of a colour at each (row, column)."""
 
