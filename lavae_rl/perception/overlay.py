@@ -22,7 +22,7 @@ def draw_objects(
 ) -> UInt8[np.ndarray, "taller width 3"]:
     """Mark one frame's objects, NumPy, with their slots on a picture, and add a strip of their decoded sprites.
 
-    A cross marks the centre of each object; of models with a background, whose objects differ in size, also its box.
+    A cross marks the centre of each object; of models with a background, whose objects differ in size, its box does.
 
     Args:
         picture: an rgb_array frame of any size.
@@ -34,15 +34,19 @@ def draw_objects(
     sides = np.array(picture.shape[:2])
     origin, scale = area[:2] * sides, area[2:] * sides / objects.canvas_size
     for slot in np.flatnonzero(objects.mask[0]):
+        row, column, height, width = objects.box[0, slot]
         if model.config.canvas_size is not None:
-            corner, extent = objects.box[0, slot, :2], objects.box[0, slot, 2:]
-            first, last = ((origin + each * scale).astype(int)[::-1].tolist() for each in (corner, corner + extent))
-            cv2.rectangle(marked, [first[0] - 1, first[1] - 1], last, _COLOR, 1)
-        row, column = (origin + (objects.location[0, slot] + 0.5) * scale).astype(int)
-        centre = (int(column), int(row))
-        cv2.drawMarker(marked, centre, (0, 0, 0), cv2.MARKER_CROSS, 9, 3)
-        cv2.drawMarker(marked, centre, _COLOR, cv2.MARKER_CROSS, 9, 1)
-        _write(marked, str(slot), (centre[0] + 4, centre[1] - 3))
+            (top, left), (bottom, right) = (
+                (origin + np.array(corner) * scale).astype(int).tolist()
+                for corner in ((row, column), (row + height, column + width))
+            )
+            cv2.rectangle(marked, (left - 1, top - 1), (right, bottom), _COLOR, 1)
+            _write(marked, str(slot), (right + 2, top + 3))
+        else:
+            row, column = (origin + (objects.location[0, slot] + 0.5) * scale).astype(int).tolist()
+            cv2.drawMarker(marked, (column, row), (0, 0, 0), cv2.MARKER_CROSS, 9, 3)
+            cv2.drawMarker(marked, (column, row), _COLOR, cv2.MARKER_CROSS, 9, 1)
+            _write(marked, str(slot), (column + 4, row - 3))
     return np.concatenate([marked, _sprite_strip(objects, model, picture.shape[1])])
 
 

@@ -27,8 +27,8 @@ class EncoderWatch:
     """The frames of some batches, compared with their reconstructions, and with what a palette leaves of them.
 
     The first eight batches are watched, and then each that is a quarter further on than the last. Watching a frame
-    takes 1.5 times as long as encoding it. Where batches are single frames, that adds 5 % to the time of the first 1,000 and
-    less than 1 % to that of the first 10,000.
+    takes 1.5 times as long as encoding it. Where batches are single frames, that adds 5 % to the time of the first
+    1,000 and less than 1 % to that of the first 10,000.
 
     Args:
         model: name of the model, for the warnings.
