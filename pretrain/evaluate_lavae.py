@@ -1,24 +1,29 @@
-"""Measures a trained LAVAE, or baseline, on the test splits of a data set.
+"""Measures a trained LAVAE, or baseline, on the test splits of a data set, or without labels on any frames.
 
 python pretrain/evaluate_lavae.py multi-dsprites --json metrics.json
+python pretrain/evaluate_lavae.py runs/pong --frames runs/pong/frames --picture pong.png
 """
 
 import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
+from lavae_rl.data.recordings import FrameSpec
 from lavae_rl.data.sources import DATASETS, open_source
-from lavae_rl.evaluation.evaluate import evaluate
+from lavae_rl.evaluation.evaluate import evaluate, evaluate_frames
 from lavae_rl.evaluation.figures import reconstruction_figure
 from lavae_rl.model.checkpoint import find, load_model
 from lavae_rl.pictures import save_png
 from lavae_rl.pretraining.run import read_data
 from lavae_rl.runs.devices import DEVICES, choose_device
 from lavae_rl.runs.exits import clean_exit, program_parser
+from lavae_rl.shapes import Frames
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -26,13 +31,16 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = program_parser(__doc__)
     parser.add_argument("model", help="bundled name, or folder with config.json and model.safetensors")
     parser.add_argument("--dataset", choices=DATASETS, help="data set to test on (default: that of the training)")
+    frames = "frames to test on, their last 15 %% (what train_lavae.py --frames takes)"
+    parser.add_argument("--frames", type=Path, help=frames)
+    parser.add_argument("--num-frames", type=int, default=500, help="with --frames: how many (default: 500)")
     parser.add_argument("--num-scenes", type=int, default=10_000, help="scenes of each test split (default: 10,000)")
     parser.add_argument("--num-samples", type=int, default=100, help="importance samples of the bound (default: 100)")
     parser.add_argument("--bound-scenes", type=int, default=1_000, help="scenes of ELBO and bound (default: 1,000)")
     parser.add_argument("--device", choices=DEVICES, default="cpu", help="where to run (default: cpu)")
     parser.add_argument("--mnist-dir", help="folder of MNIST's IDX files to draw from (default: that of the training)")
     parser.add_argument("--json", type=Path, help="file to write the metrics to")
-    parser.add_argument("--picture", type=Path, help="PNG to draw: 7-object scenes, reconstructions, predicted centres")
+    parser.add_argument("--picture", type=Path, help="PNG to draw: frames, reconstructions, what is found")
     return parser.parse_args(argv)
 
 
@@ -49,21 +57,45 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run(args: argparse.Namespace) -> tuple[str, dict[str, float | None]]:
     """Measures, and writes the files that the arguments name; returns the data set and the metrics."""
-    for name in ("num_scenes", "num_samples", "bound_scenes"):
+    for name in ("num_scenes", "num_samples", "bound_scenes", "num_frames"):
         if getattr(args, name) < 1:
             raise ValueError(f"expected --{name.replace('_', '-')} of at least 1, got {getattr(args, name)}")
     for file in (args.json, args.picture):
         if file is not None and not file.parent.is_dir():
             raise FileNotFoundError(f"the folder of {file} does not exist; make it first")
     model = load_model(args.model, choose_device(args.device))
+    measured = measure_scenes(args, model) if args.frames is None else measure_frames(args, model)
+    if args.picture is not None:
+        save_png(args.picture, reconstruction_figure(model, measured.shown))
+    if args.json is not None:
+        args.json.write_text(json.dumps(measured.metrics, indent=2) + "\n")
+    return measured.name, measured.metrics
+
+
+class Measured(NamedTuple):
+    """What was measured on a source of some name, and frames of it to draw."""
+
+    name: str
+    metrics: dict[str, float | None]
+    shown: Frames
+
+
+def measure_scenes(args: argparse.Namespace, model: Any) -> Measured:
+    """Measures on scenes with truth."""
     data = read_data(find(args.model), args.dataset, args.mnist_dir)
     bound_scenes = min(args.num_scenes, args.bound_scenes)
     metrics = evaluate(model, data, args.num_scenes, args.num_samples, bound_scenes)
-    if args.picture is not None:
-        save_png(args.picture, reconstruction_figure(model, open_source(data, "test-7")[:6]))
-    if args.json is not None:
-        args.json.write_text(json.dumps(metrics, indent=2) + "\n")
-    return data.dataset, metrics
+    return Measured(data.dataset, metrics, open_source(data, "test-7")[:6])
+
+
+def measure_frames(args: argparse.Namespace, model: Any) -> Measured:
+    """Measures on frames without truth."""
+    if not model.finds_objects:
+        raise ValueError(f"expected a LAVAE with --frames, got {args.model}, which finds no objects")
+    spec = FrameSpec(str(args.frames))
+    source = open_source(spec, "test")
+    shown = np.linspace(0, len(source) - 1, 4).round().astype(int)
+    return Measured(str(args.frames), evaluate_frames(model, spec, args.num_frames), source[shown])
 
 
 if __name__ == "__main__":

@@ -123,7 +123,7 @@ def run(args: argparse.Namespace, console: Console) -> bool:
         if args.resume and (state := folder.load_checkpoint(training.device)) is not None:
             training.load(state)
             console.print(f"resuming {escape(str(out))} at step {training.progress.step}")
-        sources = [prepared(open_source(run.data, split), run.preprocessing) for split in ("train", "validation")]
+        sources = [open_frames(run, split) for split in ("train", "validation")]
         accelerator.wait_for_everyone()  # none may look for an empty folder after the first has written to it
         if accelerator.is_main_process:
             folder.claim()
@@ -151,6 +151,13 @@ def open_run(
         return start_world_run(args, out, chosen, console)
     refuse_foreign_flags(args)
     return new_run(**chosen), None
+
+
+def open_frames(run: PretrainingRun, split: str) -> FrameSource:
+    """A split of the data, preprocessed; recordings hold frames that have been."""
+    if isinstance(run.data, FrameSpec):
+        return open_source(run.data, split)
+    return prepared(open_source(run.data, split), run.preprocessing)
 
 
 def make_method(run: PretrainingRun, found: Survey | None, accelerator: Accelerator) -> Method:

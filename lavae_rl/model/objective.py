@@ -74,13 +74,6 @@ def reconstruct(
     return log_likelihood, sum_by_image(posterior.kl(), found.image_index, len(found.count)), sprites
 
 
-def explain_at(model: LAVAECore, scene: Scene, found: Detections) -> tuple[PerImage, PerImage]:
-    """Log p(x | a, l, n) at the mean appearances, and their KL, at given locations."""
-    posterior = model.appearance_network(scene.inputs, found)
-    log_likelihood, _ = explain(model, scene, posterior.mean, _pasting(model, found))
-    return log_likelihood, sum_by_image(posterior.kl(), found.image_index, len(found.count))
-
-
 def _pasting(model: LAVAECore, found: Detections) -> Callable[[Sprites, Images], Images]:
     return lambda sprites, background: model.composition(sprites, found, background)
 

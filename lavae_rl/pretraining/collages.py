@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from lavae_rl.model.image.windows import crop_windows
+from lavae_rl.model.image.windows import gather_windows
 from lavae_rl.model.objects import Detections
 from lavae_rl.model.shapes import Images
 
@@ -62,7 +62,7 @@ def cut_out(layers: Images, found: Detections, shown: CutOuts) -> CutOuts:
         found: objects of one scale.
         shown: decoded alpha of each, as one channel of the size of its window; a pixel more is kept all around.
     """
-    windows = crop_windows(layers, found, shown.shape[-1])
+    windows = gather_windows(layers, found, shown.shape[-1])
     return windows * windows[:, -1:] * grow(shown, 1)
 
 
@@ -82,7 +82,7 @@ def recentre(sprites: CutOuts) -> CutOuts:
     first, extent = alpha_boxes(sprites)
     own = torch.arange(len(sprites), device=sprites.device)
     centred = Detections(own, first + extent // 2, torch.ones_like(own))
-    return crop_windows(sprites, centred, size)
+    return gather_windows(sprites, centred, size)
 
 
 def alpha_boxes(sprites: CutOuts) -> tuple[Int[Tensor, "objects 2"], Int[Tensor, "objects 2"]]:

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from lavae_rl.data.manifest import MANIFEST_FILE, Rollouts, read_manifest
+from lavae_rl.data.preprocessing import Preprocessing
 from lavae_rl.data.recordings import FrameSpec
 from lavae_rl.data.sources import SceneSpec
 from lavae_rl.pretraining.collecting import collect_under_bar
@@ -85,10 +86,18 @@ def start_world_run(
             raise ValueError(f"expected --env with --{', --'.join(only).replace('_', '-')}")
     data = FrameSpec(str(folder.resolve()))
     options = {name: given[name] for name in SURVEYED if name in given}
-    run, found = new_world_run(data=data, options=options, **chosen)
+    run, found = new_world_run(data=data, options=options, preprocessing=stored_with_weights(folder), **chosen)
     for line in describe_survey(found):
         console.print(line)
     return run, found
+
+
+def stored_with_weights(folder: Path) -> Preprocessing:
+    """The preprocessing that turns frames of the environment into what a folder holds; by default none."""
+    manifest = read_manifest(folder) if folder.is_dir() else None
+    if manifest is None:
+        return Preprocessing()
+    return Preprocessing(layout=manifest.layout, max_frames=manifest.max_frames)
 
 
 def stored_data(run: PretrainingRun) -> dict[str, Any]:

@@ -222,7 +222,7 @@ _SMOKE_DREAMS |= {"sharpness_scenes": 20, "sharpness_samples": 2}
 SMOKE = LAVAERecipe(**_SMOKE_SIZES, **_SMOKE_DREAMS, joint_fraction=0.25)
 """Seconds: every code path, no learning. For tests and for trying out an installation."""
 
-WORLD = WorldRecipe(steps=500, batch_size=16, dreams=24, evaluate_every=100, decay_fraction=0.5, elbo_scenes=100)
+WORLD = WorldRecipe(steps=800, batch_size=16, dreams=24, evaluate_every=100, decay_fraction=0.5, elbo_scenes=100)
 """Minutes on two CPU cores, for frames of an environment."""
 WORLD_SMOKE = replace(WORLD, steps=20, batch_size=4, evaluate_every=6, elbo_scenes=8, dreams_from_step=4, dream_size=48)
 """Seconds: every code path, no learning."""

@@ -49,7 +49,13 @@ def survey_figure(found: Survey) -> Picture:
 
 def describe(progress: Progress, terms: dict[str, float]) -> str:
     """The loss terms of a step, as the progress bar shows them."""
-    shown = {"log p": "log_likelihood", "KL": "kl", "appearance KL": "kl_appearance", "dream": "dream_centre"}
+    shown = {
+        "log p": "log_likelihood",
+        "unexplained nats": "unexplained",
+        "KL": "kl",
+        "appearance KL": "kl_appearance",
+        "dream": "dream_centre",
+    }
     measured = {label: terms[name] for label, name in shown.items() if not math.isnan(terms.get(name, math.nan))}
     text = "  ".join(f"{label} {value:.3g}" for label, value in measured.items())
     return text + (f"  [red]skipped {progress.skipped}[/]" if progress.skipped else "")

@@ -133,6 +133,11 @@ def new_world_run(
     if preset.method != "world":
         raise ValueError(f"expected --recipe world for frames of an environment, got --model {model} --recipe {recipe}")
     source = open_source(data, "train")
+    if len(source) < preset.recipe.batch_size:
+        raise ValueError(
+            f"expected at least {preset.recipe.batch_size} frames to train on, got {len(source)} in the first 70 % of "
+            f"{data.path}: collect more"
+        )
     found = survey(source, source.episodes, **options)
     given = cast("WorldRecipe", preset.recipe)
     changed: dict[str, Any] = dream_sizes(found, given.dream_size)
@@ -194,6 +199,11 @@ def read_data(folder: Path, dataset: str | None = None, mnist_dir: str | None = 
     """
     content = read_json(folder)
     stored = content.get("data") or {}
+    if dataset is None and "path" in stored:
+        raise ValueError(
+            f"expected --dataset or --frames: the model in {folder} was trained on frames in {stored['path']}"
+        )
+    stored = {} if "path" in stored else stored
     if content["format"] == 1:  # sizes were settings of the recipe
         sizes = ("canvas_size", "patch_size", "max_objects")
         stored = {name: content[name] for name in ("dataset", "mnist_dir") if name in content}

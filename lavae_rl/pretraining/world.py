@@ -11,9 +11,10 @@ from lavae_rl.data.frame_source import FrameSource
 from lavae_rl.evaluation.figures import detection_figure
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.core import Scene
-from lavae_rl.model.image.windows import crop_windows
+from lavae_rl.model.image.composition import cover
+from lavae_rl.model.image.windows import as_rows, gather_windows
 from lavae_rl.model.lavae import LAVAE
-from lavae_rl.model.objective import explain_at, kl_count, reconstruct
+from lavae_rl.model.objective import kl_count, sum_by_image
 from lavae_rl.model.objects import Detections
 from lavae_rl.model.posterior import location_log_probs
 from lavae_rl.model.shapes import Images, LogitMaps, PerImage, Sprites
@@ -36,7 +37,7 @@ class WorldWakeSleep(Method):
     """The recipe for environments, with the cut-outs that its dreams are made of."""
 
     # Nats per frame, but for the dreams (nats per dreamed object), shares and the norm.
-    terms: tuple[str, ...] = ("loss", "log_likelihood", "kl_count", "kl_appearance", "located")
+    terms: tuple[str, ...] = ("loss", "unexplained", "kl_count", "kl_appearance", "located")
     terms += ("dream_centre", "dream_location", "gradient_norm")
     model_class, recipe_class = LAVAE, WorldRecipe
     validation, validate = WORLD_VALIDATION, staticmethod(validate_world)
@@ -71,13 +72,15 @@ class WorldWakeSleep(Method):
         """The ELBO's terms for decoder, appearance network and count prior."""
         nats = surprise(self.model.likelihood, scene.images, scene.background)
         found, seen, located = self._locate(scene, nats, step)
-        log_likelihood, kl, sprites = reconstruct(self.model, scene, found, generator)
-        counting = kl_count(self.model, found.count)
+        posterior = self.model.appearance_network(scene.inputs, found)
+        sprites = self.model.sprite_decoder(posterior.draw(generator)[0])
+        gain, left = self._explain(scene, nats, sprites, found)
+        kl, counting = sum_by_image(posterior.kl(), found.image_index, len(nats)), kl_count(self.model, found.count)
         clutter = self.recipe.alpha_cost * sprites[:, -1].sum() / len(nats)
-        loss = (self.recipe.kl_weight(step) * kl + counting - log_likelihood).mean() + clutter
+        loss = (self.recipe.kl_weight(step) * kl + counting - gain + nats.sum((1, 2))).mean() + clutter
         if step >= self.recipe.dreams_from_step:
-            self._remember(scene, nats, found, seen, sprites.detach())
-        values = {"log_likelihood": log_likelihood, "kl_count": counting, "kl_appearance": kl, "located": located}
+            self._remember(scene, nats, left, found, seen, sprites.detach())
+        values = {"unexplained": nats.sum((1, 2)) - gain, "kl_count": counting, "kl_appearance": kl, "located": located}
         # Nats are large beside the dreams' losses and the clipped norm: a hundredth keeps all in one range.
         return loss / 100, {name: value.mean() for name, value in values.items()}
 
@@ -96,21 +99,36 @@ class WorldWakeSleep(Method):
         with torch.no_grad(), torch.autocast(nats.device.type, enabled=False):
             seen = self.model.peaks(self.model.location_network(scene.inputs))
             seen = seen.keep_first(self.model.config.max_objects)
-            better = self._score(scene, seen) > self._score(scene, proposed)
+            better = self._score(scene, nats, seen) > self._score(scene, nats, proposed)
         self.model.train()
         return merge(seen, proposed, better).clone(), seen, better.float()
 
-    def _score(self, scene: Scene, found: Detections) -> PerImage:
+    def _score(self, scene: Scene, nats: LogitMaps, found: Detections) -> PerImage:
         """ELBO at the mean appearance, less what does not depend on the objects."""
-        log_likelihood, kl = explain_at(self.model, scene, found)
-        sites = len(self.model.config.scales) * scene.images[0, 0].numel()
-        return log_likelihood - kl - found.count * math.log(sites)
+        posterior = self.model.appearance_network(scene.inputs, found)
+        gain, _ = self._explain(scene, nats, self.model.sprite_decoder(posterior.mean), found)
+        sites = len(self.model.config.scales) * nats[0].numel()
+        return gain - sum_by_image(posterior.kl(), found.image_index, len(nats)) - found.count * math.log(sites)
+
+    def _explain(
+        self, scene: Scene, nats: LogitMaps, sprites: Sprites, found: Detections
+    ) -> tuple[PerImage, LogitMaps]:
+        """Nats of surprise that sprites explain in each image, and the surprise that is left, without a gradient.
+
+        Only covered pixels are computed: elsewhere the likelihood is that of the background.
+        """
+        pixels, theta = cover(sprites, found, scene.background)
+        # The likelihood takes images: one, of a single row.
+        shown, mean = (rows.T[None, :, None] for rows in (as_rows(scene.images)[pixels], theta))
+        after = self.model.likelihood.surprise(shown, mean).sum((0, 1, 2))
+        gain = sum_by_image(nats.flatten()[pixels] - after, pixels // nats[0].numel(), len(nats))
+        return gain, nats.flatten().index_put((pixels,), after.detach()).view_as(nats)
 
     @torch.no_grad()
-    def _remember(self, scene: Scene, nats: LogitMaps, found: Detections, seen: Detections, sprites: Sprites) -> None:
+    def _remember(
+        self, scene: Scene, nats: LogitMaps, left: LogitMaps, found: Detections, seen: Detections, sprites: Sprites
+    ) -> None:
         """Keep what objects show, but not of those in which the location network sees several, or badly explained."""
-        mean = self.model.composition(sprites, found, scene.background)
-        left = surprise(self.model.likelihood, scene.images, mean)
         peaks = torch.zeros_like(nats)
         peaks[seen.image_index, seen.location[:, 0], seen.location[:, 1]] = 1
         layers = torch.cat([scene.images, torch.stack([left, nats, nats > PIXEL_NATS], dim=1)], dim=1)
@@ -121,7 +139,7 @@ class WorldWakeSleep(Method):
                 alpha = F.interpolate(alpha, scale_factor=scale, mode="bilinear")
             here = found.select(chosen)
             cut = cut_out(layers, here, alpha)
-            several = (crop_windows(peaks[:, None], here, alpha.shape[-1]) * grow(alpha, 2)).sum((1, 2, 3)) > 1
+            several = (gather_windows(peaks[:, None], here, alpha.shape[-1]) * grow(alpha, 2)).sum((1, 2, 3)) > 1
             after, before = cut[:, -3].sum((1, 2)), cut[:, -2].sum((1, 2))
             kept = ~several & (after <= _UNEXPLAINED * before)
             memory.write(recentre(torch.cat([cut[kept, :-3], cut[kept, -1:]], dim=1)))

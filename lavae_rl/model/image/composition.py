@@ -1,12 +1,14 @@
 """Sprites composed over a background."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from lavae_rl.model.image.windows import as_rows, window_pixels
 from lavae_rl.model.objects import Detections
 from lavae_rl.model.shapes import Images, Sprites
 
@@ -14,6 +16,8 @@ Composition = Callable[[Sprites, Detections, Images], Images]
 """Pixel means theta of each image: its sprites, centred on their locations, over its background."""
 
 
+Layers = Float[Tensor, "objects layers size size"]
+"""Sprites with a channel more than images: alpha is the last."""
 OPAQUE = 1 - 1e-4
 """Largest alpha: what is behind a sprite always keeps a gradient."""
 
@@ -39,22 +43,52 @@ def add_sprites(sprites: Sprites, found: Detections, background: Images) -> Imag
     return padded[:, :, half : half + height, half : half + width]
 
 
-def over(sprites: Float[Tensor, "objects _ size size"], found: Detections, background: Images) -> Images:
-    """Sprites of colours and a last channel alpha over a background, whatever their order.
+class Cover(NamedTuple):
+    """The pixels of a batch that sprites cover, whatever their alpha, and their means."""
+
+    pixels: Int[Tensor, " covered"]
+    """Index into the pixels of all images, image by image and row by row; ascending."""
+    theta: Float[Tensor, "covered channels"]
+
+
+def over(sprites: Layers, found: Detections, background: Images) -> Images:
+    """Sprites of colours and a last channel alpha over a background, whatever their order; see ``cover``."""
+    covered = cover(sprites, found, background)
+    theta = as_rows(background).index_put((covered.pixels,), covered.theta)
+    return theta.view(len(background), *background.shape[2:], -1).permute(0, 3, 1, 2)
+
+
+def cover(sprites: Layers, found: Detections, background: Images) -> Cover:
+    """Compose sprites of colours and a last channel alpha over the pixels of a background that they reach.
 
     Where sprites overlap, they cover 1 - prod(1 - alpha_k) of the background, and their colour is the mean of their
     colours weighted by alpha. Sprites of scale k are enlarged k times, bilinearly.
     """
     alpha = sprites[:, -1:].clamp(max=OPAQUE)
     premultiplied = torch.cat([alpha * sprites[:, :-1], alpha], dim=1)
-    pasted = background.new_zeros(len(background), premultiplied.shape[1] + 1, *background.shape[2:])
+    values, index = [], []
     for scale in sorted(set(found.scale.tolist())):
         chosen = found.scale == scale
         layers = premultiplied[chosen]
         if scale > 1:
             layers = F.interpolate(layers, scale_factor=scale, mode="bilinear")
-        # The logarithm of what stays visible is a sum over sprites, too.
-        layers = torch.cat([layers, torch.log1p(-layers[:, -1:])], dim=1)
-        pasted = add_sprites(layers, found.select(chosen), pasted)
-    colour, total, clear = pasted[:, :-2], pasted[:, -2:-1], pasted[:, -1:].exp()
-    return clear * background + (1 - clear) * colour / total.clamp(min=1e-6)
+        pixel, inside = window_pixels(found.select(chosen), layers.shape[-1], background.shape[2:])
+        index.append(pixel[inside])
+        values.append(layers.permute(0, 2, 3, 1)[inside])
+    if not index:
+        return Cover(found.count.new_zeros(0), sprites.new_zeros(0, sprites.shape[1] - 1))
+    rows = as_rows(background)
+    pixels, place = _compact(torch.cat(index), len(rows))
+    layers = torch.cat(values)
+    # The logarithm of what stays visible is a sum over sprites, too.
+    layers = torch.cat([layers, torch.log1p(-layers[:, -1:])], dim=1)
+    total = layers.new_zeros(len(pixels), layers.shape[1]).index_add(0, place, layers)
+    color, weight, clear = total[:, :-2], total[:, -2:-1], total[:, -1:].exp()
+    return Cover(pixels, clear * rows[pixels] + (1 - clear) * color / weight.clamp(min=1e-6))
+
+
+def _compact(index: Int[Tensor, " many"], size: int) -> tuple[Int[Tensor, " few"], Int[Tensor, " many"]]:
+    """The different values of an index below ``size``, ascending, and the place of each index among them."""
+    there = torch.zeros(size, dtype=torch.bool, device=index.device)
+    there[index] = True
+    return there.nonzero()[:, 0], (there.cumsum(0) - 1)[index]

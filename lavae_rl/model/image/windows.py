@@ -24,9 +24,33 @@ def crop_scaled_windows(images: Images, found: Detections, size: int) -> Sprites
     windows = images.new_zeros(len(found.location), images.shape[1], size, size)
     for scale in sorted(set(found.scale.tolist())):
         chosen = found.scale == scale
-        native = crop_windows(images, found.select(chosen), scale * size)
+        native = gather_windows(images, found.select(chosen), scale * size)
         windows[chosen] = F.avg_pool2d(native, scale) if scale > 1 else native
     return windows
+
+
+def gather_windows(images: Images, found: Detections, size: int) -> Sprites:
+    """As ``crop_windows``, and faster where windows are a small part of large images."""
+    pixel, inside = window_pixels(found, size, images.shape[2:])
+    windows = as_rows(images)[pixel * inside] * inside[..., None]
+    return windows.permute(0, 3, 1, 2)
+
+
+def as_rows(images: Images) -> Float[Tensor, "pixels channels"]:
+    """All pixels of all images, image by image and row by row."""
+    return images.permute(0, 2, 3, 1).reshape(-1, images.shape[1])
+
+
+def window_pixels(
+    found: Detections, size: int, canvas_size: Sequence[int]
+) -> tuple[Int[Tensor, "objects size size"], Bool[Tensor, "objects size size"]]:
+    """Index of each pixel of each sprite among the pixels of all images, and whether it is on the canvas."""
+    height, width = canvas_size
+    offset = torch.arange(size, device=found.location.device) - size // 2
+    row, column = (found.location[:, axis, None] + offset for axis in (0, 1))
+    inside = ((row >= 0) & (row < height))[:, :, None] & ((column >= 0) & (column < width))[:, None, :]
+    first = (found.image_index * height * width)[:, None, None]
+    return first + row[:, :, None] * width + column[:, None, :], inside
 
 
 def sprite_boxes(
