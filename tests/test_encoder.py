@@ -14,7 +14,8 @@ from lavae_rl import LAVAEObservation, VectorLAVAEObservation
 from lavae_rl.perception.encoder import EncoderConfig, FrameEncoder
 from lavae_rl.perception.sb3 import LAVAEFeaturesExtractor, VecLAVAEObservation
 
-GREEN, BLUE = (20, 200, 30), (30, 40, 230)
+GREEN = (20, 200, 30)
+SPACE = spaces.Box(0, 255, (40, 50, 3), np.uint8)
 TRAIN = "train a model on yours: python pretrain/train_lavae.py --env ID"
 
 
@@ -23,7 +24,7 @@ class DotEnv(gym.Env):
 
     def __init__(self, color_dots, length=6, flickers=False):
         self.dots, self.length, self.flickers = color_dots, length, flickers
-        self.observation_space = spaces.Box(0, 255, (40, 50, 3), np.uint8)
+        self.observation_space = SPACE
         self.action_space = spaces.Discrete(2)
 
     def reset(self, *, seed=None, options=None):
@@ -51,24 +52,22 @@ def _columns(tokens):
 
 
 def test_all_wrappers_read_frames_in_colour_and_give_the_same_tokens(colored_folder, color_dots):
-    make = lambda: DotEnv(color_dots)  # noqa: E731
     options: dict[str, Any] = {"model": colored_folder, "max_objects": 3}
-    single = LAVAEObservation(make(), **options)
-    vector = VectorLAVAEObservation(SyncVectorEnv([make]), **options)
-    venv = VecLAVAEObservation(DummyVecEnv([make]), **options)
-    extractor = LAVAEFeaturesExtractor(single.env.observation_space, **options)
-    tokens = [single.reset()[0]["tokens"], vector.reset()[0]["tokens"][0], venv.reset()["tokens"][0]]  # type: ignore[index]
-    for _ in range(4):
-        expected = np.array([single.env.unwrapped.clock * 3 + 6, 9]) / (49, 39) * 2 - 1  # type: ignore[attr-defined]
-        images = torch.from_numpy(single.env.unwrapped.frame)[None].float() / 255  # type: ignore[attr-defined]
-        features = extractor(images.permute(0, 3, 1, 2) if extractor._prepare.layout == "chw" else images)
-        for each in (*tokens, features.detach().numpy().reshape(3, -1)[:, 1:]):
-            np.testing.assert_allclose(each[0, :2], expected, atol=1e-5)
+    inner = DotEnv(color_dots)
+    single = LAVAEObservation(inner, **options)
+    vector = VectorLAVAEObservation(SyncVectorEnv([lambda: DotEnv(color_dots)]), **options)
+    venv: Any = VecLAVAEObservation(DummyVecEnv([lambda: DotEnv(color_dots)]), **options)
+    extractor = LAVAEFeaturesExtractor(SPACE, **options)
+    tokens = [single.reset()[0]["tokens"], vector.reset()[0]["tokens"][0], venv.reset()["tokens"][0]]
+    action = np.zeros(1, int)
+    for step in range(4):
+        features = extractor(torch.from_numpy(inner.frame)[None].float() / 255).detach().numpy()
+        for each in (*tokens, features.reshape(3, -1)[:, 1:]):
+            np.testing.assert_allclose(each[0, :2], np.array([6 + 3 * step, 9]) / (49, 39) * 2 - 1, atol=1e-5)
             np.testing.assert_allclose(each[0, 2:], np.array(GREEN) / 255, atol=1e-5)
             assert not each[1:].any()
-        action = np.zeros(1, int)
-        stepped: Any = (single.step(0), vector.step(action), venv.step(action))
-        tokens = [stepped[0][0]["tokens"], stepped[1][0]["tokens"][0], stepped[2][0]["tokens"][0]]
+        one, some, others = single.step(0)[0], vector.step(action)[0], venv.step(action)[0]
+        tokens = [one["tokens"], some["tokens"][0], others["tokens"][0]]
 
 
 def test_frames_of_another_size_are_refused_with_both_sizes_and_the_remedy(colored_folder):
@@ -107,18 +106,18 @@ def test_boxes_are_the_last_feature_of_tokens(colored_folder, color_dots):
     assert not tokens[1:].any()
 
 
-def test_objects_are_drawn_on_the_part_of_the_picture_that_is_left(colored_folder, color_dots):
-    env = LAVAEObservation(
-        DotEnv(color_dots), model=colored_folder, render_objects=True, preprocessing={"crop": [0, 0, 40, 50]}
-    )
-    env.reset()
-    assert env.frame_encoder.area == (0, 0, 1, 1)
-    assert (env.render()[4 * 9 - 1, 4 * 6 : 4 * 7] == (255, 160, 0)).all()
-    cropped = FrameEncoder(
-        EncoderConfig(colored_folder, preprocessing={"crop": [20, 10, 40, 50]}),
-        spaces.Box(0, 255, (80, 100, 3), np.uint8),
-    )
-    assert cropped.area == (0.25, 0.1, 0.5, 0.5)
+@pytest.mark.parametrize("layout", ["hwc", "chw"])
+def test_objects_are_drawn_on_the_part_of_the_picture_that_is_left(colored_folder, color_dots, layout):
+    crop: dict[str, Any] = {"crop": [20, 10, 40, 50], "layout": layout}
+    frame = np.pad(color_dots((9, 6, GREEN))[0], ((20, 20), (10, 40), (0, 0)))
+    shown = frame.transpose(2, 0, 1) if layout == "chw" else frame
+    inner: Any = DotEnv(color_dots)
+    inner.observation_space = spaces.Box(0, 255, shown.shape, np.uint8)
+    inner.render = lambda: frame.repeat(4, axis=0).repeat(4, axis=1)
+    env = LAVAEObservation(inner, model=colored_folder, render_objects=True, preprocessing=crop)
+    assert env.observation(shown)["mask"].sum() == 1
+    top, left = 4 * (20 + 9), 4 * (10 + 6)
+    assert (env.render()[top - 1, left : left + 4] == (255, 160, 0)).all()
 
 
 FLICKER: dict[str, Any] = {"max_objects": 3, "preprocessing": {"max_frames": 2}}
@@ -143,18 +142,19 @@ def test_the_maximum_never_reaches_into_another_episode(mode, colored_folder, fl
     env = VectorLAVAEObservation(SyncVectorEnv([flickering] * 2, autoreset_mode=mode), model=colored_folder, **FLICKER)
     env.reset()
     actions = np.zeros(2, int)
-    for _ in range(6):
-        tokens, *_, infos = env.step(actions)
+    stepped: Any = [env.step(actions) for _ in range(6)]
+    tokens, *_, infos = stepped[-1]
     if mode == AutoresetMode.SAME_STEP:
         assert _columns(infos["final_obs"][1]) == [24]
-    elif mode == AutoresetMode.NEXT_STEP:
-        assert _columns({key: value[1] for key, value in tokens.items()}) == [24]
-        tokens, *_ = env.step(actions)
     else:
-        tokens, _ = env.reset(options={"reset_mask": np.array([False, True])})
-    assert _columns({key: value[1] for key, value in tokens.items()}) == [6]
-    tokens, *_ = env.step(actions) if mode != AutoresetMode.DISABLED else (tokens,)
-    assert _columns({key: value[1] for key, value in tokens.items()}) == [6]
+        assert _columns({key: value[1] for key, value in tokens.items()}) == [24]
+    if mode == AutoresetMode.NEXT_STEP:
+        tokens, *_ = env.step(actions)
+    if mode == AutoresetMode.DISABLED:
+        tokens, _ = env.reset(options={"reset_mask": np.ones(2, bool)})
+    for _ in range(2):
+        assert _columns({key: value[1] for key, value in tokens.items()}) == [6]
+        tokens, *_ = env.step(actions)
 
 
 def test_the_maximum_of_a_vec_env_ends_with_the_episode(colored_folder, flickering):
@@ -169,4 +169,4 @@ def test_the_maximum_of_a_vec_env_ends_with_the_episode(colored_folder, flickeri
 def test_a_policy_cannot_read_the_maximum_of_two_frames(tmp_path, colored):
     colored.save_pretrained(tmp_path, {"preprocessing": {"max_frames": 2}})
     with pytest.raises(ValueError, match=r"wrap the environment in VecLAVAEObservation"):
-        LAVAEFeaturesExtractor(spaces.Box(0, 255, (40, 50, 3), np.uint8), model=str(tmp_path))
+        LAVAEFeaturesExtractor(SPACE, model=str(tmp_path))

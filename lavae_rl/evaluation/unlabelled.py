@@ -62,7 +62,7 @@ def measure_findings(model: LAVAE, source: FrameSource, num_frames: int) -> Find
         found = [model.encode(frames) for frames in successive]
         counts += [int(count) for each in found for count in each.count]
         if len(followed):
-            kept += sum(_found_again(*found, i, model.config.sprite_size) for i in range(len(index)))
+            kept += sum(_found_again(found[0], found[1], i, model.config.sprite_size) for i in range(len(index)))
             objects += int(found[0].count.sum())
     persistence = kept / objects if objects else float("nan")
     return Findings(explained_share(background, reconstruction), np.bincount(counts).tolist(), persistence)

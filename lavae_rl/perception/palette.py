@@ -1,6 +1,5 @@
 """Colours of moving things that a palette turns black."""
 
-import dataclasses
 from collections import deque
 from collections.abc import Sequence
 
@@ -28,8 +27,7 @@ class LeftOutColors:
 
     def __init__(self, prepare: Preprocessing, most: int) -> None:
         # What the palette reads: it comes first after layout and crop.
-        rest = {"palette": None, "channels": None, "resize": None, "threshold": None}
-        self._read = dataclasses.replace(prepare, **rest)
+        self._read = Preprocessing(prepare.layout, crop=prepare.crop)
         self._palette = np.array([color for color, _ in prepare.palette or ()]) @ _PLACES
         self._frames: deque[Codes] = deque(maxlen=most)
 
