@@ -14,6 +14,7 @@ from lavae_rl.data.scenes import sample_scenes
 from lavae_rl.data.sources import SceneDataset, load_bank
 from lavae_rl.model.checkpoint import BUNDLED
 from lavae_rl.model.config import LAVAEConfig
+from lavae_rl.model.gaussian import Gaussian
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.perception.tokens import TokenLayout
 from lavae_rl.perception.tracking import SlotTracker, TrackingConfig, track
@@ -61,6 +62,75 @@ def dotted(untrained):
     """An untrained LAVAE that finds single lit pixels exactly."""
     untrained.location_network = BlobDetector()
     return untrained
+
+
+class DifferenceDetector(torch.nn.Module):
+    """A location network of two scales: single pixels of another colour, at the second scale where red is full."""
+
+    def forward(self, inputs):
+        logit = torch.where(inputs[:, 3:].abs().amax(1) > 0.1, 5.0, -8.0)
+        large = inputs[:, 0] == 1
+        return torch.stack([torch.where(large, -8.0, logit), torch.where(large, logit, -8.0)], dim=1)
+
+
+class ColorReader(torch.nn.Module):
+    """An appearance network whose latents are the colour of the middle pixel."""
+
+    def forward(self, inputs, found):
+        color = inputs[found.image_index, :3, found.location[:, 0], found.location[:, 1]]
+        return Gaussian(color, torch.full_like(color, -6.0))
+
+
+class PixelDecoder(torch.nn.Module):
+    """A decoder of sprites of one opaque pixel, whose colour is the latents."""
+
+    def forward(self, appearance):
+        sprites = appearance.new_zeros(len(appearance), 4, 9, 9)
+        sprites[:, :3, 4, 4], sprites[:, 3, 4, 4] = appearance, 1
+        return sprites
+
+
+@pytest.fixture
+def colored():
+    """A LAVAE of frames of 40 x 50 with a background of two states, which explains single pixels of any colour.
+
+    The first state is (10, 60, 90); on the right half, the second is (80, 60, 90). Full red has scale 2.
+    """
+    image: dict[str, Any] = {
+        "likelihood": "normal",
+        "composition": "over",
+        "background_states": 2,
+        "canvas_size": (40, 50),
+    }
+    model = LAVAE(LAVAEConfig(sprite_size=9, latents=3, networks="world", scales=(1, 2), **image)).eval()
+    model.location_network, model.appearance_network = DifferenceDetector(), ColorReader()
+    model.sprite_decoder = PixelDecoder()
+    background: Any = model.background
+    background.states[:] = torch.tensor([10, 60, 90])[:, None, None]
+    background.states[1, 0, :, 25:] = 80
+    background.frequency[:, :, 25:] = 0.5
+    return model
+
+
+@pytest.fixture
+def colored_folder(colored, tmp_path, monkeypatch):
+    """A folder of which the model ``colored`` is loaded."""
+    LAVAE(colored.config).save_pretrained(tmp_path / "colored")
+    monkeypatch.setattr(LAVAE, "from_pretrained", lambda *_: colored)
+    return str(tmp_path / "colored")
+
+
+@pytest.fixture
+def color_dots(colored):
+    """Makes a frame, uint8 (1, 40, 50, 3), of the first state with a pixel of a colour at each (row, column)."""
+
+    def make(*dots):
+        frame = colored.background.states[0].permute(1, 2, 0).numpy().copy()[None]
+        for row, column, color in dots:
+            frame[0, row, column] = color
+        return frame
+
+    return make
 
 
 @pytest.fixture

@@ -115,7 +115,9 @@ def test_folded_batch_norms_change_nothing(untrained):
 
 def test_too_many_objects_for_the_slots_are_dropped_counted_and_warned_about_once(dotted, dots):
     frames = dots(60, 60, (9, 9), (30, 30), (50, 50))
-    with pytest.warns(UserWarning, match="a frame has 3 objects, max_objects=2 keeps the most confident"):
+    with pytest.warns(
+        UserWarning, match="a frame has 3 objects, and max_objects=2 keeps .*: pass max_objects=3 or more"
+    ):
         objects = dotted.encode(frames, max_objects=2)
     assert objects.count.tolist() == [2]
     assert objects.dropped.tolist() == [1]

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lavae_rl.pictures import frame_rows, mark_centres, save_png, to_bytes, write_gif
+from lavae_rl.pictures import BOX_COLORS, frame_rows, mark_boxes, mark_centres, save_png, stacked, to_bytes, write_gif
 
 MARK = (255, 160, 0)
 
@@ -92,3 +92,31 @@ def test_an_animation_keeps_pictures_colours_and_times(tmp_path):
     assert done
     assert list(film.durations) == [100, 300]
     assert all((frame[..., 2::-1] == picture).all() for frame, picture in zip(film.frames, pictures, strict=True))
+
+
+def test_a_box_leaves_its_pixels_visible_and_has_the_colour_of_its_number():
+    frame = np.zeros((20, 30, 3), np.uint8)
+    frame[5:9, 10:16] = 255
+    boxes = np.array([[5, 10, 4, 6], [0, 0, 2, 2]])
+    picture = mark_boxes(frame, boxes, np.array([1, 1 + len(BOX_COLORS)]))
+    inner = picture[2:-2, 2:-2]
+    assert (inner[15:27, 30:48] == 255).all()
+    drawn = (inner == BOX_COLORS[1]).all(axis=2)
+    assert drawn[14, 29:49].all()
+    assert drawn[27, 29:49].all()
+    assert drawn[14:28, [29, 48]].all()
+    assert drawn[6, :6].all()
+
+
+def test_boxes_have_the_first_colour_by_default():
+    picture = mark_boxes(np.zeros((20, 30, 1), np.uint8), np.array([[5, 10, 4, 6]]))
+    assert (picture == BOX_COLORS[0]).all(axis=2).sum() == 2 * (14 + 20) - 4
+
+
+def test_stacked_pictures_are_filled_up_at_the_right():
+    wide, narrow = np.full((4, 9, 3), 200, np.uint8), np.full((3, 5, 3), 100, np.uint8)
+    picture = stacked([wide, narrow])
+    assert picture.shape == (7, 9, 3)
+    assert (picture[:4] == 200).all()
+    assert (picture[4:, :5] == 100).all()
+    assert (picture[4:, 5:] == 32).all()

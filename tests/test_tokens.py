@@ -1,3 +1,4 @@
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,13 @@ def test_presence_and_velocity_are_the_last_features():
     velocity = np.full((2, 3, 2), 0.25)
     token = TokenLayout(3, 2, presence=True, velocity=True).tokens(_objects(), velocity)["tokens"][0, 0]
     np.testing.assert_allclose(token, np.array([1, -1, 0.5, 5, 0.9, 0.25, 0.25]))
+
+
+def test_boxes_are_widths_and_heights_in_token_units():
+    boxes = np.array([[[0, 18, 5, 2], [3, 4, 11, 21], [0] * 4], np.zeros((3, 4))], np.int64)
+    tokens = TokenLayout(3, 2, box=True).tokens(dataclasses.replace(_objects(), box=boxes))["tokens"]
+    np.testing.assert_allclose(tokens[0, :, -2:], np.array([[4 / 20, 10 / 10], [2, 2], [0, 0]]), atol=1e-6)
+    assert not tokens[1].any()
 
 
 def test_flat_tokens_have_the_mask_before_each_token():

@@ -1,6 +1,5 @@
 """LAVAE: the model (Dittadi & Winther 2019, arXiv 1909.11813)."""
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,6 +17,7 @@ from lavae_rl.model.objective import elbo_terms, importance_weighted_bound
 from lavae_rl.model.objects import Detections, Objects
 from lavae_rl.model.shapes import AnyFrames, AppearanceVectors, Images, PerImage
 from lavae_rl.shapes import Frames
+from lavae_rl.warn import warn_user
 
 CANVAS_SIZE = (64, 64)
 """(height, width) in pixels of samples whose background is black."""
@@ -69,10 +69,9 @@ class LAVAE(LAVAECore, PretrainedModel):
         if not self._warned and len(objects.count) and (most := int(objects.dropped.max())):
             self._warned = True
             slots = objects.mask.shape[1]
-            warnings.warn(
-                f"a frame has {slots + most} objects, max_objects={slots} keeps the most confident; "
-                "Objects.dropped counts the others from now on",
-                stacklevel=3,  # above the wrapper of inference mode
+            warn_user(
+                f"a frame has {slots + most} objects, and max_objects={slots} keeps the most confident: pass "
+                f"max_objects={slots + most} or more; Objects.dropped counts what is left out from now on"
             )
         return objects.numpy() if isinstance(frames, np.ndarray) else objects
 

@@ -1,6 +1,6 @@
 """The encoder that all wrappers share: a batch of frames to a batch of observations, with one forward pass."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,12 +9,15 @@ from typing import Any, cast
 import numpy as np
 from gymnasium import spaces
 
+from lavae_rl.data.frame_maximum import FrameMaximum
 from lavae_rl.data.preprocessing import Preprocessing
 from lavae_rl.model import checkpoint
+from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.objects import Objects
 from lavae_rl.perception.tokens import Observations, TokenLayout
 from lavae_rl.perception.tracking import SlotTracker, TrackingConfig, track
+from lavae_rl.perception.watch import EncoderWatch
 from lavae_rl.runs.config import CONFIG_FILE, parse, read_json
 
 
@@ -43,6 +46,8 @@ class EncoderConfig:
     """Key of the frame in dictionary observations; the other keys are kept."""
     device: str = "cpu"
     """Where the model runs."""
+    box: bool = False
+    """Append width and height of the box of each object to its token."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", str(self.model))
@@ -65,7 +70,8 @@ def stored_preprocessing(folder: Path) -> Preprocessing:
 class FrameEncoder:
     """Encoder of the frames of ``num_envs`` environments to object tokens.
 
-    It pickles without weights, which are loaded when they are first used.
+    It pickles without weights, which are loaded when they are first used. An ``EncoderWatch`` warns where tokens cannot
+    stand for what the frames show.
 
     Raises:
         FileNotFoundError: no such model.
@@ -77,10 +83,14 @@ class FrameEncoder:
         self._folder = checkpoint.find(config.model)
         self.prepare = cast("Preprocessing", config.preprocessing or stored_preprocessing(self._folder))
         model = checkpoint.read_config(self._folder, LAVAE)
-        self.layout = TokenLayout(config.max_objects, model.latents, config.presence, config.velocity, config.flatten)
-        self._check(frame_space.shape, model.channels, model.sprite_size)
+        options = {name: getattr(config, name) for name in ("presence", "velocity", "box", "flatten")}
+        self.layout = TokenLayout(config.max_objects, model.latents, **options)
+        check_frames(config.model, model, self.prepare, frame_space.shape)
         tracking = cast("TrackingConfig | None", config.tracking)
         self._trackers = [SlotTracker(config.max_objects, tracking) for _ in range(num_envs)] if tracking else []
+        self.area = _area(self.prepare, frame_space.shape)
+        self._maximum = FrameMaximum(num_envs) if self.prepare.max_frames == 2 else None
+        self.watch = EncoderWatch(config.model, self.prepare)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "model"}
@@ -90,32 +100,32 @@ class FrameEncoder:
         """The model, loaded when it is first used."""
         return LAVAE.from_pretrained(self._folder, self.config.device)
 
-    def _check(self, shape: tuple[int, ...], channels: int, sprite_size: int) -> None:
-        *size, given = self.prepare.output_shape(shape)
-        if given != channels:
-            remedy = f"Preprocessing(channels={channels}) turns grey into RGB and back"
-            if self.prepare.layout == "hwc" and shape[0] == channels:
-                remedy = 'channel-first frames need Preprocessing(layout="chw")'
-            raise ValueError(
-                f"model {self.config.model!r} reads {channels} channels, frames of shape {shape} in layout "
-                f'"{self.prepare.layout}" have {given}: {remedy}'
-            )
-        if min(size) < sprite_size:
-            raise ValueError(
-                f"model {self.config.model!r} needs frames of at least {sprite_size} px a side, got {tuple(size)}: "
-                "Preprocessing(resize=(height, width)) enlarges them"
-            )
-
-    def find(self, frames: np.ndarray) -> Objects:
+    def find(self, frames: np.ndarray, owners: np.ndarray | None = None) -> Objects:
         """Find the objects of a batch of frames, NumPy, in ``max_objects`` slots.
 
+        ``owners``, (batch,), are the indices of the environments whose next frames they are, by default 0, 1, ...
+
         Raises:
-            ValueError: frames that are not binary.
+            ValueError: frames that are not binary, of a model that reads binary frames.
         """
-        return self.model.encode(self.prepare(frames), self.config.max_objects)
+        return self._find(self._latest(frames, np.arange(len(frames)) if owners is None else owners))
+
+    def _latest(self, frames: np.ndarray, owners: np.ndarray) -> np.ndarray:
+        return frames if self._maximum is None else self._maximum.update(frames, owners)
+
+    def _find(self, frames: np.ndarray) -> Objects:
+        prepared = self.prepare(frames)
+        objects = self.model.encode(prepared, self.config.max_objects)
+        self.watch.look(self.model, frames, prepared)
+        return objects
 
     def reset(self, envs: np.ndarray) -> None:
-        """Forget the tracks of the given environments, in which a new episode begins."""
+        """Forget tracks and last frames of the given environments, in which a new episode begins."""
+        self._forget_tracks(envs)
+        if self._maximum is not None:
+            self._maximum.reset(envs)
+
+    def _forget_tracks(self, envs: np.ndarray) -> None:
         for index in envs if self._trackers else ():
             self._trackers[index].reset()
 
@@ -133,8 +143,52 @@ class FrameEncoder:
         ``started`` are the indices of the environments in which ``frames`` begin a new episode, and ``finals`` the last
         frames of their old episodes, or none.
         """
-        objects, ended = self.find(np.concatenate([finals, frames])), len(finals)
-        _, last = self.observe(objects[:ended], started[:ended])
-        self.reset(started)
-        _, new = self.observe(objects[ended:], np.arange(len(frames)))
+        ended, everyone = started[: len(finals)], np.arange(len(frames))
+        finals = self._latest(finals, ended)
+        if self._maximum is not None:
+            self._maximum.reset(started)
+        objects = self._find(np.concatenate([finals, self._latest(frames, everyone)]))
+        _, last = self.observe(objects[: len(ended)], ended)
+        self._forget_tracks(started)
+        _, new = self.observe(objects[len(ended) :], everyone)
         return new, last
+
+
+def check_frames(name: str, model: LAVAEConfig, prepare: Preprocessing, shape: tuple[int, ...]) -> None:
+    """Raise ValueError, with a remedy, if a model cannot read the frames of an environment.
+
+    Args:
+        name: of the model.
+        model: its configuration.
+        prepare: preprocessing of the frames.
+        shape: of the environment's frames.
+    """
+    *size, given = prepare.output_shape(shape)
+    if given != model.channels:
+        remedy = f"Preprocessing(channels={model.channels}) turns grey into RGB and back"
+        if prepare.layout == "hwc" and shape[0] == model.channels:
+            remedy = 'channel-first frames need Preprocessing(layout="chw")'
+        raise ValueError(
+            f"model {name!r} reads {model.channels} channels, frames of shape {shape} in layout "
+            f'"{prepare.layout}" have {given}: {remedy}'
+        )
+    if model.canvas_size is not None and tuple(size) != tuple(model.canvas_size):
+        expected, got = (f"{height} x {width}" for height, width in (model.canvas_size, size))
+        raise ValueError(
+            f"model {name!r} reads frames of {expected} pixels, the size of its background, got {got} after "
+            "preprocessing: use the frames that it was trained on, without wrappers or options that resize or crop "
+            "them, or train a model on yours: python pretrain/train_lavae.py --env ID"
+        )
+    if min(size) < model.sprite_size:
+        raise ValueError(
+            f"model {name!r} needs frames of at least {model.sprite_size} px a side, got {tuple(size)}: "
+            "Preprocessing(resize=(height, width)) enlarges them"
+        )
+
+
+def _area(prepare: Preprocessing, shape: tuple[int, ...]) -> Sequence[float]:
+    """(top, left, height, width) of what is left of frames, as shares of their sides."""
+    if prepare.crop is None:
+        return (0.0, 0.0, 1.0, 1.0)
+    sides = shape[1:] if prepare.layout == "chw" else shape[:2]
+    return tuple(pixels / side for pixels, side in zip(prepare.crop, (*sides, *sides), strict=True))

@@ -1,5 +1,7 @@
 """Objects and their sprites, drawn over a rendered frame."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from jaxtyping import UInt8
@@ -12,19 +14,39 @@ _COLOR = (255, 160, 0)
 _TILE = 48
 
 
-def draw_objects(picture: UInt8[np.ndarray, "height width 3"], objects: Objects, model: LAVAE) -> Picture:
-    """Mark centres and slots of one frame's objects, NumPy, on a picture, and add a strip of their decoded sprites.
+def draw_objects(
+    picture: UInt8[np.ndarray, "height width 3"],
+    objects: Objects,
+    model: LAVAE,
+    area: Sequence[float] = (0.0, 0.0, 1.0, 1.0),
+) -> UInt8[np.ndarray, "taller width 3"]:
+    """Mark one frame's objects, NumPy, with their slots on a picture, and add a strip of their decoded sprites.
 
-    The picture is an rgb_array frame that shows the whole canvas, of any size.
+    A cross marks the centre of each object; of models with a background, whose objects differ in size, its box does.
+
+    Args:
+        picture: an rgb_array frame of any size.
+        objects: what the model found in the frame.
+        model: decodes the sprites.
+        area: (top, left, height, width) of the canvas in the picture, as shares of the picture's sides.
     """
     marked = picture.copy()
-    scale = np.array(picture.shape[:2]) / objects.canvas_size
+    sides = np.array(picture.shape[:2])
+    origin, scale = area[:2] * sides, area[2:] * sides / objects.canvas_size
     for slot in np.flatnonzero(objects.mask[0]):
-        row, column = ((objects.location[0, slot] + 0.5) * scale).astype(int)
-        centre = (int(column), int(row))
-        cv2.drawMarker(marked, centre, (0, 0, 0), cv2.MARKER_CROSS, 9, 3)
-        cv2.drawMarker(marked, centre, _COLOR, cv2.MARKER_CROSS, 9, 1)
-        _write(marked, str(slot), (centre[0] + 4, centre[1] - 3))
+        row, column, height, width = objects.box[0, slot]
+        if model.config.canvas_size is not None:
+            (top, left), (bottom, right) = (
+                (origin + np.array(corner) * scale).astype(int).tolist()
+                for corner in ((row, column), (row + height, column + width))
+            )
+            cv2.rectangle(marked, (left - 1, top - 1), (right, bottom), _COLOR, 1)
+            _write(marked, str(slot), (right + 2, top + 3))
+        else:
+            row, column = (origin + (objects.location[0, slot] + 0.5) * scale).astype(int).tolist()
+            cv2.drawMarker(marked, (column, row), (0, 0, 0), cv2.MARKER_CROSS, 9, 3)
+            cv2.drawMarker(marked, (column, row), _COLOR, cv2.MARKER_CROSS, 9, 1)
+            _write(marked, str(slot), (column + 4, row - 3))
     return np.concatenate([marked, _sprite_strip(objects, model, picture.shape[1])])
 
 

@@ -71,16 +71,22 @@ class LAVAEFeaturesExtractor(BaseFeaturesExtractor):
     The features are the flat tokens of ``TokenLayout(flatten=True)``. Counting and locating have no useful gradient
     and stay as they are; gradients reach the appearance network alone. To only use a frozen model, wrap the environment
     in ``VecLAVAEObservation`` instead: it encodes each frame once, not once per epoch, and has more options. Frames,
-    uint8, channels first or last, are preprocessed as stored with the weights.
+    uint8, channels first or last, are preprocessed as stored with the weights. A model of the maximum of two frames
+    raises ValueError.
     """
 
     def __init__(self, observation_space: spaces.Box, model: str = "multi-dsprites", max_objects: int = 8) -> None:
         layout = "chw" if is_image_space_channels_first(observation_space) else "hwc"
         preprocessing = dataclasses.replace(stored_preprocessing(checkpoint.find(model)), layout=layout)
+        if preprocessing.max_frames > 1:
+            raise ValueError(
+                f"model {model!r} reads the maximum of two successive frames, and a policy reads single ones: "
+                "wrap the environment in VecLAVAEObservation, which keeps the frame before"
+            )
         config = EncoderConfig(model=model, max_objects=max_objects, preprocessing=preprocessing)
         encoder = FrameEncoder(config, observation_space)
         super().__init__(observation_space, max_objects * (1 + encoder.layout.width))
-        self._slots, self._prepare = max_objects, preprocessing
+        self._slots, self._prepare, self._watch = max_objects, preprocessing, encoder.watch
         self.lavae = encoder.model.requires_grad_(False)
         self.lavae.appearance_network.requires_grad_(True)
 
@@ -105,10 +111,14 @@ class LAVAEFeaturesExtractor(BaseFeaturesExtractor):
                 f"expected values 0 to 1, got values from {observations.min():.3g} to {observations.max():.3g}: "
                 "the policy needs normalize_images=True"
             )
-        frames = self._prepare((observations * 255).round().byte().cpu().numpy())
+        given = (observations * 255).round().byte().cpu().numpy()
+        frames = self._prepare(given)
+        self._watch.look(self.lavae, given, frames)
         images = self.lavae.images(frames).contiguous()
-        found = self.lavae.detect(images).keep_first(self._slots).clone()
-        mean = self.lavae.appearance_network(images, found).mean
+        inputs = self.lavae.scene(images).inputs
+        with torch.no_grad():
+            found = self.lavae.peaks(self.lavae.location_network(inputs)).keep_first(self._slots)
+        mean = self.lavae.appearance_network(inputs, found).mean
         # As to_xy does, which takes arrays only: tensors cannot be reversed by [::-1].
         extent = torch.tensor(images.shape[2:], device=images.device) - 1
         xy = (found.location / extent * 2 - 1).flip(1)

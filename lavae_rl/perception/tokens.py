@@ -48,6 +48,8 @@ class TokenLayout:
     """Append the change of (x, y) per frame since the object was last detected, in token units."""
     flatten: bool = False
     """One vector (K * (1 + width),), for each slot its mask and its token, instead of a dictionary."""
+    box: bool = False
+    """Append width and height of the box of the decoded sprite, in token units: 2 is the extent of the canvas."""
 
     def __post_init__(self) -> None:
         if self.max_objects < 1:
@@ -62,6 +64,7 @@ class TokenLayout:
             (True, Feature("appearance", self.latents, clip, lambda objects, _: objects.appearance)),
             (self.presence, Feature("presence", 1, (0.0, 1.0), lambda objects, _: objects.presence[..., None])),
             (self.velocity, Feature("velocity", 2, (-2.0, 2.0), lambda _, velocity: velocity)),
+            (self.box, Feature("box", 2, (0.0, 2.0), lambda objects, _: _extent(objects))),
         )
         return [feature for chosen, feature in entries if chosen]
 
@@ -89,3 +92,8 @@ class TokenLayout:
             return {"tokens": tokens, "mask": objects.mask.astype(np.int8)}
         flat = np.concatenate([mask.astype(np.float32), tokens], axis=2)
         return flat.reshape(len(tokens), self.max_objects * (1 + self.width))
+
+
+def _extent(objects: Objects) -> Float[np.ndarray, "batch slots 2"]:
+    height, width = objects.canvas_size
+    return 2 * objects.box[..., :1:-1] / np.array([width - 1, height - 1])

@@ -86,8 +86,8 @@ class LAVAEObservation(gym.ObservationWrapper, RecordConstructorArgs):
         env: has uint8 frames as observations (see ``gymnasium.wrappers.AddRenderObservation``).
         model: bundled name, or folder of a model.
         max_objects: number K of slots.
-        render_objects: draw centres, slots and decoded sprites on what ``render`` returns as "rgb_array".
-        options: further fields of ``EncoderConfig``: ``flatten``, ``presence``, ``velocity``, ``tracking``,
+        render_objects: draw centres, boxes, slots and decoded sprites on what ``render`` returns as "rgb_array".
+        options: further fields of ``EncoderConfig``: ``flatten``, ``presence``, ``velocity``, ``box``, ``tracking``,
             ``preprocessing``, ``frame_key``, ``device``.
     """
 
@@ -110,14 +110,15 @@ class LAVAEObservation(gym.ObservationWrapper, RecordConstructorArgs):
         self._objects: Objects | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Reset the environment, and forget the tracks of the last episode."""
+        """Reset the environment, and forget tracks and frames of the last episode."""
         self.frame_encoder.reset(np.array([0]))
         return super().reset(seed=seed, options=options)
 
     def observation(self, observation: Any) -> Any:
         """Replace the frame of an observation by tokens."""
-        objects = self.frame_encoder.find(self._port.frames(observation)[None])
-        self._objects, tokens = self.frame_encoder.observe(objects, np.array([0]))
+        only = np.array([0])
+        objects = self.frame_encoder.find(self._port.frames(observation)[None], only)
+        self._objects, tokens = self.frame_encoder.observe(objects, only)
         return self._port.observation(observation, take(tokens, 0))
 
     def render(self) -> Any:
@@ -125,7 +126,7 @@ class LAVAEObservation(gym.ObservationWrapper, RecordConstructorArgs):
         picture = self.env.render()
         if not self._render_objects or self._objects is None or not isinstance(picture, np.ndarray):
             return picture
-        return draw_objects(picture, self._objects, self.frame_encoder.model)
+        return draw_objects(picture, self._objects, self.frame_encoder.model, self.frame_encoder.area)
 
 
 class VectorLAVAEObservation(VectorWrapper):
@@ -154,9 +155,9 @@ class VectorLAVAEObservation(VectorWrapper):
         observations, infos = self.env.reset(seed=seed, options=None if options is None else dict(options))
         started = np.flatnonzero((options or {}).get("reset_mask", np.ones(self.num_envs, bool)))
         self._resetting[started] = False
-        # The others have not moved: their tokens stand, and their trackers must not read the same frame twice.
+        # The others have not moved: their tokens stand, and the encoder must not read the same frame twice.
         self.frame_encoder.reset(started)
-        objects = self.frame_encoder.find(self._port.frames(observations)[started])
+        objects = self.frame_encoder.find(self._port.frames(observations)[started], started)
         _, tokens = self.frame_encoder.observe(objects, started)
         for key in tokens if isinstance(tokens, Mapping) else [...]:
             self._latest[key][started] = tokens[key]

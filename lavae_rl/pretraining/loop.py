@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lavae_rl.data.frame_source import FrameSource
-from lavae_rl.evaluation.figures import reconstruction_figure
 from lavae_rl.pretraining.state import Progress, Training
 from lavae_rl.runs.folder import RunFolder
 
@@ -72,7 +71,7 @@ def train(
             method.calibrate(training.average, source, last=progress.step == recipe.steps)
             validated = method.validate(training.average, validation, recipe, training.seed)
             measured = unmeasured | validated  # without truth, some stay unmeasured; all rows need the same columns
-            picture = reconstruction_figure(training.average, validation[:8])
+            picture = method.draw(training.average, validation[:8])
             folder.save_figure(f"reconstructions-{progress.step:06d}", picture)
             on_evaluation(progress, validated)
             progress.seconds = time.perf_counter() - started

@@ -9,12 +9,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from lavae_rl.data.sources import SceneSpec
+from lavae_rl.evaluation.figures import background_figure
 from lavae_rl.model.checkpoint import MODEL_TYPES
-from lavae_rl.pictures import frame_rows
 from lavae_rl.pretraining.run import PretrainingRun
 from lavae_rl.pretraining.state import Progress
 from lavae_rl.pretraining.survey import Survey
 from lavae_rl.shapes import Picture
+
+_SHOWN = 4
 
 
 def describe_survey(found: Survey) -> list[str]:
@@ -33,10 +35,16 @@ def describe_survey(found: Survey) -> list[str]:
 
 
 def survey_figure(found: Survey) -> Picture:
-    """States of the background, ignored areas grey, then frames and their surprise, with the boxes of components."""
-    states = np.where(found.ignored[..., None], np.uint8(127), found.states.colors)
-    frames = found.frames[:: max(1, len(found.frames) // len(states))][: len(states)]
-    return frame_rows(states, frames)
+    """Draw what was found, by ``background_figure``, on some frames spread over the recording."""
+    chosen = np.linspace(0, len(found.frames) - 1, min(_SHOWN, len(found.frames))).round().astype(int)
+    return background_figure(
+        states=found.states.colors,
+        ignored=found.ignored,
+        windows=[found.choices.sprite_size * scale for scale in found.choices.scales],
+        frames=found.frames[chosen],
+        nats=found.nats[chosen],
+        boxes=[found.components[i].box for i in chosen],
+    )
 
 
 def describe(progress: Progress, terms: dict[str, float]) -> str:

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from lavae_rl.data.frame_source import FrameSource
+from lavae_rl.evaluation.figures import reconstruction_figure
 from lavae_rl.pretraining.recipes import Recipe
-from lavae_rl.shapes import Frames
+from lavae_rl.shapes import Frames, Picture
 
 Network = TypeVar("Network", bound=nn.Module)
 Loss = tuple[Tensor, dict[str, Tensor]]
@@ -42,6 +43,8 @@ class Method(Protocol):
     """Names of what ``validate`` measures."""
     validate: Callable[[Any, FrameSource, Any, int], dict[str, float]]
     """Measures a model on frames, given recipe and seed, and changes nothing."""
+    draw: Callable[[Any, Frames], Picture] = staticmethod(reconstruction_figure)
+    """Draws what a model makes of frames."""
 
     def loss(self, frames: Frames, step: int, generator: torch.Generator) -> Loss:
         """The loss on a batch at a step (from 0)."""

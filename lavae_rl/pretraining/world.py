@@ -8,6 +8,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from lavae_rl.data.frame_source import FrameSource
+from lavae_rl.evaluation.figures import detection_figure
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.core import Scene
 from lavae_rl.model.image.composition import cover
@@ -40,6 +41,7 @@ class WorldWakeSleep(Method):
     terms += ("dream_centre", "dream_location", "gradient_norm")
     model_class, recipe_class = LAVAE, WorldRecipe
     validation, validate = WORLD_VALIDATION, staticmethod(validate_world)
+    draw = staticmethod(detection_figure)
     optimizer = torch.optim.Adam
     fixed_shapes = False  # as many appearances and sprites as there are objects
 

@@ -16,6 +16,8 @@ Composition = Callable[[Sprites, Detections, Images], Images]
 """Pixel means theta of each image: its sprites, centred on their locations, over its background."""
 
 
+Layers = Float[Tensor, "objects layers size size"]
+"""Sprites with a channel more than images: alpha is the last."""
 OPAQUE = 1 - 1e-4
 """Largest alpha: what is behind a sprite always keeps a gradient."""
 
@@ -49,14 +51,14 @@ class Cover(NamedTuple):
     theta: Float[Tensor, "covered channels"]
 
 
-def over(sprites: Sprites, found: Detections, background: Images) -> Images:
+def over(sprites: Layers, found: Detections, background: Images) -> Images:
     """Sprites of colours and a last channel alpha over a background, whatever their order; see ``cover``."""
     covered = cover(sprites, found, background)
     theta = as_rows(background).index_put((covered.pixels,), covered.theta)
     return theta.view(len(background), *background.shape[2:], -1).permute(0, 3, 1, 2)
 
 
-def cover(sprites: Sprites, found: Detections, background: Images) -> Cover:
+def cover(sprites: Layers, found: Detections, background: Images) -> Cover:
     """Compose sprites of colours and a last channel alpha over the pixels of a background that they reach.
 
     Where sprites overlap, they cover 1 - prod(1 - alpha_k) of the background, and their colour is the mean of their
