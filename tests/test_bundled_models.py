@@ -8,7 +8,7 @@ import pytest
 
 import lavae_rl
 from lavae_rl.data.scenes import render_scenes, sample_scenes
-from lavae_rl.data.sources import DATASETS, load_bank
+from lavae_rl.data.sources import DATASETS, SceneSpec, load_bank
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.pretraining.run import read_run
 
@@ -24,7 +24,7 @@ def test_the_main_model_is_bundled():
 @pytest.mark.parametrize("name", NAMES)
 def test_bundled_models_state_where_they_come_from_and_their_metrics(name):
     run = read_run(CHECKPOINTS / name)
-    assert run.data.dataset == name
+    assert run.data == SceneSpec(name)
     assert "pretrain/train_lavae.py" in run.provenance.command
     assert len(run.provenance.commit) == 12  # of a tree without changes
     assert run.resumed == []

@@ -162,7 +162,7 @@ def test_the_data_of_a_model_are_those_of_its_training_in_either_format(tmp_path
 
 def test_data_of_another_name_keep_the_sizes_but_not_the_digits(tmp_path):
     run = new_run("lavae", "fast", "multi-mnist-1k", seed=0)
-    run.data = dataclasses.replace(run.data, mnist_dir="/digits", canvas_size=32)
+    run.data = SceneSpec("multi-mnist-1k", mnist_dir="/digits", canvas_size=32)
     _write(tmp_path, run)
     assert read_data(tmp_path, "multi-mnist-1k") == run.data
     assert read_data(tmp_path, "multi-dsprites") == SceneSpec("multi-dsprites", canvas_size=32)

@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from lavae_rl.data.sources import SceneSpec
 from lavae_rl.evaluation.evaluate import METRICS
 from lavae_rl.model.baseline import ConvVAE
 from lavae_rl.model.checkpoint import load_model
@@ -44,7 +45,7 @@ def finished(tmp_path_factory):
 @pytest.mark.slow
 def test_a_run_folder_describes_itself(finished):
     run = read_run(finished)
-    assert run.data.dataset == "multi-dsprites"
+    assert run.data == SceneSpec("multi-dsprites")
     assert run.recipe == dataclasses.replace(RECIPE, steps=STEPS)
     assert (run.recipe_name, run.seed, run.device, run.processes, run.resumed) == ("smoke", 0, "cpu", 1, [])
     assert run.provenance.command
@@ -226,6 +227,7 @@ def test_the_papers_recipe_trains_by_the_same_program(tmp_path, capsys):
     program.main(["--recipe", "paper-smoke", "--steps", "4", "--device", "cpu", "--out", str(out)])
     run = read_run(out)
     assert run.model.networks == "paper-small"
+    assert isinstance(run.data, SceneSpec)
     assert run.model.max_objects == run.data.max_objects == 2
     assert "best possible bound" in capsys.readouterr().out
     LAVAE.from_pretrained(out)
