@@ -19,7 +19,8 @@ Composition = Callable[[Sprites, Detections, Images], Images]
 Layers = Float[Tensor, "objects layers size size"]
 """Sprites with a channel more than images: alpha is the last."""
 OPAQUE = 1 - 1e-4
-"""Largest alpha: what is behind a sprite always keeps a gradient."""
+"""Alpha of a sprite that covers all: what is behind it always keeps a gradient. Alpha is multiplied by it, not
+clamped to it, and so keeps a gradient itself."""
 
 
 def add_sprites(sprites: Sprites, found: Detections, background: Images) -> Images:
@@ -64,7 +65,7 @@ def cover(sprites: Layers, found: Detections, background: Images) -> Cover:
     Where sprites overlap, they cover 1 - prod(1 - alpha_k) of the background, and their colour is the mean of their
     colours weighted by alpha. Sprites of scale k are enlarged k times, bilinearly.
     """
-    alpha = sprites[:, -1:].clamp(max=OPAQUE)
+    alpha = OPAQUE * sprites[:, -1:]
     premultiplied = torch.cat([alpha * sprites[:, :-1], alpha], dim=1)
     values, index = [], []
     for scale in sorted(set(found.scale.tolist())):
