@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -119,7 +120,7 @@ def test_images_of_another_size_are_refused_with_the_remedy(pictures, use):
 
 def test_a_background_is_part_of_a_stored_model(tmp_path):
     config = LAVAEConfig(3, 5, 2, background_states=2, canvas_size=(8, 9), likelihood="normal")
-    model = LAVAE(config)
+    model: Any = LAVAE(config)
     generator = torch.Generator().manual_seed(0)
     model.background.states.random_(0, 256, generator=generator)
     model.background.frequency.fill_(0.5)
