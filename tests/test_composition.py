@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lavae_rl.model.image.composition import OPAQUE, add_sprites, over
+from lavae_rl.model.image.composition import OPAQUE, add_sprites, cover, over
 from lavae_rl.model.image.windows import crop_windows
 from lavae_rl.model.objects import Detections
 
@@ -173,3 +173,27 @@ def test_over_of_nothing_is_the_background(scale):
     background = torch.rand(2, 3, 8, 9, generator=torch.Generator().manual_seed(0))
     none = replace(NONE, scale=torch.full((0,), scale))
     torch.testing.assert_close(over(torch.zeros(0, 4, 5, 5), none, background), background)
+
+
+def test_over_of_no_images_is_no_images():
+    none = Detections(NONE.image_index, NONE.location, NONE.count[:0])
+    assert over(torch.zeros(0, 4, 5, 5), none, torch.zeros(0, 3, 8, 9)).shape == (0, 3, 8, 9)
+
+
+def test_covered_pixels_are_all_that_sprites_reach_once_and_in_order():
+    generator = torch.Generator().manual_seed(0)
+    sprites, background = torch.rand(3, 4, 3, 3, generator=generator), torch.rand(2, 3, 8, 9, generator=generator)
+    sprites[0, -1] = 0  # reaches its pixels all the same
+    location = torch.tensor([[0, 8], [4, 4], [5, 5]])
+    found = Detections(torch.tensor([0, 1, 1]), location, torch.tensor([1, 2]), torch.tensor([1, 2, 1]))
+    reached = torch.zeros(2, 8, 9, dtype=torch.bool)
+    reached[0, :2, 7:] = reached[1, 1:7, 1:7] = True
+    pixels, theta = cover(sprites, found, background)
+    assert pixels.tolist() == reached.flatten().nonzero()[:, 0].tolist()
+    assert torch.equal(theta, over(sprites, found, background).permute(0, 2, 3, 1)[reached])
+
+
+def test_nothing_covers_no_pixels():
+    pixels, theta = cover(torch.zeros(0, 4, 5, 5), NONE, torch.zeros(2, 3, 8, 9))
+    assert pixels.shape == (0,)
+    assert theta.shape == (0, 3)

@@ -5,7 +5,15 @@ import pytest
 import torch
 
 from lavae_rl.model.image.composition import add_sprites
-from lavae_rl.model.image.windows import crop_scaled_windows, crop_windows, gaussian_blur, sprite_boxes
+from lavae_rl.model.image.windows import (
+    as_rows,
+    crop_scaled_windows,
+    crop_windows,
+    gather_windows,
+    gaussian_blur,
+    sprite_boxes,
+    window_pixels,
+)
 from lavae_rl.model.objects import Detections
 
 
@@ -83,3 +91,21 @@ def test_the_box_of_a_sprite_is_that_of_what_is_drawn(scale):
         rows, columns = (picture.nonzero() - margin).T
         assert [row, row + height] == [min(max(edge, 0), 16) for edge in (rows.min(), rows.max() + 1)]
         assert [column, column + width] == [min(max(edge, 0), 20) for edge in (columns.min(), columns.max() + 1)]
+
+
+@pytest.mark.parametrize("size", [1, 5, 6, 30])
+def test_gathered_windows_are_cropped_windows(size):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(3, 2, 9, 12, generator=generator)
+    location = torch.stack([torch.randint(side, (20,), generator=generator) for side in (9, 12)], dim=1)
+    index = torch.randint(3, (20,), generator=generator).sort().values
+    found = Detections(index, location, torch.bincount(index, minlength=3))
+    assert torch.equal(gather_windows(images, found, size), crop_windows(images, found, size))
+
+
+def test_the_pixels_of_a_window_are_indices_into_all_images():
+    images = torch.arange(2 * 3 * 4).view(2, 1, 3, 4)
+    found = Detections(torch.tensor([1]), torch.tensor([[0, 2]]), torch.tensor([0, 1]))
+    pixel, inside = window_pixels(found, 3, (3, 4))
+    assert inside[0].tolist() == [[False] * 3, [True] * 3, [True] * 3]
+    assert as_rows(images.float())[pixel[inside]].flatten().tolist() == [13, 14, 15, 17, 18, 19]

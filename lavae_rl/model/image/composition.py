@@ -56,7 +56,8 @@ def over(sprites: Layers, found: Detections, background: Images) -> Images:
     """Sprites of colours and a last channel alpha over a background, whatever their order; see ``cover``."""
     covered = cover(sprites, found, background)
     theta = as_rows(background).index_put((covered.pixels,), covered.theta)
-    return theta.view(len(background), *background.shape[2:], -1).permute(0, 3, 1, 2)
+    number, channels, height, width = background.shape
+    return theta.view(number, height, width, channels).permute(0, 3, 1, 2)
 
 
 def cover(sprites: Layers, found: Detections, background: Images) -> Cover:
