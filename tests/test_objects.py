@@ -2,6 +2,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from lavae_rl.model.objects import Detections, Objects
@@ -71,3 +72,73 @@ def test_a_field_that_a_subclass_adds_follows_its_objects_everywhere():
     for values in (joined.size, moved.torch(torch.device("cpu")).numpy().size):
         np.testing.assert_array_equal(values[:3], moved.size)
     assert joined.size.shape == (6, 2, 1)
+
+
+SCALED = Detections(
+    torch.tensor([0, 0, 2]), torch.tensor([[1, 2], [3, 4], [5, 6]]), torch.tensor([2, 0, 1]), torch.tensor([1, 4, 2])
+)
+
+
+def test_detections_are_of_scale_1_unless_they_say_otherwise():
+    found = Detections(SCALED.image_index, SCALED.location, SCALED.count)
+    assert found.scale.tolist() == [1, 1, 1]
+    assert found.scale.dtype == torch.int64
+
+
+def test_selected_detections_keep_their_images_locations_and_scales():
+    found = SCALED.select(torch.tensor([False, True, True]))
+    assert found.image_index.tolist() == [0, 2]
+    assert found.location.tolist() == [[3, 4], [5, 6]]
+    assert found.count.tolist() == [1, 0, 1]
+    assert found.scale.tolist() == [4, 2]
+    none = SCALED.select(torch.zeros(3, dtype=torch.bool))
+    assert none.count.tolist() == [0, 0, 0]
+    assert none.location.shape == (0, 2)
+
+
+@pytest.mark.parametrize("copy", [lambda found: found.clone(), lambda found: found.to(torch.device("cpu"))])
+def test_copies_of_detections_keep_every_field(copy):
+    copied = copy(SCALED)
+    for name, values in vars(SCALED).items():
+        assert torch.equal(getattr(copied, name), values), name
+
+
+def test_detections_follow_to_a_device():
+    assert {value.device.type for value in vars(SCALED.to(torch.device("meta"))).values()} == {"meta"}
+
+
+def test_the_first_detections_of_each_image_keep_their_scales():
+    found = SCALED.keep_first(1)
+    assert found.location.tolist() == [[1, 2], [5, 6]]
+    assert found.count.tolist() == [1, 0, 1]
+    assert found.scale.tolist() == [1, 2]
+
+
+def _scaled_objects(**fields):
+    values = torch.tensor([[1.0], [2.0], [3.0]])
+    described = {"appearance": values, "appearance_variance": values, "presence": values[:, 0]}
+    return Objects.from_detections(SCALED, (9, 7), **described, **fields)
+
+
+def test_objects_have_the_scales_of_their_detections_and_0_in_unused_slots():
+    assert _scaled_objects().scale.tolist() == [[1, 4], [0, 0], [2, 0]]
+
+
+def test_boxes_follow_their_objects():
+    box = torch.tensor([[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]])
+    objects = _scaled_objects(box=box).numpy()
+    assert objects.box[0].tolist() == box[:2].tolist()
+    assert objects.box[2].tolist() == [[8, 9, 10, 11], [0, 0, 0, 0]]
+    moved = objects.scatter([np.array([1, 0]), np.array([], int), np.array([1])])
+    assert moved.box[0].tolist() == box[:2].flip(0).tolist()
+    assert moved.scale.tolist() == [[4, 1], [0, 0], [0, 2]]
+
+
+@pytest.mark.parametrize("kind", ["numpy", "torch"])
+def test_objects_without_scales_and_boxes_have_scale_1_and_no_extent(kind):
+    objects = _objects() if kind == "torch" else _objects().numpy()
+    fields = {name: value for name, value in vars(objects).items() if name not in ("scale", "box")}
+    plain = Objects(**fields)
+    assert plain.scale.tolist() == [[1, 1], [0, 0], [1, 0]]
+    assert plain.box.tolist() == [[[1, 2, 0, 0], [3, 4, 0, 0]], [[0] * 4] * 2, [[5, 6, 0, 0], [0] * 4]]
+    assert type(plain.scale) is type(plain.box) is type(objects.count)

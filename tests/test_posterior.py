@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -83,3 +85,47 @@ def test_samples_have_the_probabilities_they_claim():
     different = pairs[:, 0] != pairs[:, 1]
     error = (claimed * (1 - claimed) / len(drawn)).sqrt()
     assert ((frequency - claimed).abs() < 4 * error)[different].all()
+
+
+@pytest.mark.parametrize(("window", "count"), [(1, 4), (3, 3), (5, 2), (9, 1)])
+def test_a_peak_is_the_largest_logit_of_its_window(window, count):
+    logits = _logits(12, 12, {(5, 2): 4.0, (5, 3): 3.0, (5, 5): 2.0, (9, 3): 1.0})
+    assert find_peaks(logits, window).count.tolist() == [count]
+
+
+def test_the_scale_of_a_peak_is_that_of_its_largest_logit():
+    maps = [_logits(12, 20, {(2, 15): 1.0, (7, 3): 4.0}), _logits(12, 20, {(2, 15): 2.0, (7, 3): 3.0, (9, 18): 0.0})]
+    found = find_peaks(torch.stack(maps, dim=1), scales=(1, 4))
+    assert found.location.tolist() == [[7, 3], [2, 15], [9, 18]]
+    assert found.scale.tolist() == [1, 4, 4]
+
+
+def test_a_peak_of_one_scale_hides_lower_ones_of_other_scales_nearby():
+    maps = [_logits(12, 20, {(5, 5): 3.0}), _logits(12, 20, {(5, 6): 2.0, (5, 12): 2.0})]
+    found = find_peaks(torch.stack(maps, dim=1), scales=(1, 2))
+    assert found.location.tolist() == [[5, 5], [5, 12]]
+    assert found.scale.tolist() == [1, 2]
+
+
+def test_scales_stay_with_their_images():
+    small = torch.stack([_logits(9, 9, {(1, 1): 1.0, (7, 7): 2.0}), _logits(9, 9, {})], dim=1)
+    large = torch.stack([_logits(9, 9, {}), _logits(9, 9, {(4, 4): 3.0})], dim=1)
+    found = find_peaks(torch.cat([large, small[:, [1, 1]], small, large]), scales=(2, 3))
+    assert found.count.tolist() == [1, 0, 2, 1]
+    assert found.location.tolist() == [[4, 4], [7, 7], [1, 1], [4, 4]]
+    assert found.scale.tolist() == [3, 2, 2, 3]
+
+
+def test_one_map_of_a_single_scale_is_the_map_itself():
+    logits = _logits(10, 20, {(2, 15): 1.0, (7, 3): 4.0})
+    found, plain = find_peaks(logits[:, None], scales=(1,)), find_peaks(logits)
+    assert found.location.equal(plain.location)
+    assert found.scale.equal(plain.scale)
+
+
+def test_locations_of_all_scales_share_one_distribution():
+    logits = torch.stack([_logits(3, 4, {(1, 2): 1.0}), _logits(3, 4, {(2, 0): 2.0})], dim=1)
+    log_probs = location_log_probs(logits, torch.tensor(0.5))
+    expected = torch.log_softmax(logits.flatten() * 0.5 * math.log(24), 0)
+    torch.testing.assert_close(log_probs[0], expected)
+    assert log_probs.argmax(1).tolist() == [12 + 2 * 4]

@@ -20,7 +20,7 @@ class LAVAEConfig:
     networks: str = "fast"
     """Network family, a key of ``lavae_rl.model.networks.families.FAMILIES``."""
     scales: tuple[int, ...] = (1,)
-    """Factors by which sprites and their windows are enlarged, ascending; several with networks "world" alone."""
+    """Factors by which sprites and their windows are enlarged, ascending; others than 1 with networks "world" alone."""
     likelihood: str = "bernoulli"
     """"bernoulli" for binary frames, "normal" for any."""
     pixel_scale: float = 0.1
@@ -56,10 +56,10 @@ class LAVAEConfig:
             given = f"{self.likelihood!r} and {self.pixel_scale!r}"
             raise ValueError(f'expected likelihood "bernoulli" or "normal" and pixel_scale above 0, got {given}')
         world = self.networks == "world"
-        if self.composition != ("over" if world else "sum") or (len(self.scales) > 1 and not world):
+        if self.composition != ("over" if world else "sum") or (self.scales != (1,) and not world):
             given = f"{self.networks!r}, {self.composition!r} and {self.scales!r}"
             raise ValueError(
-                f'expected composition "over" with networks "world", and "sum" and one scale with others, got {given}'
+                f'expected composition "over" with networks "world", and "sum" and scale 1 with others, got {given}'
             )
         if (self.background_states > 0) != (self.canvas_size is not None) or self.background_states < 0:
             given = f"{self.background_states!r} and {self.canvas_size!r}"

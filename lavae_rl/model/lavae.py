@@ -63,7 +63,7 @@ class LAVAE(LAVAECore, PretrainedModel):
         presence = logits[found.image_index, found.location[:, 0], found.location[:, 1]].sigmoid()
         posterior = self.appearance_network(inputs, found)
         described = {"appearance": posterior.mean, "appearance_variance": posterior.log_variance.exp()}
-        described |= {"scale": found.scale, "box": self._boxes(found, posterior.mean, images.shape[2:])}
+        described["box"] = self._boxes(found, posterior.mean, images.shape[2:])
         canvas_size = (images.shape[2], images.shape[3])
         objects = Objects.from_detections(found, canvas_size, max_objects, presence=presence, **described)
         if not self._warned and len(objects.count) and (most := int(objects.dropped.max())):
@@ -172,8 +172,7 @@ class LAVAE(LAVAECore, PretrainedModel):
         appearance = torch.randn(shape, generator=generator, device=self.device) * mask[..., None]
         found = Detections(mask.nonzero()[:, 0], location[mask], count, scale[mask])
         described = {"appearance": appearance[mask], "appearance_variance": torch.zeros_like(appearance[mask])}
-        described |= {"presence": mask[mask].float(), "scale": found.scale}
-        described["box"] = self._boxes(found, appearance[mask], canvas_size)
+        described |= {"presence": mask[mask].float(), "box": self._boxes(found, appearance[mask], canvas_size)}
         return Objects.from_detections(found, canvas_size, slots, **described)
 
     @torch.inference_mode()

@@ -132,7 +132,8 @@ def score_function_loss(
     Set the model to eval() before, for the gradient of the location network as it is in evaluation.
 
     Returns:
-        The loss of each image, whose value means nothing, and the mean ELBO of its samples but for the KL of the count.
+        The loss of each image, whose value means nothing, and the mean ELBO of its samples but for the KL of count and
+        background.
 
     Raises:
         ValueError: fewer than two samples.

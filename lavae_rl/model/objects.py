@@ -114,7 +114,8 @@ class Objects:
         count = found.count.clamp(max=slots)
         mask = torch.arange(slots, device=count.device) < count[:, None]
         values: dict[str, Any] = {name: spread(value) for name, value in described.items()}
-        values |= {"count": count, "location": spread(found.location), "mask": mask, "dropped": found.count - count}
+        values |= {"location": spread(found.location), "scale": spread(found.scale)}
+        values |= {"count": count, "mask": mask, "dropped": found.count - count}
         return cls(**values, canvas_size=canvas_size)
 
     def numpy(self) -> "Objects":

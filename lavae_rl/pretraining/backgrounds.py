@@ -62,7 +62,7 @@ def _anchors(episodes: Int[np.ndarray, " offsets"], wanted: int, most: int) -> t
     index = np.arange(episodes[-1])
     owner = np.searchsorted(episodes, index, side="right") - 1
     followed = index[index + LAGS[-1] < episodes[owner + 1]]
-    usable = followed if len(followed) >= min(wanted, len(index) // 2) else index
+    usable = followed if len(followed) >= max(1, min(wanted, len(index) // 2)) else index
     chosen = usable[np.linspace(0, len(usable) - 1, max(1, min(wanted, most, len(usable)))).round().astype(int)]
     return chosen, owner[chosen]
 

@@ -16,6 +16,7 @@ from lavae_rl.model.shapes import Images
 
 CutOuts = Float[Tensor, "objects layers size size"]
 """Colours, and as a last channel 1 where a sprite is and 0 elsewhere, centred by the box of what is 1."""
+Alphas = Float[Tensor, "objects 1 size size"]
 SiteMaps = Bool[Tensor, "batch scales height width"]
 """True at the scale and pixel on which an object is centred."""
 
@@ -54,24 +55,24 @@ class CutOutMemory(nn.Module):
         return self.sprites[index].float() / 255
 
 
-def cut_out(layers: Images, found: Detections, shown: CutOuts) -> CutOuts:
+def cut_out(layers: Images, found: Detections, shown: Alphas) -> CutOuts:
     """The windows of some objects, 0 outside of what they show.
 
     Args:
         layers: of all images, the last 1 where a pixel may belong to an object.
         found: objects of one scale.
-        shown: decoded alpha of each, as one channel of the size of its window; a pixel more is kept all around.
+        shown: decoded alpha of each, of the size of its window; a pixel more is kept all around.
     """
     windows = gather_windows(layers, found, shown.shape[-1])
     return windows * windows[:, -1:] * grow(shown, 1)
 
 
-def grow(shown: CutOuts, pixels: int) -> CutOuts:
+def grow(shown: Alphas, pixels: int) -> Alphas:
     """1 where alpha passes one half, and as many pixels around."""
     return F.max_pool2d((shown > 0.5).float(), 2 * pixels + 1, stride=1, padding=pixels)
 
 
-def recentre(sprites: CutOuts) -> CutOuts:
+def recentre(sprites: CutOuts) -> Float[Tensor, "kept layers size size"]:
     """Shifts each cut-out by whole pixels, so that the box of its alpha is centred in its window; drops empty ones.
 
     Where the centre of a sprite is cannot be observed: location network and decoder could agree on any point, and,
@@ -156,7 +157,7 @@ def collage(
     """Composes scenes of 0 to ``max_objects`` remembered sprites over the given backgrounds.
 
     Every scene tries half as many locations again as ``max_objects``, and stops at its own count. A sprite may reach
-    past the border and is cropped there. Of several scales, each is drawn as often as its memory is full.
+    past the border and is cropped there. Of several scales, each is drawn as often as cut-outs of it were remembered.
 
     Returns:
         The images, and where the objects are.

@@ -89,12 +89,12 @@ class Pictures(nn.Module):
         return (self.states[0].float() / 255).expand(num_images, -1, -1, -1)
 
     def sample(self, num_images: int, generator: torch.Generator | None = None) -> Images:
-        """Backgrounds drawn from p(states), pixel by pixel."""
+        """Backgrounds drawn from p(states), pixel by pixel; ignored pixels show their first state."""
         probability = self.frequency.flatten(1).T
         drawn = torch.multinomial(probability, num_images, replacement=True, generator=generator).T
         colors = self.states.flatten(2).permute(2, 0, 1).float() / 255  # pixels, states, channels
         chosen = colors[torch.arange(len(colors), device=drawn.device), drawn]
-        return chosen.transpose(1, 2).reshape(num_images, -1, *self.canvas_size)
+        return self.cover(chosen.transpose(1, 2).reshape(num_images, -1, *self.canvas_size))
 
     def _nearest(self, images: Images) -> tuple[Int[Tensor, " pixels"], Int[Tensor, "batch pixels"]]:
         """The pixels with more than one state, and the state of each that is nearest to the image."""

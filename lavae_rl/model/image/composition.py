@@ -19,7 +19,8 @@ Composition = Callable[[Sprites, Detections, Images], Images]
 Layers = Float[Tensor, "objects layers size size"]
 """Sprites with a channel more than images: alpha is the last."""
 OPAQUE = 1 - 1e-4
-"""Largest alpha: what is behind a sprite always keeps a gradient."""
+"""Alpha of a sprite that covers all: what is behind it always keeps a gradient. Alpha is multiplied by it, not
+clamped to it, and so keeps a gradient itself."""
 
 
 def add_sprites(sprites: Sprites, found: Detections, background: Images) -> Images:
@@ -55,7 +56,8 @@ def over(sprites: Layers, found: Detections, background: Images) -> Images:
     """Sprites of colours and a last channel alpha over a background, whatever their order; see ``cover``."""
     covered = cover(sprites, found, background)
     theta = as_rows(background).index_put((covered.pixels,), covered.theta)
-    return theta.view(len(background), *background.shape[2:], -1).permute(0, 3, 1, 2)
+    number, channels, height, width = background.shape
+    return theta.view(number, height, width, channels).permute(0, 3, 1, 2)
 
 
 def cover(sprites: Layers, found: Detections, background: Images) -> Cover:
@@ -64,7 +66,7 @@ def cover(sprites: Layers, found: Detections, background: Images) -> Cover:
     Where sprites overlap, they cover 1 - prod(1 - alpha_k) of the background, and their colour is the mean of their
     colours weighted by alpha. Sprites of scale k are enlarged k times, bilinearly.
     """
-    alpha = sprites[:, -1:].clamp(max=OPAQUE)
+    alpha = OPAQUE * sprites[:, -1:]
     premultiplied = torch.cat([alpha * sprites[:, :-1], alpha], dim=1)
     values, index = [], []
     for scale in sorted(set(found.scale.tolist())):
