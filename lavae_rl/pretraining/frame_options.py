@@ -57,7 +57,8 @@ def world_flags(args: argparse.Namespace) -> dict[str, Any]:
     """The flags for frames of an environment that were given."""
     names = ("env", "frames", *COLLECTED, *SURVEYED)
     given = {name: value for name in names if (value := getattr(args, name)) is not None}
-    return given | ({"frames": str(args.frames.resolve())} if args.frames is not None else {})
+    given |= {"frames": str(args.frames.resolve())} if args.frames is not None else {}
+    return given | ({"ignore": tuple(args.ignore)} if args.ignore is not None else {})
 
 
 def refuse_foreign_flags(args: argparse.Namespace) -> None:
