@@ -26,7 +26,7 @@ class FramePixels:
     def changed(self) -> tuple[Places, Places, Places]:
         """Frame, row and column of the pixels that are not as in the first state of the background, nor ignored."""
         batch, height, width, channels = self.frames.shape
-        differs = self.frames.view(batch, -1) != self._first.flatten()
+        differs = self.frames.flatten(1) != self._first.flatten()
         place = torch.unique_consecutive(nonzero(differs) // channels)
         place = place[~self.background.ignored.flatten()[place % (height * width)]]
         return unravel(place, (batch, height, width))
