@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lavae_rl.model.objects import Detections
 from lavae_rl.model.shapes import Counts, LogitMaps, LogProbs, OrderedPixels, PerImage
+from lavae_rl.model.sites import nonzero, unravel
 
 PEAK_WINDOW = 5
 """A peak is the largest logit of the PEAK_WINDOW x PEAK_WINDOW pixels around it."""
@@ -33,7 +34,8 @@ def find_peaks(logits: LogitMaps, window: int = PEAK_WINDOW, scales: Sequence[in
     if logits.dim() == 4:
         logits, best = logits.max(1)
     half = window // 2
-    image_index, row, column = (logits > MIN_LOGIT).nonzero(as_tuple=True)
+    _, height, width = logits.shape
+    image_index, row, column = unravel(nonzero(logits > MIN_LOGIT), (len(logits), height, width))
     # Only these few pixels are compared with their windows, not every pixel; argmax is the first of equals.
     padded = F.pad(logits, (half, half, half, half), value=-math.inf)
     windows = padded.unfold(1, window, 1).unfold(2, window, 1)[image_index, row, column]

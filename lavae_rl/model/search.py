@@ -19,7 +19,7 @@ from lavae_rl.model.networks.sparse import Features, SparseLocationNetwork
 from lavae_rl.model.networks.world import WorldLocationNetwork
 from lavae_rl.model.objects import Detections
 from lavae_rl.model.posterior import MIN_LOGIT, find_peaks
-from lavae_rl.model.sites import Sites
+from lavae_rl.model.sites import Sites, nonzero, unravel
 from lavae_rl.model.surprise import PIXEL_NATS, near_surprise
 
 LARGEST_SHARE = 0.3
@@ -82,7 +82,7 @@ class Search:
         read = changed & self._reach(sites)
         best, scale = self._sparse(Features(read, self._inputs(pixels, read), self._sparse.inputs), sites).max(1)
         frame, row, column = sites.index
-        at, down, right = (best > MIN_LOGIT).nonzero(as_tuple=True)
+        at, down, right = unravel(nonzero(best > MIN_LOGIT), (len(best), 2, 2))
         where = (frame[at], 2 * row[at] + down, 2 * column[at] + right)
         logits[where], scales[where] = best[at, down, right], scale[at, down, right].byte()
 

@@ -6,13 +6,13 @@ from functools import cached_property
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
 
 
 @dataclass(frozen=True)
 class Sites:
-    """Some places of a batch of grids on the CPU, in reading order."""
+    """Some places of a batch of grids, in reading order."""
 
     mask: Bool[Tensor, "batch height width"]
 
@@ -29,12 +29,13 @@ class Sites:
 
     def grow(self, reach: int) -> "Sites":
         """These sites and all within ``reach`` rows and columns."""
-        mask = self.mask
-        for dim, border in ((1, (0, 0, reach, reach)), (2, (reach, reach))):
-            padded, size = F.pad(mask, border), mask.shape[dim]
-            mask = padded.narrow(dim, 0, size).clone()
-            for offset in range(1, 2 * reach + 1):
-                mask |= padded.narrow(dim, offset, size)
+        mask = F.pad(self.mask, (reach, reach, reach, reach))
+        for dim in (1, 2):
+            covered = 1  # sites of the window whose values are joined already, which doubles each time
+            while (step := min(covered, 2 * reach + 1 - covered)) > 0:
+                length = mask.shape[dim] - step
+                mask = mask.narrow(dim, 0, length) | mask.narrow(dim, step, length)
+                covered += step
         return Sites(mask)
 
     def close(self, reach: int) -> "Sites":
@@ -63,8 +64,15 @@ class Sites:
 
 
 def nonzero(mask: Bool[Tensor, "..."]) -> Int[Tensor, " places"]:
-    """Where a mask on the CPU is true, as indices into its values in reading order."""
-    return torch.from_numpy(np.flatnonzero(mask.numpy()))  # PyTorch takes five times as long
+    """Where a mask is true, as indices into its values in reading order."""
+    if mask.device.type == "cpu":
+        return torch.from_numpy(np.flatnonzero(mask.numpy()))  # PyTorch takes five times as long
+    return mask.flatten().nonzero()[:, 0]
+
+
+def take(rows: Shaped[Tensor, "rows channels"], index: Int[Tensor, " places"]) -> Shaped[Tensor, "places channels"]:
+    """Rows by their index, on the CPU."""
+    return torch.from_numpy(rows.numpy().take(index.numpy(), axis=0))  # PyTorch takes twice as long, or more
 
 
 def unravel(

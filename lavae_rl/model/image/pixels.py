@@ -10,7 +10,7 @@ from torch import Tensor
 from lavae_rl.model.image.background import Pictures
 from lavae_rl.model.objects import Detections
 from lavae_rl.model.shapes import Sprites
-from lavae_rl.model.sites import nonzero, unravel
+from lavae_rl.model.sites import nonzero, take, unravel
 
 Places = Int[Tensor, " places"]
 
@@ -36,10 +36,11 @@ class FramePixels:
         _, height, width, channels = self.frames.shape
         inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
         pixel = (row * width + column).where(inside, 0)
-        shown = self.frames.view(-1, channels)[frame * (height * width) + pixel]
-        first = self._first[pixel]
+        shown = take(self.frames.view(-1, channels), frame * (height * width) + pixel)
+        first = take(self._first, pixel)
         values, behind = (part.float().div_(255).mul_(inside[:, None]) for part in (shown, first))
-        other = ((shown != first).any(1) & inside).nonzero()[:, 0]  # of most pixels, the first state is the nearest
+        # Of most pixels, the first state is the nearest.
+        other = torch.unique_consecutive(nonzero((shown != first) & inside[:, None]) // channels)
         behind[other] = self.background.behind(values[other], pixel[other])
         ignored = self.background.ignored.flatten()[pixel]
         return torch.where(ignored[:, None], behind, values), behind

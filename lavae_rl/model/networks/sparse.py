@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lavae_rl.model.networks.world import WorldLocationNetwork, _Level
-from lavae_rl.model.sites import Sites
+from lavae_rl.model.sites import Sites, take
 
 Rows = Float[Tensor, "rows channels"]
 """Features of one site in each row."""
@@ -33,7 +33,9 @@ class Features:
     def at(self, sites: Sites) -> Rows:
         """Features at sites."""
         frame, row, column = sites.index
-        return self._rows[self._where[frame, row + 1, column + 1]]
+        _, height, width = self._where.shape
+        inside = (frame * height + row + 1) * width + column + 1
+        return take(self._rows, self._where.view(-1).index_select(0, inside))
 
     def around(self, sites: Sites, stride: int) -> Rows:
         """Features of the 3 x 3 window around the place, ``stride`` times as far from the corner, of each site."""
@@ -43,8 +45,7 @@ class Features:
         three = torch.arange(3, device=row.device)
         window = (three[:, None] * width + three).flatten()
         where = self._where.view(-1).index_select(0, (corner[:, None] + window).flatten())
-        # This gather costs as much as the products; NumPy takes half of PyTorch's time for it.
-        return torch.from_numpy(self._rows.numpy().take(where.numpy(), axis=0)).view(len(row), 9 * self._rows.shape[1])
+        return take(self._rows, where).view(len(row), 9 * self._rows.shape[1])
 
 
 class BackgroundFeatures:
@@ -102,7 +103,7 @@ class SparseLevel:
         frame, row, column = parents.index
         number[frame, row, column] = torch.arange(len(row), dtype=torch.int32, device=up.device)
         frame, row, column = wanted.index
-        return features.at(wanted) + up[number[frame, row // 2, column // 2]]
+        return features.at(wanted) + take(up, number[frame, row // 2, column // 2])
 
     def _refine(self, features: Features, parents: Sites) -> Features:
         down = self.down(features, self.down.reached(features.sites))
