@@ -1,3 +1,4 @@
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -32,7 +33,7 @@ def _model(channels=3, scales=(1, 2), size=SIZE, sprite_size=9, states=2):
         background_states=states,
         canvas_size=size,
     )
-    model = LAVAE(config)
+    model: Any = LAVAE(config)
     for name, value in model.location_network.state_dict().items():
         if value.dim() == 4:
             fan_in = value[0].numel()
@@ -106,7 +107,7 @@ def test_objects_at_the_border_are_found_as_in_whole_frames(corner):
 
 def test_the_logits_of_a_sparse_network_are_those_of_the_dense_one_wherever_they_are_wanted():
     model = _model()
-    network = fold_batch_norms(model.location_network)
+    network: Any = fold_batch_norms(model.location_network)
     with torch.inference_mode():
         inputs = model.scene(model.images(_frames(model, 3))).inputs
         empty = model.scene(model.images(_empty(model, 1))).inputs

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from lavae_rl.model.image.background import Pictures
 from lavae_rl.model.image.pixels import FramePixels
 from lavae_rl.model.image.windows import sprite_boxes
 from lavae_rl.model.networks import families
-from lavae_rl.model.networks.world import WorldLocationNetwork
+from lavae_rl.model.networks.world import WorldAppearanceNetwork, WorldLocationNetwork
 from lavae_rl.model.objective import elbo_terms, importance_weighted_bound
 from lavae_rl.model.objects import Detections, Objects
 from lavae_rl.model.search import Search
@@ -41,13 +42,15 @@ class LAVAE(LAVAECore, PretrainedModel):
     _warned = False
 
     @torch.inference_mode()
-    def encode(self, frames: AnyFrames, max_objects: int | None = None) -> Objects:
+    def encode(self, frames: AnyFrames, max_objects: int | None = None, boxes: bool = True) -> Objects:
         """Finds the objects: their number, locations and appearances. Deterministic.
 
         Args:
             frames: uint8 (batch, height, width, channels), values 0 and 255, NumPy or torch.
             max_objects: number of slots, at least 1; if a frame has more objects, the most confident ones are kept,
                 and a warning is issued once. None gives as many slots as the fullest frame has objects.
+            boxes: whether to decode the objects for their boxes, about a tenth of the time; without, no box has an
+                extent.
 
         Returns:
             Objects of the same kind (NumPy or torch).
@@ -62,7 +65,9 @@ class LAVAE(LAVAECore, PretrainedModel):
         canvas_size = (checked.shape[1], checked.shape[2])
         found, logits, posterior = self._find(checked)
         described = {"appearance": posterior.mean, "appearance_variance": posterior.log_variance.exp()}
-        described |= {"scale": found.scale, "box": self._boxes(found, posterior.mean, canvas_size)}
+        described |= {"scale": found.scale}
+        if boxes:
+            described["box"] = self._boxes(found, posterior.mean, canvas_size)
         objects = Objects.from_detections(found, canvas_size, max_objects, presence=logits.sigmoid(), **described)
         if not self._warned and len(objects.count) and (most := int(objects.dropped.max())):
             self._warned = True
@@ -80,7 +85,8 @@ class LAVAE(LAVAECore, PretrainedModel):
         if isinstance(network, Search):
             pixels = FramePixels(frames, network.background)
             found, logits = network(pixels, self.likelihood)
-            return found, logits, self.appearance_network.describe(pixels.windows(found, self.config.sprite_size))
+            windows = pixels.windows(found, self.config.sprite_size)
+            return found, logits, cast("WorldAppearanceNetwork", self.appearance_network).describe(windows)
         scene = self.scene(self.images_of(frames))
         maps = network(scene.inputs)
         found = self.differing(self.peaks(maps), scene)
@@ -94,15 +100,19 @@ class LAVAE(LAVAECore, PretrainedModel):
 
         On CPUs it searches a background only where frames differ; on a GPU, whole frames cost less than many steps.
         """
-        state = [*self.location_network.state_dict().values()]
-        searches = isinstance(self.background, Pictures) and isinstance(self.location_network, WorldLocationNetwork)
-        if searches := searches and self.device.type == "cpu":
-            state += self.background.state_dict().values()
+        modules = [part for part in (self.location_network, self.background) if isinstance(part, nn.Module)]
+        state = [value for module in modules for value in module.state_dict().values()]
         version = tuple((value.data_ptr(), value._version) for value in state)
         if self._folded is None or self._folded[0] != version:
-            folded = families.fold_batch_norms(self.location_network)
-            self._folded = (version, Search(folded, self.background, self.config) if searches else folded)
+            self._folded = (version, self._fold())
         return self._folded[1]
+
+    def _fold(self) -> nn.Module | Search:
+        network, background = families.fold_batch_norms(self.location_network), self.background
+        on_cpu = self.device.type == "cpu"
+        if on_cpu and isinstance(network, WorldLocationNetwork) and isinstance(background, Pictures):
+            return Search(network, background, self.config)
+        return network
 
     @torch.inference_mode()
     def decode(self, objects: Objects) -> Float[np.ndarray | Tensor, "..."]:

@@ -19,10 +19,10 @@ from lavae_rl.model.networks.sparse import Features, SparseLocationNetwork
 from lavae_rl.model.networks.world import WorldLocationNetwork
 from lavae_rl.model.objects import Detections
 from lavae_rl.model.posterior import MIN_LOGIT, find_peaks
-from lavae_rl.model.sites import Sites, nonzero, unravel
+from lavae_rl.model.sites import Sites, blocks, nonzero, unravel
 from lavae_rl.model.surprise import PIXEL_NATS, near_surprise
 
-LARGEST_SHARE = 0.3
+LARGEST_SHARE = 0.4
 """Where logits are wanted of a larger share of a frame, the network reads the whole frame, which then costs less."""
 
 
@@ -101,7 +101,5 @@ class Search:
         """The inputs of the 2 x 2 pixels of each site, in the order of ``pixel_unshuffle``."""
         frame, row, column = sites.index
         two = torch.arange(2)
-        rows, columns = 2 * row[:, None] + two, 2 * column[:, None] + two
-        places = torch.broadcast_tensors(frame[:, None, None], rows[:, :, None], columns[:, None, :])
-        inputs = pixels.inputs(*(place.flatten() for place in places))
+        inputs = pixels.inputs(*blocks(frame, 2 * row[:, None] + two, 2 * column[:, None] + two))
         return inputs.view(len(row), 4, inputs.shape[1]).transpose(1, 2).flatten(1)

@@ -75,6 +75,16 @@ def take(rows: Shaped[Tensor, "rows channels"], index: Int[Tensor, " places"]) -
     return torch.from_numpy(rows.numpy().take(index.numpy(), axis=0))  # PyTorch takes twice as long, or more
 
 
+def blocks(
+    frame: Int[Tensor, " blocks"], rows: Int[Tensor, "blocks height"], columns: Int[Tensor, "blocks width"]
+) -> tuple[Int[Tensor, " places"], Int[Tensor, " places"], Int[Tensor, " places"]]:
+    """Frame, row and column of all places of rectangular blocks, each block in reading order."""
+    shape = (*rows.shape, columns.shape[1])
+    grids = (frame[:, None, None], rows[:, :, None], columns[:, None, :])
+    first, second, third = (grid.expand(shape).flatten() for grid in grids)
+    return first, second, third
+
+
 def unravel(
     flat: Int[Tensor, " places"], shape: tuple[int, int, int]
 ) -> tuple[Int[Tensor, " places"], Int[Tensor, " places"], Int[Tensor, " places"]]:

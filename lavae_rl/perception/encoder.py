@@ -107,12 +107,12 @@ class FrameEncoder:
             )
 
     def find(self, frames: np.ndarray) -> Objects:
-        """Find the objects of a batch of frames, NumPy, in ``max_objects`` slots.
+        """Find the objects of a batch of frames, NumPy, without their boxes, in ``max_objects`` slots.
 
         Raises:
             ValueError: frames that are not binary.
         """
-        return self.model.encode(self.prepare(frames), self.config.max_objects)
+        return self.model.encode(self.prepare(frames), self.config.max_objects, boxes=False)
 
     def reset(self, envs: np.ndarray) -> None:
         """Forget the tracks of the given environments, in which a new episode begins."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from lavae_rl.model.image.background import Pictures
 from lavae_rl.model.objects import Detections
 from lavae_rl.model.shapes import Sprites
-from lavae_rl.model.sites import nonzero, take, unravel
+from lavae_rl.model.sites import blocks, nonzero, take, unravel
 
 Places = Int[Tensor, " places"]
 
@@ -57,8 +57,7 @@ class FramePixels:
             chosen = (found.scale == scale).nonzero()[:, 0]
             offset = torch.arange(scale * size, device=chosen.device) - scale * size // 2
             row, column = found.location[chosen].T[:, :, None] + offset
-            places = torch.broadcast_tensors(found.image_index[chosen, None, None], row[:, :, None], column[:, None, :])
-            inputs = self.inputs(*(place.flatten() for place in places))
+            inputs = self.inputs(*blocks(found.image_index[chosen], row, column))
             native = inputs.view(len(chosen), scale * size, scale * size, -1).permute(0, 3, 1, 2)
             windows[chosen] = F.avg_pool2d(native, scale) if scale > 1 else native
         return windows

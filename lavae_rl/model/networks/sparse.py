@@ -139,4 +139,4 @@ class SparseLocationNetwork:
         wanted = sites.grow(1)
         merged = self.merge(Features(wanted, self.trunk(fine, wanted), self.trunk.background), sites)
         logits = torch.addmm(self._bias, merged.at(sites), self._weight)
-        return logits.unflatten(1, (-1, 2, 2))
+        return logits.view(len(logits), logits.shape[1] // 4, 2, 2)
