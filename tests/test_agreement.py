@@ -41,7 +41,7 @@ class Claims(LAVAE):
         super().__init__(LAVAEConfig(channels=1))
         self.locations = locations
 
-    def encode(self, frames, max_objects=None):
+    def encode(self, frames, max_objects=None, boxes=True):
         location, count = _padded(self.locations)
         assert len(frames) == len(count)
         mask = np.arange(location.shape[1]) < count[:, None]

@@ -183,3 +183,12 @@ def test_sampled_frames_are_frames_with_the_pixel_means_of_their_objects(untrain
     assert set(frames.unique().tolist()) == {0, 255}
     torch.testing.assert_close(frames.float().mean() / 255, untrained.decode(objects).mean(), atol=2e-3, rtol=0)
     untrained.encode(frames[:2])
+
+
+def test_objects_without_boxes_are_else_the_same(dotted, dots):
+    frames = dots(60, 90, (20, 30), (40, 70))
+    objects, bare = dotted.encode(frames), dotted.encode(frames, boxes=False)
+    assert (objects.box[..., 2:] > 0).all()
+    assert bare.box.tolist() == np.concatenate([bare.location, 0 * bare.location], axis=2).tolist()
+    for name in ("count", "location", "appearance", "presence", "scale", "mask"):
+        np.testing.assert_array_equal(getattr(bare, name), getattr(objects, name))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lavae_rl.model.image.likelihood import EPSILON, Bernoulli, Normal
+from lavae_rl.model.image.likelihood import EPSILON, Bernoulli, Normal, to_images
 
 CPU = torch.device("cpu")
 
@@ -43,7 +43,7 @@ def test_the_likelihood_of_coarse_means_is_finite():
 def test_images_are_frames_with_channels_first_of_0_and_1():
     frames = np.zeros((2, 4, 5, 3), np.uint8)
     frames[1, 2, 3, 0] = 255
-    images = Bernoulli(3).images(frames, CPU)
+    images = to_images(Bernoulli(3).check(frames, CPU))
     assert (images.shape, images.dtype) == ((2, 3, 4, 5), torch.float32)
     assert images.nonzero().tolist() == [[1, 0, 2, 3]]
     assert images.max() == 1

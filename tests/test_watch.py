@@ -10,7 +10,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from lavae_rl import LAVAEObservation, VectorLAVAEObservation
 from lavae_rl.data.preprocessing import Preprocessing
-from lavae_rl.model.surprise import FrameSurprise
+from lavae_rl.model.explained import FrameSurprise
 from lavae_rl.perception.sb3 import LAVAEFeaturesExtractor, VecLAVAEObservation
 from lavae_rl.perception.watch import JUDGED, EncoderWatch
 

@@ -8,9 +8,9 @@ from scipy.optimize import linear_sum_assignment
 
 from lavae_rl.data.frame_source import FrameSource
 from lavae_rl.data.recordings import Recording
+from lavae_rl.model.explained import explained_share, frame_surprise
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.objects import Objects
-from lavae_rl.model.surprise import explained_share, frame_surprise
 
 _BATCH, _FAR = 16, 1e6
 

@@ -5,17 +5,19 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.image.background import Background, Pictures, black
 from lavae_rl.model.image.composition import Composition, add_sprites, over
-from lavae_rl.model.image.likelihood import Bernoulli, Likelihood, Normal
+from lavae_rl.model.image.likelihood import Bernoulli, Likelihood, Normal, to_images
 from lavae_rl.model.networks import families
 from lavae_rl.model.objects import Detections
 from lavae_rl.model.posterior import find_peaks
 from lavae_rl.model.shapes import AnyFrames, Images, LogitMaps, PerImage
+from lavae_rl.model.sites import Sites
+from lavae_rl.model.surprise import PIXEL_NATS, near_surprise
 
 
 class Scene(NamedTuple):
@@ -74,12 +76,23 @@ class LAVAECore(nn.Module):
             TypeError: not a uint8 array.
             ValueError: wrong rank, channels or size, or values that the likelihood refuses.
         """
-        images = self.likelihood.images(frames, self.device)
-        if min(images.shape[2:]) < self.config.sprite_size:
-            raise ValueError(
-                f"expected frames of at least {self.config.sprite_size} px a side, got {tuple(images.shape[2:])}"
-            )
+        return self.images_of(self.check(frames))
+
+    def images_of(self, checked: UInt8[Tensor, "batch height width channels"]) -> Images:
+        """Turns frames that were checked into what the networks read."""
+        images = to_images(checked)
         return self.background.cover(images) if isinstance(self.background, Pictures) else images
+
+    def check(self, frames: AnyFrames) -> UInt8[Tensor, "batch height width channels"]:
+        """Puts frames on the device, as they are. Raises the errors of ``images``."""
+        checked = self.likelihood.check(frames, self.device)
+        if min(checked.shape[1:3]) < self.config.sprite_size:
+            raise ValueError(
+                f"expected frames of at least {self.config.sprite_size} px a side, got {tuple(checked.shape[1:3])}"
+            )
+        if isinstance(self.background, Pictures):
+            self.background.check(checked.shape[1:3])
+        return checked
 
     def kl_background(self, images: Images) -> PerImage:
         """KL(q(b | x) || p(b)) of the states of the background, in nats."""
@@ -104,4 +117,16 @@ class LAVAECore(nn.Module):
     @torch.inference_mode()
     def detect(self, images: Images) -> Detections:
         """q(n | x) and the mode of q(l | x): every object of every image, the most confident first."""
-        return self.peaks(self.logits(images))
+        scene = self.scene(images)
+        return self.differing(self.peaks(self.location_network(scene.inputs)), scene)
+
+    def differing(self, found: Detections, scene: Scene) -> Detections:
+        """Those objects that differ from the background, if there is one: see ``near_surprise``."""
+        if not isinstance(self.background, Pictures):
+            return found
+        nats = self.likelihood.surprise(scene.images, scene.background).sum(1)
+        height, width = nats.shape[1:]
+        surprising = Sites(F.pad(nats > PIXEL_NATS, (0, width % 2, 0, height % 2))).halve()
+        near = near_surprise(surprising, self.config.sprite_size)
+        row, column = found.location.T
+        return found.select(near.mask[found.image_index, row // 2, column // 2])

@@ -1,6 +1,7 @@
 """LAVAE: the model (Dittadi & Winther 2019, arXiv 1909.11813)."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -10,11 +11,15 @@ from torch import Tensor, nn
 from lavae_rl.model.checkpoint import PretrainedModel
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.core import LAVAECore
+from lavae_rl.model.gaussian import Gaussian
 from lavae_rl.model.image.background import Pictures
+from lavae_rl.model.image.pixels import FramePixels
 from lavae_rl.model.image.windows import sprite_boxes
 from lavae_rl.model.networks import families
+from lavae_rl.model.networks.world import WorldAppearanceNetwork, WorldLocationNetwork
 from lavae_rl.model.objective import elbo_terms, importance_weighted_bound
 from lavae_rl.model.objects import Detections, Objects
+from lavae_rl.model.search import Search
 from lavae_rl.model.shapes import AnyFrames, AppearanceVectors, Images, PerImage
 from lavae_rl.shapes import Frames
 from lavae_rl.warn import warn_user
@@ -33,17 +38,19 @@ class LAVAE(LAVAECore, PretrainedModel):
     model_type = "lavae"
     finds_objects = True
     config_type = LAVAEConfig
-    _folded: tuple[object, nn.Module] | None = None
+    _folded: tuple[object, nn.Module | Search] | None = None
     _warned = False
 
     @torch.inference_mode()
-    def encode(self, frames: AnyFrames, max_objects: int | None = None) -> Objects:
+    def encode(self, frames: AnyFrames, max_objects: int | None = None, boxes: bool = True) -> Objects:
         """Finds the objects: their number, locations and appearances. Deterministic.
 
         Args:
             frames: uint8 (batch, height, width, channels), values 0 and 255, NumPy or torch.
             max_objects: number of slots, at least 1; if a frame has more objects, the most confident ones are kept,
                 and a warning is issued once. None gives as many slots as the fullest frame has objects.
+            boxes: whether to decode the objects for their boxes, about a tenth of the time; without, no box has an
+                extent.
 
         Returns:
             Objects of the same kind (NumPy or torch).
@@ -54,18 +61,14 @@ class LAVAE(LAVAECore, PretrainedModel):
         """
         if max_objects is not None and max_objects < 1:
             raise ValueError(f"expected max_objects of at least 1, got {max_objects}")
-        images = self.images(frames)
-        inputs = self.scene(images).inputs
-        logits = self._folded_location_network()(inputs)
-        found = self.peaks(logits)
-        if logits.dim() == 4:
-            logits = logits.amax(1)
-        presence = logits[found.image_index, found.location[:, 0], found.location[:, 1]].sigmoid()
-        posterior = self.appearance_network(inputs, found)
+        checked = self.check(frames)
+        canvas_size = (checked.shape[1], checked.shape[2])
+        found, logits, posterior = self._find(checked)
         described = {"appearance": posterior.mean, "appearance_variance": posterior.log_variance.exp()}
-        described["box"] = self._boxes(found, posterior.mean, images.shape[2:])
-        canvas_size = (images.shape[2], images.shape[3])
-        objects = Objects.from_detections(found, canvas_size, max_objects, presence=presence, **described)
+        described |= {"scale": found.scale}
+        if boxes:
+            described["box"] = self._boxes(found, posterior.mean, canvas_size)
+        objects = Objects.from_detections(found, canvas_size, max_objects, presence=logits.sigmoid(), **described)
         if not self._warned and len(objects.count) and (most := int(objects.dropped.max())):
             self._warned = True
             slots = objects.mask.shape[1]
@@ -75,13 +78,40 @@ class LAVAE(LAVAECore, PretrainedModel):
             )
         return objects.numpy() if isinstance(frames, np.ndarray) else objects
 
-    def _folded_location_network(self) -> nn.Module:
-        """The location network as evaluation wants it: batch norms folded, rebuilt whenever a weight has changed."""
-        state = self.location_network.state_dict().values()
+    def _find(self, frames: Tensor) -> tuple[Detections, Float[Tensor, " objects"], Gaussian]:
+        """The objects of checked frames, the logit and the appearance of each."""
+        network = self._evaluated()
+        if isinstance(network, Search):
+            pixels = FramePixels(frames, network.background)
+            found, logits = network(pixels, self.likelihood)
+            windows = pixels.windows(found, self.config.sprite_size)
+            return found, logits, cast("WorldAppearanceNetwork", self.appearance_network).describe(windows)
+        scene = self.scene(self.images_of(frames))
+        maps = network(scene.inputs)
+        found = self.differing(self.peaks(maps), scene)
+        if maps.dim() == 4:
+            maps = maps.amax(1)
+        logits = maps[found.image_index, found.location[:, 0], found.location[:, 1]]
+        return found, logits, self.appearance_network(scene.inputs, found)
+
+    def _evaluated(self) -> nn.Module | Search:
+        """The location network as evaluation wants it: batch norms folded, rebuilt whenever a weight has changed.
+
+        On CPUs it searches a background only where frames differ; on a GPU, whole frames cost less than many steps.
+        """
+        modules = [part for part in (self.location_network, self.background) if isinstance(part, nn.Module)]
+        state = [value for module in modules for value in module.state_dict().values()]
         version = tuple((value.data_ptr(), value._version) for value in state)
         if self._folded is None or self._folded[0] != version:
-            self._folded = (version, families.fold_batch_norms(self.location_network))
+            self._folded = (version, self._fold())
         return self._folded[1]
+
+    def _fold(self) -> nn.Module | Search:
+        network, background = families.fold_batch_norms(self.location_network), self.background
+        on_cpu = self.device.type == "cpu"
+        if on_cpu and isinstance(network, WorldLocationNetwork) and isinstance(background, Pictures):
+            return Search(network, background, self.config)
+        return network
 
     @torch.inference_mode()
     def decode(self, objects: Objects) -> Float[np.ndarray | Tensor, "..."]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lavae_rl.model.objects import Detections
 from lavae_rl.model.shapes import Counts, LogitMaps, LogProbs, OrderedPixels, PerImage
+from lavae_rl.model.sites import nonzero, unravel
 
 PEAK_WINDOW = 5
 """A peak is the largest logit of the PEAK_WINDOW x PEAK_WINDOW pixels around it."""
@@ -19,6 +20,9 @@ MIN_PRESENCE = 0.35
 between them. Chosen on the validation split, where 0.3 to 0.5 count nearly alike, and on scenes of a second generator
 (tests/test_generalisation.py), which 0.5 undercounted."""
 
+MIN_LOGIT = math.log(MIN_PRESENCE / (1 - MIN_PRESENCE))
+"""The same as a logit: smaller ones are as good as -inf."""
+
 
 def find_peaks(logits: LogitMaps, window: int = PEAK_WINDOW, scales: Sequence[int] = (1,)) -> Detections:
     """Eq. (8): the local maxima of the location logits above a threshold are the objects.
@@ -26,12 +30,12 @@ def find_peaks(logits: LogitMaps, window: int = PEAK_WINDOW, scales: Sequence[in
     Logits are log-odds that an object is centred on a pixel. Among equal logits the first in reading order is the
     peak, so a plateau counts once. Of several scales, the one with the largest logit is that of a pixel.
     """
-    factors = None
+    best = None
     if logits.dim() == 4:
         logits, best = logits.max(1)
-        factors = torch.tensor(scales, device=logits.device)[best]
-    half, threshold = window // 2, math.log(MIN_PRESENCE / (1 - MIN_PRESENCE))
-    image_index, row, column = (logits > threshold).nonzero(as_tuple=True)
+    half = window // 2
+    _, height, width = logits.shape
+    image_index, row, column = unravel(nonzero(logits > MIN_LOGIT), (len(logits), height, width))
     # Only these few pixels are compared with their windows, not every pixel; argmax is the first of equals.
     padded = F.pad(logits, (half, half, half, half), value=-math.inf)
     windows = padded.unfold(1, window, 1).unfold(2, window, 1)[image_index, row, column]
@@ -42,7 +46,9 @@ def find_peaks(logits: LogitMaps, window: int = PEAK_WINDOW, scales: Sequence[in
     order = order[image_index[order].argsort(stable=True)]
     image_index, location = image_index[order], torch.stack([row, column], dim=1)[order]
     found = Detections(image_index, location, torch.bincount(image_index, minlength=len(logits)))
-    return found if factors is None else replace(found, scale=factors[image_index, row[order], column[order]])
+    if best is None:
+        return found
+    return replace(found, scale=torch.tensor(scales, device=logits.device)[best[image_index, *location.T]])
 
 
 def location_log_probs(logits: LogitMaps, sharpness: Tensor) -> LogProbs:

@@ -1,45 +1,28 @@
 """Surprise: the nats that pixels cost beyond those of a picture that explains them."""
 
-from typing import NamedTuple
-
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from lavae_rl.model.image.likelihood import Likelihood
-from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.shapes import Images
-from lavae_rl.shapes import Frames
+from lavae_rl.model.sites import Sites
+
+PIXEL_NATS = 2.0
+"""A pixel surprises from this many nats on: two standard deviations of one channel."""
+MARGIN = 2
+"""Sites of 2 x 2 pixels between the centre of an object and what surprises."""
+
+
+def near_surprise(surprising: Sites, sprite_size: int) -> Sites:
+    """The sites where the centre of an object may be: among those that surprise, or within ``MARGIN`` of them.
+
+    Sites lie among others if these close around them: holes of less than a sprite are filled.
+    """
+    return surprising.close(-(-sprite_size // 4)).grow(MARGIN)
 
 
 @torch.inference_mode()
 def surprise(likelihood: Likelihood, images: Images, mean: Images) -> Float[Tensor, "batch height width"]:
     """Log p(x_i | x_i) - log p(x_i | mean_i) of each pixel, summed over channels: 0 where they agree, else above."""
     return likelihood.surprise(images, mean).sum(1)
-
-
-class FrameSurprise(NamedTuple):
-    """Nats of surprise of each frame."""
-
-    background: Float[np.ndarray, " batch"]
-    """Under the background of the frame."""
-    reconstruction: Float[np.ndarray, " batch"]
-    """Under the background with the objects that were found."""
-
-
-def explained_share(background: float, reconstruction: float) -> float:
-    """Share of the surprise under the background that objects explain: at most 1, below 0 where they make it worse.
-
-    It is NaN where nothing surprises.
-    """
-    return 1 - reconstruction / background if background > 0 else float("nan")
-
-
-@torch.inference_mode()
-def frame_surprise(model: LAVAE, frames: Frames) -> FrameSurprise:
-    """Measure how much of frames the objects explain that a model finds in them."""
-    images = model.images(frames)
-    mean = torch.as_tensor(model.reconstruct(frames)[0], device=model.device).permute(0, 3, 1, 2)
-    means = (model.background(images), mean)
-    return FrameSurprise(*(surprise(model.likelihood, images, each).sum((1, 2)).cpu().numpy() for each in means))

@@ -5,8 +5,8 @@ from collections import deque
 import numpy as np
 
 from lavae_rl.data.preprocessing import Preprocessing
+from lavae_rl.model.explained import FrameSurprise, explained_share, frame_surprise
 from lavae_rl.model.lavae import LAVAE
-from lavae_rl.model.surprise import FrameSurprise, explained_share, frame_surprise
 from lavae_rl.perception.palette import LeftOutColors
 from lavae_rl.shapes import Frames
 from lavae_rl.warn import warn_user

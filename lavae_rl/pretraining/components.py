@@ -10,11 +10,10 @@ from torch import Tensor
 
 from lavae_rl.model.core import LAVAECore
 from lavae_rl.model.objects import Detections
+from lavae_rl.model.surprise import PIXEL_NATS
 
 MIN_NATS = 40.0
 """An object must promise more than it costs: log L (10 nats) and its appearance's KL (10 to 20 nats)."""
-PIXEL_NATS = 2.0
-"""A pixel surprises from this many nats on: two standard deviations of one channel."""
 LARGEST_SHARE = 0.25
 """Components whose box covers more than this share of the frame are no objects, but a flash or a moved background."""
 

@@ -18,9 +18,9 @@ from lavae_rl.model.objective import kl_count, sum_by_image
 from lavae_rl.model.objects import Detections
 from lavae_rl.model.posterior import location_log_probs
 from lavae_rl.model.shapes import Images, LogitMaps, PerImage, Sprites
-from lavae_rl.model.surprise import surprise
+from lavae_rl.model.surprise import PIXEL_NATS, surprise
 from lavae_rl.pretraining.collages import CutOutMemory, collage, cut_out, grow, recentre
-from lavae_rl.pretraining.components import PIXEL_NATS, propose_components
+from lavae_rl.pretraining.components import propose_components
 from lavae_rl.pretraining.dreams import centre_loss, location_loss
 from lavae_rl.pretraining.recipes import WorldRecipe
 from lavae_rl.pretraining.sharpness import fit_sharpness

@@ -61,31 +61,39 @@ class Pictures(nn.Module):
         Raises:
             ValueError: images of another size than the background's.
         """
-        self._check(images.shape[2:])
+        self.check(images.shape[2:])
         picture = (self.states[0].float() / 255).expand(len(images), -1, -1, -1)
-        pixels, nearest = self._nearest(images)
+        pixels = self._several().nonzero()[:, 0]
         if not len(pixels):
             return picture
-        colors = self.states.flatten(2)[:, :, pixels].float() / 255
+        nearest = self._nearest(images.flatten(2)[:, :, pixels], pixels)
         result = picture.flatten(2).clone()
-        result[:, :, pixels] = colors.permute(2, 0, 1)[
-            torch.arange(len(pixels), device=pixels.device), nearest
-        ].transpose(1, 2)
+        result[:, :, pixels] = (self.states.flatten(2)[nearest, :, pixels].float() / 255).transpose(1, 2)
         return result.view(images.shape)
+
+    def behind(
+        self, values: Float[Tensor, "places channels"], pixels: Int[Tensor, " places"]
+    ) -> Float[Tensor, "places channels"]:
+        """What ``forward`` gives at single places: pixels, by their index in reading order, that show some values."""
+        states = torch.zeros_like(pixels)
+        several = self._several()[pixels]
+        states[several] = self._nearest(values[several].T[None], pixels[several])[0]
+        return self.states.flatten(2)[states, :, pixels].float() / 255
 
     def kl(self, images: Images) -> PerImage:
         """KL(q(states | x) || p(states)) = -log p of the nearest states, in nats."""
-        pixels, nearest = self._nearest(images)
+        pixels = self._several().nonzero()[:, 0]
+        nearest = self._nearest(images.flatten(2)[:, :, pixels], pixels)
         return -self.frequency.flatten(1)[nearest, pixels].log().sum(1)
 
     def cover(self, images: Images) -> Images:
         """Images whose ignored pixels show the background."""
-        self._check(images.shape[2:])
+        self.check(images.shape[2:])
         return torch.where(self.ignored, self.states[0].float() / 255, images)
 
     def most_frequent(self, num_images: int, canvas_size: tuple[int, int]) -> Images:
         """The first states, for images of a size. Raises ValueError if it is not the background's."""
-        self._check(canvas_size)
+        self.check(canvas_size)
         return (self.states[0].float() / 255).expand(num_images, -1, -1, -1)
 
     def sample(self, num_images: int, generator: torch.Generator | None = None) -> Images:
@@ -96,18 +104,24 @@ class Pictures(nn.Module):
         chosen = colors[torch.arange(len(colors), device=drawn.device), drawn]
         return self.cover(chosen.transpose(1, 2).reshape(num_images, -1, *self.canvas_size))
 
-    def _nearest(self, images: Images) -> tuple[Int[Tensor, " pixels"], Int[Tensor, "batch pixels"]]:
-        """The pixels with more than one state, and the state of each that is nearest to the image."""
-        pixels = ((self.frequency[1:] > 0).any(0) & ~self.ignored).flatten().nonzero()[:, 0]
-        colors = self.states.flatten(2)[:, :, pixels].float() / 255
-        distance = (images.flatten(2)[:, None, :, pixels] - colors).square().sum(2)
-        unused = self.frequency.flatten(1)[:, pixels] == 0
-        return pixels, distance.masked_fill(unused, math.inf).argmin(1)
-
-    def _check(self, canvas_size: Sequence[int]) -> None:
+    def check(self, canvas_size: Sequence[int]) -> None:
+        """Raises ValueError if frames of that size are not of the size of the background."""
         if tuple(canvas_size) != self.canvas_size:
             raise ValueError(
                 f"the background of this model is a picture of {self.canvas_size[0]} x {self.canvas_size[1]} pixels, "
                 f"got frames of {canvas_size[0]} x {canvas_size[1]}: use the frames of the environment that it was "
                 "trained on, as they are, or train a model on yours"
             )
+
+    def _several(self) -> Bool[Tensor, " pixels"]:
+        """Which pixels have more than one state, in reading order."""
+        return ((self.frequency[1:] > 0).any(0) & ~self.ignored).flatten()
+
+    def _nearest(
+        self, values: Float[Tensor, "batch channels pixels"], pixels: Int[Tensor, " pixels"]
+    ) -> Int[Tensor, "batch pixels"]:
+        """The state of each pixel that is nearest to the values there."""
+        colors = self.states.flatten(2)[:, :, pixels].float() / 255
+        distance = (values[:, None] - colors).square().sum(2)
+        unused = self.frequency.flatten(1)[:, pixels] == 0
+        return distance.masked_fill(unused, math.inf).argmin(1)

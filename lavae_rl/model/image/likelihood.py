@@ -5,6 +5,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 from torch import Tensor
 
 from lavae_rl.model.shapes import AnyFrames, Images
@@ -17,8 +18,8 @@ EPSILON = 1e-6
 class Likelihood(Protocol):
     """p(x | theta), pixel by pixel, and which frames it has a probability for."""
 
-    def images(self, frames: AnyFrames, device: torch.device) -> Images:
-        """Turns frames into images on a device; raises TypeError or ValueError on frames it cannot take."""
+    def check(self, frames: AnyFrames, device: torch.device) -> Tensor:
+        """Puts frames on a device, as they are; raises TypeError or ValueError on frames it cannot take."""
 
     def log_prob(self, images: Images, theta: Images) -> Images:
         """Log p(x_i | theta_i) of each pixel and channel, in nats."""
@@ -30,7 +31,12 @@ class Likelihood(Protocol):
         """Expected pixels, in [0, 1]."""
 
     def sample(self, theta: Images, generator: torch.Generator | None) -> Images:
-        """Random images, of the values that ``images`` gives."""
+        """Random images, of the values that ``to_images`` gives of frames."""
+
+
+def to_images(frames: UInt8[Tensor, "batch height width channels"]) -> Images:
+    """Turns checked frames into values in [0, 1], channels first."""
+    return frames.permute(0, 3, 1, 2).float().div_(255)
 
 
 def check_frames(frames: AnyFrames, channels: int) -> Tensor:
@@ -61,8 +67,8 @@ class Bernoulli:
     def __init__(self, channels: int) -> None:
         self.channels = channels
 
-    def images(self, frames: AnyFrames, device: torch.device) -> Images:
-        """Turns frames into float32 0 or 1, (batch, channels, height, width), on the device.
+    def check(self, frames: AnyFrames, device: torch.device) -> Tensor:
+        """Puts frames on the device, as they are: uint8 (batch, height, width, channels).
 
         Raises:
             TypeError: not a uint8 array.
@@ -77,7 +83,7 @@ class Bernoulli:
                 "python pretrain/train_lavae.py --env ID (or --frames PATH); for sprites on black, "
                 "(frames > 127) * np.uint8(255) makes them binary"
             )
-        return tensor.permute(0, 3, 1, 2).float().div_(255)
+        return tensor
 
     def log_prob(self, images: Images, theta: Images) -> Images:
         """Log p(x_i | theta_i) of each pixel and channel, in nats (eq. 12), theta clamped above and kept off 0 and 1.
@@ -107,14 +113,14 @@ class Normal:
     def __init__(self, channels: int, scale: float) -> None:
         self.channels, self.scale = channels, scale
 
-    def images(self, frames: AnyFrames, device: torch.device) -> Images:
-        """Turns frames into float32 in [0, 1], (batch, channels, height, width), on the device.
+    def check(self, frames: AnyFrames, device: torch.device) -> Tensor:
+        """Puts frames on the device, as they are: uint8 (batch, height, width, channels).
 
         Raises:
             TypeError: not a uint8 array.
             ValueError: wrong rank or channels.
         """
-        return check_frames(frames, self.channels).to(device).permute(0, 3, 1, 2).float().div_(255)
+        return check_frames(frames, self.channels).to(device)
 
     def log_prob(self, images: Images, theta: Images) -> Images:
         """Log N(x_i; theta_i, scale^2) of each pixel and channel, in nats: a density, which may pass 0."""

@@ -94,7 +94,11 @@ class WorldAppearanceNetwork(nn.Module):
 
     def forward(self, inputs: Images, found: Detections) -> Gaussian:
         """The posterior q(a | l, x) of each object."""
-        return Gaussian.of(self.layers(crop_scaled_windows(inputs, found, self.size)))
+        return self.describe(crop_scaled_windows(inputs, found, self.size))
+
+    def describe(self, windows: Sprites) -> Gaussian:
+        """The posterior of the object in each window."""
+        return Gaussian.of(self.layers(windows))
 
 
 class WorldSpriteDecoder(nn.Module):

@@ -1,0 +1,105 @@
+"""Objects on a background, searched for where frames differ from it.
+
+An object differs from the background: a location counts only if some pixel within half a sprite of it surprises. So
+the location network is evaluated there and nowhere else, but for frames of which that is a large part.
+"""
+
+import math
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lavae_rl.model.config import LAVAEConfig
+from lavae_rl.model.image.background import Pictures
+from lavae_rl.model.image.likelihood import Likelihood, to_images
+from lavae_rl.model.image.pixels import FramePixels
+from lavae_rl.model.networks.sparse import Features, SparseLocationNetwork
+from lavae_rl.model.networks.world import WorldLocationNetwork
+from lavae_rl.model.objects import Detections
+from lavae_rl.model.posterior import MIN_LOGIT, find_peaks
+from lavae_rl.model.sites import Sites, blocks, nonzero, unravel
+from lavae_rl.model.surprise import PIXEL_NATS, near_surprise
+
+LARGEST_SHARE = 0.4
+"""Where logits are wanted of a larger share of a frame, the network reads the whole frame, which then costs less."""
+
+
+class Search:
+    """The location network of a model, and what it makes of the background alone."""
+
+    def __init__(self, network: WorldLocationNetwork, background: Pictures, config: LAVAEConfig) -> None:
+        """Take a network whose batch norms are folded."""
+        self.background, self._network, self._config = background, network, config
+        empty = background.states[:1].float() / 255
+        self._sparse = SparseLocationNetwork(network, torch.cat([empty, torch.zeros_like(empty)], dim=1))
+
+    def __call__(self, pixels: FramePixels, likelihood: Likelihood) -> tuple[Detections, Float[Tensor, " objects"]]:
+        """The objects of frames, as ``LAVAECore.detect`` gives them, and the logit of each."""
+        config = self._config
+        changed, near = self._changed(pixels, likelihood)
+        wanted = near.grow(math.ceil(config.peak_window // 2 / 2))  # peaks are compared with what is beside them
+        logits, scales = self._logits(pixels, changed, wanted)
+        found = find_peaks(logits, config.peak_window)
+        row, column = found.location.T
+        found = found.select(near.mask[found.image_index, row // 2, column // 2])
+        index = (found.image_index, *found.location.T)
+        scale = torch.tensor(config.scales)[scales[index].long()]
+        return replace(found, scale=scale), logits[index]
+
+    def _changed(self, pixels: FramePixels, likelihood: Likelihood) -> tuple[Sites, Sites]:
+        """The sites of 2 x 2 pixels that are not as in the first state, and those near enough to a surprise."""
+        frame, row, column = pixels.changed
+        values, behind = pixels.read(frame, row, column)
+        nats = likelihood.surprise(values[..., None, None], behind[..., None, None]).sum((1, 2, 3))
+        stride = self._network.stride
+        height, width = (-(-side // stride) * stride // 2 for side in pixels.frames.shape[1:3])
+        changed, surprising = torch.zeros(2, len(pixels.frames), height, width, dtype=torch.bool)
+        changed[frame, row // 2, column // 2] = True
+        chosen = nats > PIXEL_NATS
+        surprising[frame[chosen], row[chosen] // 2, column[chosen] // 2] = True
+        return Sites(changed), near_surprise(Sites(surprising), self._config.sprite_size)
+
+    def _logits(self, pixels: FramePixels, changed: Sites, wanted: Sites) -> tuple[Tensor, Tensor]:
+        """The largest logit of each pixel and the index of its scale; -inf and 0 where none is wanted."""
+        crowded = wanted.mask.flatten(1).float().mean(1) > LARGEST_SHARE
+        sites = Sites(wanted.mask & ~crowded[:, None, None])
+        batch, height, width, _ = pixels.frames.shape
+        logits = torch.full((batch, 2 * wanted.shape[1], 2 * wanted.shape[2]), -math.inf)
+        scales = torch.zeros(logits.shape, dtype=torch.uint8)
+        self._search(pixels, changed, sites, logits, scales)
+        logits, scales = logits[:, :height, :width], scales[:, :height, :width]
+        if crowded.any():
+            images = self.background.cover(to_images(pixels.frames[crowded]))
+            inputs = torch.cat([images, images - self.background(images)], dim=1)
+            best, scale = self._network(inputs).max(1)
+            logits[crowded], scales[crowded] = best, scale.byte()
+        return logits, scales
+
+    def _search(self, pixels: FramePixels, changed: Sites, sites: Sites, logits: Tensor, scales: Tensor) -> None:
+        """Write the logits at sites."""
+        read = changed & self._reach(sites)
+        best, scale = self._sparse(Features(read, self._inputs(pixels, read), self._sparse.inputs), sites).max(1)
+        frame, row, column = sites.index
+        at, down, right = unravel(nonzero(best > MIN_LOGIT), (len(best), 2, 2))
+        where = (frame[at], 2 * row[at] + down, 2 * column[at] + right)
+        logits[where], scales[where] = best[at, down, right], scale[at, down, right].byte()
+
+    def _reach(self, sites: Sites) -> Sites:
+        """The sites that the logits at sites depend on, in whole cells of the network's stride."""
+        halvings = (self._network.stride // 2).bit_length() - 1
+        cells = sites
+        for _ in range(halvings):
+            cells = cells.halve()
+        cells = cells.grow(self._network.reach // self._network.stride)
+        for _ in range(halvings):
+            cells = cells.double()
+        return cells
+
+    def _inputs(self, pixels: FramePixels, sites: Sites) -> Float[Tensor, "sites inputs"]:
+        """The inputs of the 2 x 2 pixels of each site, in the order of ``pixel_unshuffle``."""
+        frame, row, column = sites.index
+        two = torch.arange(2)
+        inputs = pixels.inputs(*blocks(frame, 2 * row[:, None] + two, 2 * column[:, None] + two))
+        return inputs.view(len(row), 4, inputs.shape[1]).transpose(1, 2).flatten(1)
