@@ -72,7 +72,7 @@ def test_the_normal_likelihood_is_the_density_of_each_pixel_and_channel():
 def test_normal_images_are_frames_of_any_values_with_channels_first():
     frames = np.zeros((2, 4, 5, 3), np.uint8)
     frames[1, 2, 3, 0], frames[0, 0, 0, 2] = 51, 255
-    images = Normal(3, 0.1).images(frames, CPU)
+    images = to_images(Normal(3, 0.1).check(frames, CPU))
     assert (images.shape, images.dtype) == ((2, 3, 4, 5), torch.float32)
     assert images[1, 0, 2, 3].item() == pytest.approx(0.2)
     assert images[0, 2, 0, 0] == 1
@@ -90,7 +90,7 @@ def test_normal_images_are_frames_of_any_values_with_channels_first():
 )
 def test_frames_without_a_density_are_refused(frames, error, message):
     with pytest.raises(error, match=message):
-        Normal(3, 0.1).images(frames, CPU)
+        Normal(3, 0.1).check(frames, CPU)
 
 
 def test_normal_samples_spread_around_their_means_and_stay_in_range():

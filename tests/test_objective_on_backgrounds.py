@@ -249,6 +249,8 @@ def test_encoding_and_decoding_know_scales_boxes_and_backgrounds():
     for (row, column), ((first, _), (second, _)) in STATES.items():
         frequent[0, 0, row, column], rare[0, 0, row, column] = first, second
     frames = (rare.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
+    assert model.encode(frames).count.tolist() == [0]  # where nothing differs from the background, nothing is
+    frames[0, [0, 6], [0, 7]] = 255
     objects = model.encode(frames)
     assert objects.location.tolist() == [[[0, 0], [6, 7]]]
     assert objects.scale.tolist() == [[1, 2]]

@@ -4,10 +4,10 @@ import torch
 
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.lavae import LAVAE
+from lavae_rl.model.surprise import PIXEL_NATS
 from lavae_rl.pretraining.components import (
     LARGEST_SHARE,
     MIN_NATS,
-    PIXEL_NATS,
     Components,
     detections,
     find_components,
