@@ -39,7 +39,7 @@ def test_image_models_that_do_not_exist_are_refused(values, message):
 
 
 def test_configurations_as_they_were_stored_before_describe_the_same_model():
-    stored = {"channels": 1, "sprite_size": 21, "latents": 4, "max_objects": 3, "networks": "paper"}
+    stored: dict[str, Any] = {"channels": 1, "sprite_size": 21, "latents": 4, "max_objects": 3, "networks": "paper"}
     config = parse(LAVAEConfig, stored, Path("config.json"))
     assert config == LAVAEConfig(**stored)
     assert (config.scales, config.likelihood, config.composition, config.canvas_size) == (

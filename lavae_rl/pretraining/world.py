@@ -5,6 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from lavae_rl.data.frame_source import FrameSource
@@ -173,7 +174,9 @@ def merge(one: Detections, other: Detections, chosen: Tensor) -> Detections:
     return Detections(index, both[0], one.count + other.count, both[1])
 
 
-def crop_randomly(images: Images, size: int, generator: torch.Generator) -> Images:
+def crop_randomly(
+    images: Images, size: int, generator: torch.Generator
+) -> Float[Tensor, "batch channels rows columns"]:
     """One random part of all images, at most ``size`` pixels a side."""
     height, width = (min(size, side) for side in images.shape[2:])
     room = torch.tensor([images.shape[2] - height, images.shape[3] - width], device=images.device) + 1
