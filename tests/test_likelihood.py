@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lavae_rl.model.image.likelihood import EPSILON, Bernoulli, Normal, to_images
+from lavae_rl.model.image.likelihood import EPSILON, Bernoulli, Normal, as_images
 
 CPU = torch.device("cpu")
 
@@ -43,7 +43,7 @@ def test_the_likelihood_of_coarse_means_is_finite():
 def test_images_are_frames_with_channels_first_of_0_and_1():
     frames = np.zeros((2, 4, 5, 3), np.uint8)
     frames[1, 2, 3, 0] = 255
-    images = to_images(Bernoulli(3).check(frames, CPU))
+    images = as_images(Bernoulli(3).check(frames, CPU))
     assert (images.shape, images.dtype) == ((2, 3, 4, 5), torch.float32)
     assert images.nonzero().tolist() == [[1, 0, 2, 3]]
     assert images.max() == 1
@@ -72,7 +72,7 @@ def test_the_normal_likelihood_is_the_density_of_each_pixel_and_channel():
 def test_normal_images_are_frames_of_any_values_with_channels_first():
     frames = np.zeros((2, 4, 5, 3), np.uint8)
     frames[1, 2, 3, 0], frames[0, 0, 0, 2] = 51, 255
-    images = to_images(Normal(3, 0.1).check(frames, CPU))
+    images = as_images(Normal(3, 0.1).check(frames, CPU))
     assert (images.shape, images.dtype) == ((2, 3, 4, 5), torch.float32)
     assert images[1, 0, 2, 3].item() == pytest.approx(0.2)
     assert images[0, 2, 0, 0] == 1

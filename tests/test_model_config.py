@@ -33,7 +33,7 @@ WORLD: dict[str, Any] = {"networks": "world", "composition": "over", "likelihood
     ],
     ids=str,
 )
-def test_image_models_that_do_not_exist_are_refused(values, message):
+def test_image_models_that_do_not_exist_are_refused(values: dict[str, Any], message: str):
     with pytest.raises(ValueError, match=message):
         LAVAEConfig(**values)
 

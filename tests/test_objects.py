@@ -116,7 +116,7 @@ def test_the_first_detections_of_each_image_keep_their_scales():
 
 def _scaled_objects(**fields):
     values = torch.tensor([[1.0], [2.0], [3.0]])
-    described = {"appearance": values, "appearance_variance": values, "presence": values[:, 0]}
+    described: dict[str, Any] = {"appearance": values, "appearance_variance": values, "presence": values[:, 0]}
     return Objects.from_detections(SCALED, (9, 7), **described, **fields)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lavae_rl.model.checkpoint import PretrainedModel
 from lavae_rl.model.gaussian import Gaussian
-from lavae_rl.model.image.likelihood import Bernoulli, to_images
+from lavae_rl.model.image.likelihood import Bernoulli, as_images
 from lavae_rl.model.networks.layers import conv, layer, residual
 from lavae_rl.model.shapes import AnyFrames, Images, PerImage
 from lavae_rl.shapes import Frames
@@ -87,7 +87,7 @@ class ConvVAE(PretrainedModel):
         Raises:
             TypeError, ValueError: not uint8 (batch, height, width, channels) of 0 and 255, sides multiples of STRIDE.
         """
-        images = to_images(self.likelihood.check(frames, self.device))
+        images = as_images(self.likelihood.check(frames, self.device))
         if any(side % STRIDE for side in images.shape[2:]):
             size = tuple(images.shape[2:])
             raise ValueError(f"expected frames with sides that are multiples of {STRIDE}, got {size}")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.image.background import Background, Pictures, black
 from lavae_rl.model.image.composition import Composition, add_sprites, over
-from lavae_rl.model.image.likelihood import Bernoulli, Likelihood, Normal, to_images
+from lavae_rl.model.image.likelihood import Bernoulli, Likelihood, Normal, as_images
 from lavae_rl.model.networks import families
 from lavae_rl.model.objects import Detections
 from lavae_rl.model.posterior import find_peaks
@@ -80,7 +80,7 @@ class LAVAECore(nn.Module):
 
     def images_of(self, checked: UInt8[Tensor, "batch height width channels"]) -> Images:
         """Turns frames that were checked into what the networks read."""
-        images = to_images(checked)
+        images = as_images(checked)
         return self.background.cover(images) if isinstance(self.background, Pictures) else images
 
     def check(self, frames: AnyFrames) -> UInt8[Tensor, "batch height width channels"]:

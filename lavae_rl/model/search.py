@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.image.background import Pictures
-from lavae_rl.model.image.likelihood import Likelihood, to_images
+from lavae_rl.model.image.likelihood import Likelihood, as_images
 from lavae_rl.model.image.pixels import FramePixels
 from lavae_rl.model.networks.sparse import Features, SparseLocationNetwork
 from lavae_rl.model.networks.world import WorldLocationNetwork
@@ -71,7 +71,7 @@ class Search:
         self._search(pixels, changed, sites, logits, scales)
         logits, scales = logits[:, :height, :width], scales[:, :height, :width]
         if crowded.any():
-            images = self.background.cover(to_images(pixels.frames[crowded]))
+            images = self.background.cover(as_images(pixels.frames[crowded]))
             inputs = torch.cat([images, images - self.background(images)], dim=1)
             best, scale = self._network(inputs).max(1)
             logits[crowded], scales[crowded] = best, scale.byte()

@@ -12,7 +12,7 @@ from lavae_rl.data.frame_source import FrameSource
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.core import LAVAECore
 from lavae_rl.model.image.background import Pictures
-from lavae_rl.model.image.likelihood import Normal, to_images
+from lavae_rl.model.image.likelihood import Normal, as_images
 from lavae_rl.model.surprise import surprise
 from lavae_rl.pretraining.backgrounds import BackgroundStates, estimate_background
 from lavae_rl.pretraining.components import Components, find_components
@@ -177,6 +177,6 @@ def _surprise(frames: Frames, states: BackgroundStates, ignored: np.ndarray) -> 
     fill(pictures, states, ignored)
     maps = []
     for start in range(0, len(frames), _BATCH):
-        images = pictures.cover(to_images(likelihood.check(frames[start : start + _BATCH], torch.device("cpu"))))
+        images = pictures.cover(as_images(likelihood.check(frames[start : start + _BATCH], torch.device("cpu"))))
         maps.append(surprise(likelihood, images, pictures(images)).numpy())
     return np.concatenate(maps)

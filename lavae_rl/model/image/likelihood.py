@@ -31,10 +31,10 @@ class Likelihood(Protocol):
         """Expected pixels, in [0, 1]."""
 
     def sample(self, theta: Images, generator: torch.Generator | None) -> Images:
-        """Random images, of the values that ``to_images`` gives of frames."""
+        """Random images, of the values that ``as_images`` gives of frames."""
 
 
-def to_images(frames: UInt8[Tensor, "batch height width channels"]) -> Images:
+def as_images(frames: UInt8[Tensor, "batch height width channels"]) -> Images:
     """Turns checked frames into values in [0, 1], channels first."""
     return frames.permute(0, 3, 1, 2).float().div_(255)
 
