@@ -5,6 +5,7 @@ import torch
 
 from lavae_rl.model.explained import explained_share, frame_surprise
 from lavae_rl.model.image.likelihood import Bernoulli, Normal
+from lavae_rl.model.surprise import surprise
 
 
 def test_surprise_is_summed_over_channels_and_zero_where_pixels_are_as_expected():
