@@ -79,4 +79,4 @@ def test_models_of_games_explain_frames_of_other_episodes(name):
             env.reset()
     env.close()
     found = frame_surprise(LAVAE.from_pretrained(name), np.stack(frames[100::5]))
-    assert explained_share(found.background.sum(), found.reconstruction.sum()) > 0.8
+    assert explained_share(float(found.background.sum()), float(found.reconstruction.sum())) > 0.8

@@ -17,6 +17,7 @@ from lavae_rl.model.image.likelihood import Normal
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.objective import elbo_terms, importance_weighted_bound, score_function_loss
 from lavae_rl.model.objects import Detections
+from lavae_rl.pretraining.sharpness import TEMPERATURES, fit_sharpness
 
 HEIGHT, WIDTH, SCALES, NOISE = 3, 4, (1, 2), 0.07
 SITES = 2 * HEIGHT * WIDTH
@@ -192,6 +193,18 @@ def test_the_score_function_reads_the_enumerated_elbo_of_scaled_sites(enumerable
     error = mean.std().item() / math.sqrt(len(mean))
     exact = (q * values).sum().item() - 2 * 2 * KL_APPEARANCE
     assert mean.mean().item() == pytest.approx(exact, abs=4 * error)
+
+
+def test_sharpness_is_fitted_to_the_sites_of_all_scales(enumerable, image):
+    before = elbo_terms(enumerable, image.expand(200, -1, -1, -1), torch.Generator().manual_seed(0)).elbo.mean()
+    with torch.no_grad():
+        enumerable.log_sharpness.fill_(-20.0)  # uniform over all sites
+    fit_sharpness(enumerable, image.expand(200, -1, -1, -1), seed=0)
+    assert any(
+        enumerable.sharpness.item() * math.log(SITES) == pytest.approx(1 / each, rel=1e-4) for each in TEMPERATURES
+    )
+    after = elbo_terms(enumerable, image.expand(200, -1, -1, -1), torch.Generator().manual_seed(0)).elbo.mean()
+    assert after > before
 
 
 def test_every_image_pays_for_its_own_states(enumerable):

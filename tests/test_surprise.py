@@ -1,11 +1,9 @@
-import math
-
 import pytest
 import torch
 
-from lavae_rl.model.explained import explained_share, frame_surprise
 from lavae_rl.model.image.likelihood import Bernoulli, Normal
-from lavae_rl.model.surprise import surprise
+from lavae_rl.model.sites import Sites
+from lavae_rl.model.surprise import MARGIN, near_surprise, surprise
 
 
 def test_surprise_is_summed_over_channels_and_zero_where_pixels_are_as_expected():
@@ -33,22 +31,28 @@ def test_surprise_is_never_negative(likelihood):
     assert nats.max() > 0
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "share"), [(10.0, 0.0, 1), (10.0, 4.0, 0.6), (10.0, 10.0, 0), (10.0, 15.0, -0.5)]
-)
-def test_the_explained_share_is_what_objects_take_of_the_surprise(before, after, share):
-    assert explained_share(before, after) == pytest.approx(share)
+def _near(*lit, sprite_size):
+    mask = torch.zeros(1, 30, 40, dtype=torch.bool)
+    for row, column in lit:
+        mask[0, row, column] = True
+    return near_surprise(Sites(mask), sprite_size).mask[0]
 
 
-def test_of_no_surprise_no_share_is_explained():
-    assert math.isnan(explained_share(0.0, 0.0))
+def test_an_object_may_be_centred_within_a_margin_of_what_surprises():
+    near = _near((10, 12), sprite_size=9)
+    rows, columns = near.nonzero().T
+    assert (rows.min().item(), rows.max().item()) == (10 - MARGIN, 10 + MARGIN)
+    assert (columns.min().item(), columns.max().item()) == (12 - MARGIN, 12 + MARGIN)
+    assert near.sum() == (2 * MARGIN + 1) ** 2
 
 
-def test_the_surprise_of_frames_is_that_of_background_and_reconstruction(dotted, dots):
-    frames = dots(40, 50, (10, 12), (20, 30))
-    found = frame_surprise(dotted, frames)
-    images = dotted.images(frames)
-    assert found.background.tolist() == pytest.approx([2 * 13.8155], rel=1e-3)  # black but for two pixels
-    mean = torch.from_numpy(dotted.decode(dotted.encode(frames))).permute(0, 3, 1, 2)
-    expected = surprise(dotted.likelihood, images, mean).sum()
-    assert found.reconstruction.tolist() == pytest.approx([expected.item()], rel=1e-4)
+@pytest.mark.parametrize(("side", "filled"), [(9, True), (17, False)])
+def test_an_object_may_be_centred_in_a_hole_of_less_than_a_sprite(side, filled):
+    edge = range(side)
+    ring = {(row, column) for row in edge for column in edge if {row, column} & {0, side - 1}}
+    near = _near(*((row + 5, column + 5) for row, column in ring), sprite_size=15)  # 4 sites around a site
+    assert near[5 + side // 2, 5 + side // 2].item() is filled
+
+
+def test_nothing_is_near_where_nothing_surprises():
+    assert not _near(sprite_size=21).any()

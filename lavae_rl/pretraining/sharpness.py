@@ -24,10 +24,10 @@ def fit_sharpness(model: LAVAE, images: Images, seed: int, num_samples: int = 1)
     Every temperature is given the same random numbers, for ``num_samples`` ELBOs of each image. What tells them apart
     are rare sprites a pixel off, of hundreds of nats each, so a choice to a nat or two needs many samples.
     """
-    pixels = images.shape[2] * images.shape[3]
-    candidates = [-math.log(temperature * math.log(pixels)) for temperature in TEMPERATURES]
-    candidates.append(model.log_sharpness.item())
     logits = model.logits(images)
+    sites = logits.shape[1:].numel()
+    candidates = [-math.log(temperature * math.log(sites)) for temperature in TEMPERATURES]
+    candidates.append(model.log_sharpness.item())
 
     def elbo(log_sharpness: float) -> float:
         model.log_sharpness.fill_(log_sharpness)
