@@ -31,8 +31,9 @@ CANVAS_SIZE = (64, 64)
 class LAVAE(LAVAECore, PretrainedModel):
     """Counts, locates and describes the sprites of a scene; and draws scenes.
 
-    The public methods work on frames, uint8 (batch, height, width, channels) of values 0 and 255, on any canvas that
-    holds a sprite. ``from_pretrained`` gives a trained model; ``LAVAE(config)`` an untrained one.
+    The public methods work on frames, uint8 (batch, height, width, channels): of values 0 and 255 on any canvas that
+    holds a sprite, or, of a model with a background, on frames of its size. ``from_pretrained`` gives a trained model;
+    ``LAVAE(config)`` an untrained one.
     """
 
     model_type = "lavae"
@@ -46,7 +47,8 @@ class LAVAE(LAVAECore, PretrainedModel):
         """Finds the objects: their number, locations and appearances. Deterministic.
 
         Args:
-            frames: uint8 (batch, height, width, channels), values 0 and 255, NumPy or torch.
+            frames: uint8 (batch, height, width, channels), NumPy or torch; of values 0 and 255 for models of the
+                paper's data sets, raw frames of their environment for others.
             max_objects: number of slots, at least 1; if a frame has more objects, the most confident ones are kept,
                 and a warning is issued once. None gives as many slots as the fullest frame has objects.
             boxes: whether to decode the objects for their boxes, about a tenth of the time; without, no box has an

@@ -22,6 +22,8 @@ from lavae_rl.pretraining.world import WorldWakeSleep
 from lavae_rl.runs.config import CONFIG_FILE, parse, read_json
 from lavae_rl.runs.provenance import Provenance
 
+ATARI_PIXELS = 210 * 160
+
 METHODS: Mapping[str, Any] = {"wake-sleep": WakeSleep, "world": WorldWakeSleep, "paper": PaperMethod, "vae": PlainVAE}
 """Methods by the name that config.json states."""
 
@@ -141,6 +143,7 @@ def new_world_run(
     found = survey(source, source.episodes, **options)
     given = cast("WorldRecipe", preset.recipe)
     changed: dict[str, Any] = dream_sizes(found, given.dream_size)
+    changed["batch_size"] = affordable_batch(found, given.batch_size)
     changed |= {} if steps is None else {"steps": steps}
     run = PretrainingRun(
         method=preset.method,
@@ -154,6 +157,11 @@ def new_world_run(
         **settings,
     )
     return run, found
+
+
+def affordable_batch(found: Survey, most: int) -> int:
+    """The batch size at which a step reads no more pixels than ``most`` Atari screens have, but 4 at least."""
+    return min(most, max(4, most * ATARI_PIXELS // found.nats[0].size))
 
 
 def dream_sizes(found: Survey, least: int) -> dict[str, int]:
