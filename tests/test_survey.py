@@ -170,3 +170,8 @@ def test_surveys_that_cannot_be_are_refused(moving, options, message):
 def test_frames_in_which_nothing_moves_are_refused_with_the_remedy(moving):
     with pytest.raises(ValueError, match=r"120 that show their background alone; record other frames"):
         _survey(np.repeat(moving[:1], FRAMES, axis=0))
+
+
+@pytest.mark.parametrize(("size", "window"), [(9, 5), (15, 5), (21, 7), (29, 9), (31, 9)])
+def test_the_window_of_a_peak_is_a_third_of_a_sprite(size, window, moving):
+    assert _survey(moving, sprite_size=size).model_config().peak_window == window

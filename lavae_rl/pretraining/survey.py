@@ -70,6 +70,7 @@ class Survey:
         names = ("sprite_size", "scales", "max_objects", "background_states")
         chosen: dict[str, Any] = {name: getattr(choices, name) for name in names}
         chosen |= {"networks": "world", "likelihood": "normal", "composition": "over"}
+        chosen["peak_window"] = _peak_window(choices.sprite_size)
         return LAVAEConfig(self.frames.shape[3], canvas_size=self.frames.shape[1:3], **chosen, **fields)
 
     def install(self, model: LAVAECore) -> None:
@@ -136,6 +137,12 @@ def _choose(
     most = max_objects or max(4, round(2 * largest_count))
     found = {"side": side, "largest_side": largest_side, "count": count, "largest_count": largest_count}
     return {"sprite_size": size, "scales": scales, "max_objects": most, **found}
+
+
+def _peak_window(sprite_size: int) -> int:
+    """A third of a sprite, odd: with less, large objects are found twice, with more, close ones once."""
+    third = sprite_size // 3
+    return max(5, third if third % 2 else third - 1)
 
 
 def _windows(side: float, largest: float, size: int | None, shortest: int) -> tuple[int, tuple[int, ...]]:
