@@ -74,13 +74,13 @@ def test_without_truth_only_metrics_without_labels_are_measured(scenes):
 
 
 def test_validation_reads_as_many_frames_as_the_recipe_has(scenes, monkeypatch):
-    read, images = [], LAVAE.images
+    read, check = [], LAVAE.check
 
     def counted(model, frames):
         read.append(len(frames))
-        return images(model, frames)
+        return check(model, frames)
 
-    monkeypatch.setattr(LAVAE, "images", counted)
+    monkeypatch.setattr(LAVAE, "check", counted)
     recipe = dataclasses.replace(SMOKE, validation_scenes=7, elbo_scenes=5)
     validate_lavae(LAVAE(LAVAEConfig(latents=4)), scenes, recipe, 0)
     assert read == [7, 5]
