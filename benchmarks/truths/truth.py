@@ -44,7 +44,7 @@ class Truth:
     category: Sequence[Shaped[np.ndarray, " _"]]
     """The name of the category of each object."""
     playfield: Rectangle
-    """Where objects count; scores and lives lie outside."""
+    """Rectangle in which objects count; scores and lives lie outside."""
 
     def keep(self, kept: Sequence[Bool[np.ndarray, " _"]]) -> "Truth":
         """The objects of a mask for each frame."""
@@ -75,7 +75,7 @@ class Truth:
         return self.keep([mask & inside(box, self.playfield) for mask, box in zip(kept, self.boxes, strict=True)])
 
     def visible(self, different: Bool[np.ndarray, "batch height width"]) -> list[np.ndarray]:
-        """Which objects have a pixel in their box that differs from the background, given all that do."""
+        """Mask of the objects with a pixel in their box that differs from the background, given all that do."""
         visible = []
         for boxes, frame in zip(self.boxes, different, strict=True):
             ends = np.maximum(boxes[:, :2] + boxes[:, 2:], 0)
@@ -86,7 +86,7 @@ class Truth:
 
 
 def inside(boxes: np.ndarray, playfield: Rectangle) -> Bool[np.ndarray, " boxes"]:
-    """Which boxes, (boxes, 4), have their centre in the playfield."""
+    """Mask of the boxes, (boxes, 4), whose centre is in the playfield."""
     centre = boxes[:, :2] + boxes[:, 2:] / 2 - np.array(playfield[:2])
     return ((centre >= 0) & (centre < np.array(playfield[2:]))).all(1)
 
@@ -101,7 +101,7 @@ class Game:
     play: Play
     """Gives what to train on; its boxes are not used and may be missing."""
     env_id: str | None
-    """What ``train_lavae.py --env`` takes, or None if it has to be given files."""
+    """Id for ``train_lavae.py --env``, or None if the program needs files."""
 
 
 def record(play: Play, playfield: Rectangle, seed: int, steps: int) -> Truth:

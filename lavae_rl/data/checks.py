@@ -34,7 +34,7 @@ def check_moving(recording: Recording) -> None:
 
 
 def flickers(source: FrameSource | Frames, episodes: Int[np.ndarray, " offsets"]) -> bool:
-    """Whether objects show in every other frame only, as on consoles that cannot draw all of them at once.
+    """Tell whether objects show in every other frame only, as on consoles that cannot draw all of them at once.
 
     In many triples of successive frames, the middle one must differ much from both others, which are much alike.
     Motion does not do that: two steps change about as many pixels as one, or more.
@@ -57,7 +57,7 @@ def _returns(triple: Frames) -> bool:
 
 
 def hides_objects(env_id: str, options: Mapping[str, Any]) -> bool:
-    """Whether an Atari game flickers while an even ``frameskip`` shows always the same half of its objects.
+    """Tell whether an Atari game flickers while an even ``frameskip`` shows always the same half of its objects.
 
     Frames do not tell what is missing from them, so this plays a few seconds without skipping.
     """

@@ -17,7 +17,7 @@ PACKAGES: Mapping[str, tuple[str, str]] = {
     "procgen": ("procgen2", "pip install procgen2"),
     "LAVAE/": ("lavae_rl", "pip install lavae-rl"),
 }
-"""Of environments whose id begins so, the module that registers them and the command that brings it."""
+"""Beginnings of ids, with the module that registers such environments and the command that installs it."""
 
 _MIN_SIDE = 16
 """Side in pixels under which uint8 arrays are taken for symbols, such as the 7 x 7 cells of MiniGrid."""
@@ -101,7 +101,7 @@ def register(env_id: str) -> None:
 
 
 def is_frame(space: "spaces.Space[Any]") -> bool:
-    """Whether a space holds frames: uint8, (height, width) or (height, width, 1 or 3), of at least 16 pixels a side."""
+    """Tell if a space holds frames: uint8, (height, width) or (height, width, 1 or 3), of at least 16 pixels a side."""
     if not isinstance(space, spaces.Box) or space.dtype != np.uint8 or len(space.shape) not in (2, 3):
         return False
     return min(space.shape[:2]) >= _MIN_SIDE and space.shape[2:] in ((), (1,), (3,))

@@ -45,7 +45,7 @@ class NpyFrames:
         return frames[..., None] if frames.ndim == 3 else frames
 
     def lit(self) -> Bool[np.ndarray, " frames"]:
-        """Whether each frame shows anything: whether it is not black everywhere."""
+        """Mask of the frames that are not black everywhere."""
         lit = np.zeros(len(self), bool)
         for start in range(0, len(self), _BATCH):
             frames, part = self._map()[start : start + _BATCH], lit[start : start + _BATCH]

@@ -33,9 +33,9 @@ class Recording:
     """Frames of successive episodes: a ``FrameSource`` in the order of time. Frames are read when they are indexed."""
 
     parts: Sequence[NpyFrames]
-    """Of each episode, the file."""
+    """File of each episode."""
     kept: Sequence[Int[np.ndarray, " _"]]
-    """Of each episode, the indices of the frames that belong to the recording."""
+    """Indices of the frames of each episode that belong to the recording."""
     skipped: int = 0
     """Number of black frames that were left out, of all splits together."""
 

@@ -17,7 +17,7 @@ _BATCH, _FAR = 16, 1e6
 
 @dataclass(frozen=True)
 class Findings:
-    """What a model finds in frames."""
+    """Metrics of the objects that a model finds in frames."""
 
     explained: float
     """Share of the surprise under the background that objects explain; see ``explained_share``."""

@@ -12,9 +12,9 @@ from lavae_rl.model.posterior import location_log_probs
 from lavae_rl.model.shapes import Images
 from lavae_rl.pretraining.dreams import SpriteMemory, centre_loss, cut_out, dilate, dream, location_loss, recentre
 from lavae_rl.pretraining.proposals import propose_by_surprise
-from lavae_rl.pretraining.recipes import LAVAERecipe
+from lavae_rl.pretraining.recipes import LAVAERecipe, WorldRecipe
 from lavae_rl.pretraining.sharpness import fit_sharpness
-from lavae_rl.pretraining.state import Loss, Method, make_seeded
+from lavae_rl.pretraining.state import Loss, Method, ParameterGroup, make_seeded
 from lavae_rl.pretraining.validation import LAVAE_VALIDATION, validate_lavae
 from lavae_rl.shapes import Frames
 
@@ -37,12 +37,7 @@ class WakeSleep(Method):
         self.model = model = make_lavae(config, seed, accelerator.device)
         self.memory = SpriteMemory(recipe.memory, config.channels, config.sprite_size).to(accelerator.device)
         self.modules = {"model": model, "memory": self.memory}
-        appearance = [*model.appearance_network.parameters(), *model.sprite_decoder.parameters()]
-        location = [*model.location_network.parameters(), model.count_logits, model.log_sharpness]
-        self.parameter_groups = (
-            (location, recipe.location_learning_rate, recipe.rate_factor),
-            (appearance, recipe.appearance_learning_rate, recipe.rate_factor),
-        )
+        self.parameter_groups = wake_sleep_groups(model, recipe)
 
     def loss(self, frames: Frames, step: int, generator: torch.Generator) -> Loss:
         """The ELBO's terms at locations found, later the whole ELBO, and beside them what the dreams teach."""
@@ -107,6 +102,16 @@ class WakeSleep(Method):
         """Fits the sharpness on training frames, at last with more samples."""
         images = average.images(source[: self.recipe.sharpness_scenes])
         fit_sharpness(average, images, self._seed, self.recipe.sharpness_samples if last else 1)
+
+
+def wake_sleep_groups(model: LAVAE, recipe: LAVAERecipe | WorldRecipe) -> tuple[ParameterGroup, ParameterGroup]:
+    """Parameters that dreams train, then those that frames train, each group with its peak rate and schedule."""
+    appearance = [*model.appearance_network.parameters(), *model.sprite_decoder.parameters()]
+    location = [*model.location_network.parameters(), model.count_logits, model.log_sharpness]
+    return (
+        (location, recipe.location_learning_rate, recipe.rate_factor),
+        (appearance, recipe.appearance_learning_rate, recipe.rate_factor),
+    )
 
 
 def make_lavae(config: LAVAEConfig, seed: int, device: torch.device) -> LAVAE:

@@ -27,7 +27,7 @@ from lavae_rl.pretraining.recipes import WorldRecipe
 from lavae_rl.pretraining.sharpness import fit_sharpness
 from lavae_rl.pretraining.state import Loss, Method
 from lavae_rl.pretraining.validation import WORLD_VALIDATION, validate_world
-from lavae_rl.pretraining.wake_sleep import make_lavae
+from lavae_rl.pretraining.wake_sleep import make_lavae, wake_sleep_groups
 from lavae_rl.shapes import Frames
 
 _UNEXPLAINED = 0.7
@@ -52,12 +52,7 @@ class WorldWakeSleep(Method):
         sizes = [config.sprite_size * scale for scale in config.scales]
         self.memories = [CutOutMemory(recipe.memory, config.channels, size) for size in sizes]
         self.modules = {"model": model, "memory": nn.ModuleList(self.memories).to(accelerator.device)}
-        appearance = [*model.appearance_network.parameters(), *model.sprite_decoder.parameters()]
-        location = [*model.location_network.parameters(), model.count_logits, model.log_sharpness]
-        self.parameter_groups = (
-            (location, recipe.location_learning_rate, recipe.rate_factor),
-            (appearance, recipe.appearance_learning_rate, recipe.rate_factor),
-        )
+        self.parameter_groups = wake_sleep_groups(model, recipe)
 
     def loss(self, frames: Frames, step: int, generator: torch.Generator) -> Loss:
         """The ELBO's terms at the locations found, and beside them what the dreams teach."""
