@@ -37,7 +37,7 @@ def detection_figure(model: LAVAE, frames: Frames) -> Picture:
 
 
 def background_figure(
-    states: UInt8[np.ndarray, "states height width channels"],
+    pictures: UInt8[np.ndarray, "pictures height width channels"],
     ignored: Bool[np.ndarray, "height width"],
     windows: Sequence[int],
     frames: Frames,
@@ -46,11 +46,11 @@ def background_figure(
 ) -> Picture:
     """Draw what a model of an environment is built on, in three rows with captions.
 
-    The rows are the states of the background and, on the first of them, windows and ignored area; frames with the
+    The rows are pictures of the background and, on the first of them, windows and ignored area; frames with the
     boxes of components; and the surprise of each pixel.
 
     Args:
-        states: of each pixel, the most frequent first.
+        pictures: what the background can be, the most usual first.
         ignored: pixels that are never looked at.
         windows: sides in pixels of the windows of all scales, ascending.
         frames: some of the environment's.
@@ -58,12 +58,12 @@ def background_figure(
         boxes: (row, column, height, width) in pixels of the components of each frame.
     """
     sides = ", ".join(map(str, windows))
-    plain = [mark_boxes(state, _NO_BOXES) for state in states]
+    plain = [mark_boxes(picture, _NO_BOXES) for picture in pictures]
     marked = [mark_boxes(frame, box) for frame, box in zip(frames, boxes, strict=True)]
-    first = f"states of the background; windows of {sides} px" + (", ignored pixels red" if ignored.any() else "")
+    first = f"the background; windows of {sides} px" + (", ignored pixels red" if ignored.any() else "")
     return stacked(
         [
-            captioned(first, [*plain, _windows(states[0], ignored, windows)]),
+            captioned(first, [*plain, _windows(pictures[0], ignored, windows)]),
             captioned("frames and the components of what surprises", marked),
             captioned(f"surprise: black 0, white {BRIGHTEST_NATS} nats and more", [_heat(each) for each in nats]),
         ]

@@ -29,6 +29,8 @@ class LAVAEConfig:
     """"sum", eq. (4), or "over": sprites with an alpha channel over a background (networks "world")."""
     background_states: int = 0
     """Most colours that a pixel of the background has; 0 is a black background, on canvases of every size."""
+    background_directions: int = 0
+    """Number of directions in which a background changes from frame to frame, in place of states."""
     canvas_size: tuple[int, int] | None = None
     """(height, width) in pixels of a background that is not black, and so of all frames."""
     peak_window: int = 5
@@ -61,8 +63,11 @@ class LAVAEConfig:
             raise ValueError(
                 f'expected composition "over" with networks "world", and "sum" and scale 1 with others, got {given}'
             )
-        if (self.background_states > 0) != (self.canvas_size is not None) or self.background_states < 0:
-            given = f"{self.background_states!r} and {self.canvas_size!r}"
-            raise ValueError(f"expected a canvas_size just for a background with states, got {given}")
+        numbers = (self.background_states, self.background_directions)
+        if min(numbers) != 0 or (max(numbers) > 0) != (self.canvas_size is not None):
+            given = f"{numbers[0]!r}, {numbers[1]!r} and {self.canvas_size!r}"
+            raise ValueError(
+                f"expected a canvas_size just for a background with states or with directions, got {given}"
+            )
         if self.peak_window < 1 or self.peak_window % 2 == 0:
             raise ValueError(f"expected an odd peak_window, got {self.peak_window!r}")

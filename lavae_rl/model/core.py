@@ -9,7 +9,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from lavae_rl.model.config import LAVAEConfig
-from lavae_rl.model.image.background import Background, Pictures, black
+from lavae_rl.model.image.background import Background, Pictures, SizedBackground, black
+from lavae_rl.model.image.changing import ChangingPicture
 from lavae_rl.model.image.composition import Composition, add_sprites, over
 from lavae_rl.model.image.likelihood import Bernoulli, Likelihood, Normal, as_images
 from lavae_rl.model.networks import families
@@ -30,6 +31,15 @@ class Scene(NamedTuple):
     """What location and appearance network read."""
 
 
+def make_background(config: LAVAEConfig) -> SizedBackground:
+    """The background of a configuration with a canvas size, before anything is known of it."""
+    assert config.canvas_size is not None
+    if config.background_directions:
+        number, channels, scale = config.background_directions, config.channels, config.pixel_scale
+        return ChangingPicture(number, channels, config.canvas_size, scale)
+    return Pictures(config.background_states, config.channels, config.canvas_size)
+
+
 class LAVAECore(nn.Module):
     """Networks and distributions of LAVAE, on images; ``LAVAE`` is its public face, on frames."""
 
@@ -44,7 +54,7 @@ class LAVAECore(nn.Module):
         self.reads_difference = family.reads_difference
         self.background: Background = black
         if config.canvas_size is not None:
-            self.background = Pictures(config.background_states, config.channels, config.canvas_size)
+            self.background = make_background(config)
         self.composition: Composition = over if config.composition == "over" else add_sprites
         self.likelihood: Likelihood = Bernoulli(config.channels)
         if config.likelihood == "normal":
@@ -81,7 +91,7 @@ class LAVAECore(nn.Module):
     def images_of(self, checked: UInt8[Tensor, "batch height width channels"]) -> Images:
         """Turns frames that were checked into what the networks read."""
         images = as_images(checked)
-        return self.background.cover(images) if isinstance(self.background, Pictures) else images
+        return self.background.cover(images) if isinstance(self.background, SizedBackground) else images
 
     def check(self, frames: AnyFrames) -> UInt8[Tensor, "batch height width channels"]:
         """Puts frames on the device, as they are. Raises the errors of ``images``."""
@@ -90,13 +100,13 @@ class LAVAECore(nn.Module):
             raise ValueError(
                 f"expected frames of at least {self.config.sprite_size} px a side, got {tuple(checked.shape[1:3])}"
             )
-        if isinstance(self.background, Pictures):
+        if isinstance(self.background, SizedBackground):
             self.background.check(checked.shape[1:3])
         return checked
 
     def kl_background(self, images: Images) -> PerImage:
         """KL(q(b | x) || p(b)) of the states of the background, in nats."""
-        if isinstance(self.background, Pictures):
+        if isinstance(self.background, SizedBackground):
             return self.background.kl(images)
         return images.new_zeros(len(images))
 
@@ -122,7 +132,7 @@ class LAVAECore(nn.Module):
 
     def differing(self, found: Detections, scene: Scene) -> Detections:
         """Those objects that differ from the background, if there is one: see ``near_surprise``."""
-        if not isinstance(self.background, Pictures):
+        if not isinstance(self.background, SizedBackground):
             return found
         nats = self.likelihood.surprise(scene.images, scene.background).sum(1)
         height, width = nats.shape[1:]

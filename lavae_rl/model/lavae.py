@@ -12,7 +12,7 @@ from lavae_rl.model.checkpoint import PretrainedModel
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.core import LAVAECore
 from lavae_rl.model.gaussian import Gaussian
-from lavae_rl.model.image.background import Pictures
+from lavae_rl.model.image.background import Pictures, SizedBackground
 from lavae_rl.model.image.pixels import FramePixels
 from lavae_rl.model.image.windows import sprite_boxes
 from lavae_rl.model.networks import families
@@ -154,9 +154,9 @@ class LAVAE(LAVAECore, PretrainedModel):
         return sprite_boxes(lit, found, canvas_size)
 
     def _empty(self, given: Objects) -> Images:
-        """Scenes without objects; of a background with several states, the most frequent ones."""
-        if isinstance(self.background, Pictures):
-            return self.background.most_frequent(len(given.count), given.canvas_size)
+        """Scenes without objects; on the most usual picture of the background."""
+        if isinstance(self.background, SizedBackground):
+            return self.background.most_usual(len(given.count), given.canvas_size)
         shape = (len(given.count), self.config.channels, *given.canvas_size)
         return self.background(torch.empty(shape, device=self.device))
 
@@ -218,7 +218,7 @@ class LAVAE(LAVAECore, PretrainedModel):
         """Ancestral samples of whole frames, with the arguments of ``sample_objects``."""
         objects = self.sample_objects(num_images, num_objects, canvas_size, generator)
         empty = self._empty(objects)
-        if isinstance(self.background, Pictures):
+        if isinstance(self.background, SizedBackground):
             empty = self.background.sample(num_images, generator)
         values = self.likelihood.sample(self._theta(objects, empty).permute(0, 2, 3, 1), generator)
         return (values * 255).round().to(torch.uint8)

@@ -13,7 +13,7 @@ from lavae_rl.data.frame_maximum import FrameMaximum
 from lavae_rl.data.preprocessing import Preprocessing
 from lavae_rl.model import checkpoint
 from lavae_rl.model.config import LAVAEConfig
-from lavae_rl.model.image.background import Pictures
+from lavae_rl.model.image.background import SizedBackground
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.objects import Objects
 from lavae_rl.perception.tokens import Observations, TokenLayout
@@ -117,7 +117,7 @@ class FrameEncoder:
     def _find(self, frames: np.ndarray) -> Objects:
         prepared = self.prepare(frames)
         # Boxes cost another pass, and overlays of models without a background draw crosses.
-        boxes = self.config.box or isinstance(self.model.background, Pictures)
+        boxes = self.config.box or isinstance(self.model.background, SizedBackground)
         objects = self.model.encode(prepared, self.config.max_objects, boxes)
         self.watch.look(self.model, frames, prepared)
         return objects

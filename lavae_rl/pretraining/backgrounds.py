@@ -148,7 +148,9 @@ def _states(candidates: _Candidates, anchors: int, num_episodes: int) -> tuple[n
     used[1:] = False
     used[1:][there] = lasts | ((own >= FREQUENT * anchors) & in_place[member])
     frequency = np.where(used, number / anchors, 0.0)
-    _spread(colors, frequency, pairs[(lasting_share >= LASTING) & (np.bincount(member, lasts, len(pairs)) > 0)], anchors)
+    _spread(
+        colors, frequency, pairs[(lasting_share >= LASTING) & (np.bincount(member, lasts, len(pairs)) > 0)], anchors
+    )
     # A colour that was refused may stand before one that was taken.
     order = np.insert(np.argsort(-frequency[1:], axis=0, kind="stable") + 1, 0, 0, axis=0)
     frequency = np.take_along_axis(frequency, order, axis=0)

@@ -55,18 +55,6 @@ class CutOutMemory(nn.Module):
         return self.sprites[index].float() / 255
 
 
-def cut_out(layers: Images, found: Detections, shown: Alphas) -> CutOuts:
-    """The windows of some objects, 0 outside of what they show.
-
-    Args:
-        layers: of all images, the last 1 where a pixel may belong to an object.
-        found: objects of one scale.
-        shown: decoded alpha of each, of the size of its window; a pixel more is kept all around.
-    """
-    windows = gather_windows(layers, found, shown.shape[-1])
-    return windows * windows[:, -1:] * grow(shown, 1)
-
-
 def grow(shown: Alphas, pixels: int) -> Alphas:
     """1 where alpha passes one half, and as many pixels around."""
     return F.max_pool2d((shown > 0.5).float(), 2 * pixels + 1, stride=1, padding=pixels)

@@ -31,7 +31,7 @@ def add_frame_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--env-kwargs", type=json.loads, help="with --env: JSON of options for the environment")
     group.add_argument("--frame-key", help="with --env: key of the frame in dictionary observations")
     group.add_argument("--max-frames", type=int, choices=(1, 2), help="with --env: see collect_frames.py")
-    kinds = "static: one picture; states: several colours a pixel; black (default: states)"
+    kinds = "static: one picture; states: several colours a pixel; changing: from frame to frame; black (default: auto)"
     group.add_argument("--background", choices=BACKGROUNDS, help=kinds)
     group.add_argument("--sprite-size", type=number_or_auto, help="side of small sprites in pixels (default: auto)")
     most = "most objects that the prior expects (default: auto)"

@@ -109,8 +109,8 @@ class WorldRecipe(Recipe):
     """Peak rate of Adam for the location network and the count prior."""
     appearance_learning_rate: float = 3e-3
     """Peak rate of Adam for the appearance network and the sprite decoder."""
-    dreams_from_step: int = 30
-    """First step with dreams: by then the decoder draws blobs that cut objects out well enough."""
+    dreams_from_step: int = 10
+    """First step whose objects are remembered for dreams; until then all are components."""
     dreams: int = 32
     """Dreamed scenes per step."""
     dream_size: int = 96
@@ -222,7 +222,7 @@ _SMOKE_DREAMS |= {"sharpness_scenes": 20, "sharpness_samples": 2}
 SMOKE = LAVAERecipe(**_SMOKE_SIZES, **_SMOKE_DREAMS, joint_fraction=0.25)
 """Seconds: every code path, no learning. For tests and for trying out an installation."""
 
-WORLD = WorldRecipe(steps=800, batch_size=16, dreams=24, evaluate_every=100, decay_fraction=0.5, elbo_scenes=100)
+WORLD = WorldRecipe(steps=1_000, batch_size=16, dreams=24, evaluate_every=200, decay_fraction=0.5, elbo_scenes=100)
 """Minutes on two CPU cores, for frames of an environment."""
 WORLD_SMOKE = replace(WORLD, steps=20, batch_size=4, evaluate_every=6, elbo_scenes=8, dreams_from_step=4, dream_size=48)
 """Seconds: every code path, no learning."""

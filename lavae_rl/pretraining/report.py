@@ -11,6 +11,8 @@ from rich.table import Table
 from lavae_rl.data.sources import SceneSpec
 from lavae_rl.evaluation.figures import background_figure
 from lavae_rl.model.checkpoint import MODEL_TYPES
+from lavae_rl.model.image.background import Pictures
+from lavae_rl.pictures import to_bytes
 from lavae_rl.pretraining.run import PretrainingRun
 from lavae_rl.pretraining.state import Progress
 from lavae_rl.pretraining.survey import Survey
@@ -21,12 +23,11 @@ _SHOWN = 4
 
 def describe_survey(found: Survey) -> list[str]:
     """Say in a few lines what was chosen, and why."""
-    chosen, shares = found.choices, found.states.frequency
-    several = float((shares[1:] > 0).any(0).mean())
+    chosen = found.choices
     windows = " and ".join(f"{chosen.sprite_size * scale} px" for scale in chosen.scales)
     return [
-        f"background: {chosen.background}; {several:.1%} of the pixels have up to {chosen.background_states} colours, "
-        f"{found.ignored.mean():.1%} are ignored",
+        f"background: {chosen.background}; {_describe_background(found)}, "
+        f"{found.background.ignored.float().mean():.1%} of the pixels are ignored (--background sets it)",
         f"windows: {windows}; 3 of 4 components are at most {chosen.side:.0f} px long, 95 % at most "
         f"{chosen.largest_side:.0f} px (--sprite-size N sets the smallest)",
         f"objects: up to {chosen.max_objects}; half of the frames have at most {chosen.count:.0f} components, 95 % at "
@@ -34,12 +35,19 @@ def describe_survey(found: Survey) -> list[str]:
     ]
 
 
+def _describe_background(found: Survey) -> str:
+    if not isinstance(found.background, Pictures):
+        return f"it changes in {found.choices.background_directions} directions"
+    several = (found.background.frequency[1:] > 0).any(0).float().mean()
+    return f"{several:.1%} of the pixels have up to {found.choices.background_states} colours"
+
+
 def survey_figure(found: Survey) -> Picture:
     """Draw what was found, by ``background_figure``, on some frames spread over the recording."""
     chosen = np.linspace(0, len(found.frames) - 1, min(_SHOWN, len(found.frames))).round().astype(int)
     return background_figure(
-        states=found.states.colors,
-        ignored=found.ignored,
+        pictures=to_bytes(found.background.examples().permute(0, 2, 3, 1).numpy()),
+        ignored=found.background.ignored.numpy(),
         windows=[found.choices.sprite_size * scale for scale in found.choices.scales],
         frames=found.frames[chosen],
         nats=found.nats[chosen],

@@ -1,5 +1,6 @@
 """The survey of an environment's frames: background, sizes and numbers of objects, before anything is trained."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -11,19 +12,27 @@ from jaxtyping import Bool, Float, Int
 from lavae_rl.data.frame_source import FrameSource
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.core import LAVAECore
-from lavae_rl.model.image.background import Pictures
-from lavae_rl.model.image.likelihood import Normal, as_images
-from lavae_rl.model.surprise import surprise
+from lavae_rl.model.image.background import Pictures, SizedBackground
+from lavae_rl.model.image.changing import ChangingPicture
+from lavae_rl.model.image.likelihood import as_images
 from lavae_rl.pretraining.backgrounds import BackgroundStates, estimate_background
+from lavae_rl.pretraining.changing import DIFFERENT, estimate_changing
 from lavae_rl.pretraining.components import Components, find_components
 from lavae_rl.shapes import Frames
 
-BACKGROUNDS = {"black": 0, "static": 1, "states": 4}
-"""Kinds of background, and the most colours that a pixel of each has."""
+BACKGROUNDS = ("auto", "black", "static", "states", "changing")
+"""Kinds of background. "auto" is one of states or, where few pixels have states, one that changes."""
+MOST_STATES = 4
+"""Most colours that a pixel has."""
+CHANGING_SHARE = 0.25
+"""A larger share of the pixels that is not as in any state means that the background itself changes."""
 Area = tuple[int, int, int, int]
 """(row, column, height, width) in pixels."""
 
-_FRAMES, _BATCH = 240, 24
+PIXEL_SCALES = 0.05, 0.1
+"""Emulators draw without noise, but a smaller standard deviation makes objects of what decoded sprites leave over."""
+
+_FRAMES, _BATCH, _MAX_VALUES = 240, 24, 2**26
 _SMALLEST, _LARGEST = 9, 31
 
 
@@ -32,9 +41,11 @@ class Choices:
     """Choices for an environment, made by ``survey`` or by the user; stored in config.json."""
 
     background: str
-    """A key of ``BACKGROUNDS``."""
+    """One of ``BACKGROUNDS``, but "auto"."""
     background_states: int
-    """Most colours that a pixel of the background was found to have."""
+    """Most colours that a pixel of the background was found to have; 0 if it changes."""
+    background_directions: int
+    """Number of directions in which it changes; 0 if it does not."""
     sprite_size: int
     """Side of a sprite and its window in pixels."""
     scales: tuple[int, ...]
@@ -51,6 +62,8 @@ class Choices:
     """Median number of components in a frame."""
     largest_count: float
     """95th percentile likewise."""
+    pixel_scale: float
+    """Standard deviation of the likelihood: that of the noise around the background, within ``PIXEL_SCALES``."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +71,7 @@ class Survey:
     """What was found: choices, background, and some frames with their surprise."""
 
     choices: Choices
-    states: BackgroundStates
-    ignored: Bool[np.ndarray, "height width"]
+    background: SizedBackground
     frames: Frames
     nats: Float[np.ndarray, "batch height width"]
     components: Sequence[Components]
@@ -67,7 +79,7 @@ class Survey:
     def model_config(self, **fields: Any) -> LAVAEConfig:
         """The configuration of a model for these frames."""
         choices = self.choices
-        names = ("sprite_size", "scales", "max_objects", "background_states")
+        names = ("sprite_size", "scales", "max_objects", "background_states", "background_directions", "pixel_scale")
         chosen: dict[str, Any] = {name: getattr(choices, name) for name in names}
         chosen |= {"networks": "world", "likelihood": "normal", "composition": "over"}
         chosen["peak_window"] = _peak_window(choices.sprite_size)
@@ -75,20 +87,13 @@ class Survey:
 
     def install(self, model: LAVAECore) -> None:
         """Copy the background into a model of ``model_config``."""
-        fill(cast("Pictures", model.background), self.states, self.ignored)
-
-
-def fill(background: Pictures, states: BackgroundStates, ignored: Bool[np.ndarray, "height width"]) -> None:
-    """Copy states and ignored pixels into a background of as many states."""
-    background.states.copy_(torch.from_numpy(states.colors).permute(0, 3, 1, 2))
-    background.frequency.copy_(torch.from_numpy(states.frequency / states.frequency.sum(0)))
-    background.ignored.copy_(torch.from_numpy(ignored))
+        cast("SizedBackground", model.background).load_state_dict(self.background.state_dict())
 
 
 def survey(
     source: FrameSource,
     episodes: Int[np.ndarray, " offsets"],
-    background: str = "states",
+    background: str = "auto",
     sprite_size: int | None = None,
     max_objects: int | None = None,
     ignore: Sequence[Area] = (),
@@ -98,7 +103,7 @@ def survey(
     Args:
         source: frames in the order of time.
         episodes: index of the first frame of each episode, and the number of frames at the end.
-        background: a key of ``BACKGROUNDS``.
+        background: one of ``BACKGROUNDS``.
         sprite_size: side of sprites in pixels, at the smallest scale; None chooses by the sizes of components.
         max_objects: N_max; None chooses by their numbers.
         ignore: areas that are not to be looked at.
@@ -110,15 +115,46 @@ def survey(
         raise ValueError(f"expected a background of {', '.join(BACKGROUNDS)}, got {background!r}")
     height, width = source.shape[:2]
     ignored = _ignored(ignore, (height, width))
-    states = BackgroundStates(np.zeros((1, *source.shape), np.uint8), np.ones((1, height, width)))
-    if background != "black":
-        states = estimate_background(source, episodes, BACKGROUNDS[background])
-    frames = source[np.linspace(0, len(source) - 1, min(_FRAMES, len(source))).round().astype(int)]
-    nats = _surprise(frames, states, ignored)
+    number = min(_FRAMES, len(source), max(1, _MAX_VALUES // int(np.prod(source.shape))))
+    frames = source[np.linspace(0, len(source) - 1, number).round().astype(int)]
+    behind = _background(background, source, episodes, frames, ignored)
+    squares = _squares(frames, behind)
+    pixel_scale = _pixel_scale(squares, source.shape[2])
+    if isinstance(behind, ChangingPicture):
+        behind.pixel_scale = pixel_scale
+    nats = squares / (2 * pixel_scale**2)
     components = [find_components(each) for each in nats]
     chosen = _choose(components, (height, width), sprite_size, max_objects)
-    choices = Choices(background, len(states.colors), ignore=tuple(ignore), **chosen)
-    return Survey(choices, states, ignored, frames, nats, components)
+    kind = "changing" if isinstance(behind, ChangingPicture) else background.replace("auto", "states")
+    chosen["background_states"] = len(behind.states) if isinstance(behind, Pictures) else 0
+    chosen["background_directions"] = len(behind.directions) if isinstance(behind, ChangingPicture) else 0
+    choices = Choices(kind, ignore=tuple(ignore), pixel_scale=pixel_scale, **chosen)
+    return Survey(choices, behind, frames, nats, components)
+
+
+def _background(
+    kind: str,
+    source: FrameSource,
+    episodes: Int[np.ndarray, " offsets"],
+    frames: Frames,
+    ignored: Bool[np.ndarray, "height width"],
+) -> SizedBackground:
+    if kind == "changing":
+        return estimate_changing(frames, ignored, PIXEL_SCALES[0])[0]
+    states = BackgroundStates(np.zeros((1, *source.shape), np.uint8), np.ones((1, *source.shape[:2])))
+    if kind != "black":
+        states = estimate_background(source, episodes, 1 if kind == "static" else MOST_STATES)
+    pictures = Pictures(len(states.colors), source.shape[2], (source.shape[0], source.shape[1]))
+    pictures.states.copy_(torch.from_numpy(states.colors).permute(0, 3, 1, 2))
+    pictures.frequency.copy_(torch.from_numpy(states.frequency / states.frequency.sum(0)))
+    pictures.ignored.copy_(torch.from_numpy(ignored))
+    if kind != "auto":
+        return pictures
+    different = float((_squares(frames, pictures) > source.shape[2] * DIFFERENT**2).mean())
+    if different < CHANGING_SHARE:
+        return pictures
+    changing, left = estimate_changing(frames, ignored, PIXEL_SCALES[0])
+    return changing if left < different / 2 else pictures
 
 
 def _choose(
@@ -178,12 +214,17 @@ def _ignored(areas: Sequence[Area], canvas_size: tuple[int, int]) -> Bool[np.nda
     return ignored
 
 
-def _surprise(frames: Frames, states: BackgroundStates, ignored: np.ndarray) -> Float[np.ndarray, "batch height width"]:
-    likelihood = Normal(frames.shape[3], LAVAEConfig.pixel_scale)
-    pictures = Pictures(len(states.colors), frames.shape[3], (frames.shape[1], frames.shape[2]))
-    fill(pictures, states, ignored)
+def _squares(frames: Frames, background: SizedBackground) -> Float[np.ndarray, "batch height width"]:
+    """Squared differences of pixels from the background, summed over channels."""
     maps = []
     for start in range(0, len(frames), _BATCH):
-        images = pictures.cover(as_images(likelihood.check(frames[start : start + _BATCH], torch.device("cpu"))))
-        maps.append(surprise(likelihood, images, pictures(images)).numpy())
+        images = background.cover(as_images(torch.from_numpy(frames[start : start + _BATCH])))
+        maps.append((images - background(images)).square().sum(1).numpy())
     return np.concatenate(maps)
+
+
+def _pixel_scale(squares: Float[np.ndarray, "batch height width"], channels: int) -> float:
+    """The standard deviation of the noise around the background, within ``PIXEL_SCALES``."""
+    # The median of squares summed over channels is that of a chi-squared variable (Wilson & Hilferty 1931).
+    noise = math.sqrt(float(np.median(squares)) / (channels * (1 - 2 / (9 * channels)) ** 3))
+    return min(max(noise, PIXEL_SCALES[0]), PIXEL_SCALES[1])

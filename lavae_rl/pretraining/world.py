@@ -1,11 +1,12 @@
 """Wake-sleep on frames with a background: surprise proposes, the better of proposal and location network explains."""
 
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lavae_rl.data.frame_source import FrameSource
@@ -20,7 +21,7 @@ from lavae_rl.model.objects import Detections
 from lavae_rl.model.posterior import location_log_probs
 from lavae_rl.model.shapes import Images, LogitMaps, PerImage, Sprites
 from lavae_rl.model.surprise import PIXEL_NATS, surprise
-from lavae_rl.pretraining.collages import CutOutMemory, collage, cut_out, grow, recentre
+from lavae_rl.pretraining.collages import CutOutMemory, collage, grow, recentre
 from lavae_rl.pretraining.components import propose_components
 from lavae_rl.pretraining.dreams import centre_loss, location_loss
 from lavae_rl.pretraining.recipes import WorldRecipe
@@ -31,7 +32,21 @@ from lavae_rl.pretraining.wake_sleep import make_lavae, wake_sleep_groups
 from lavae_rl.shapes import Frames
 
 _UNEXPLAINED = 0.7
-"""Share of a cut-out's surprise that the decoded sprite may leave unexplained."""
+"""Share of its surprise that a decoded sprite may leave unexplained where it is to cut an object out."""
+
+
+class Located(NamedTuple):
+    """The objects to explain images with, and where they come from."""
+
+    found: Detections
+    component: Int[Tensor, " objects"]
+    """The component of surprise that each object is, as in ``owner``; 0 if the location network saw it."""
+    owner: Int[Tensor, "batch height width"]
+    """The component that a pixel belongs to, 0 for none."""
+    seen: Detections
+    """All that the location network sees."""
+    by_network: PerImage
+    """1 for images whose objects are those that the network sees, 0 for others."""
 
 
 class WorldWakeSleep(Method):
@@ -67,7 +82,8 @@ class WorldWakeSleep(Method):
     def _wake(self, scene: Scene, step: int, generator: torch.Generator) -> Loss:
         """The ELBO's terms for decoder, appearance network and count prior."""
         nats = surprise(self.model.likelihood, scene.images, scene.background)
-        found, seen, located = self._locate(scene, nats, step)
+        located = self._locate(scene, nats, step)
+        found = located.found
         posterior = self.model.appearance_network(scene.inputs, found)
         sprites = self.model.sprite_decoder(posterior.draw(generator)[0])
         gain, left = self._explain(scene, nats, sprites, found)
@@ -75,29 +91,29 @@ class WorldWakeSleep(Method):
         clutter = self.recipe.alpha_cost * sprites[:, -1].sum() / len(nats)
         loss = (self.recipe.kl_weight(step) * kl + counting - gain + nats.sum((1, 2))).mean() + clutter
         if step >= self.recipe.dreams_from_step:
-            self._remember(scene, nats, left, found, seen, sprites.detach())
-        values = {"unexplained": nats.sum((1, 2)) - gain, "kl_count": counting, "kl_appearance": kl, "located": located}
+            self._remember(scene, nats, left, located, sprites.detach())
+        values = {"unexplained": nats.sum((1, 2)) - gain, "kl_count": counting, "kl_appearance": kl}
+        values["located"] = located.by_network
         # Nats are large beside the dreams' losses and the clipped norm: a hundredth keeps all in one range.
         return loss / 100, {name: value.mean() for name, value in values.items()}
 
-    def _locate(self, scene: Scene, nats: LogitMaps, step: int) -> tuple[Detections, Detections, Tensor]:
+    def _locate(self, scene: Scene, nats: LogitMaps, step: int) -> Located:
         """Of proposals and what the location network sees, those that explain an image better.
 
         The network never takes over at a fixed step: what it missed by then, the sprites would forget.
-
-        Returns:
-            The objects to explain the images with, all that the network sees, and 1 for images of which it was taken.
         """
-        proposed = propose_components(self.model, nats)
+        proposed, owner = propose_components(self.model, nats)
         if step <= self.recipe.dreams_from_step:
-            return proposed, proposed, nats.new_zeros(len(nats))
+            component = torch.arange(len(proposed.scale), device=nats.device) + 1
+            return Located(proposed, component, owner, proposed, nats.new_zeros(len(nats)))
         self.model.eval()
         with torch.no_grad(), torch.autocast(nats.device.type, enabled=False):
             seen = self.model.peaks(self.model.location_network(scene.inputs))
             seen = seen.keep_first(self.model.config.max_objects)
             better = self._score(scene, nats, seen) > self._score(scene, nats, proposed)
         self.model.train()
-        return merge(seen, proposed, better).clone(), seen, better.float()
+        found, component = merge(seen, proposed, better)
+        return Located(found.clone(), component.clone(), owner, seen, better.float())
 
     def _score(self, scene: Scene, nats: LogitMaps, found: Detections) -> PerImage:
         """ELBO at the mean appearance, less what does not depend on the objects."""
@@ -121,24 +137,31 @@ class WorldWakeSleep(Method):
         return gain, nats.flatten().index_put((pixels,), after.detach()).view_as(nats)
 
     @torch.no_grad()
-    def _remember(
-        self, scene: Scene, nats: LogitMaps, left: LogitMaps, found: Detections, seen: Detections, sprites: Sprites
-    ) -> None:
-        """Keep what objects show, but not of those in which the location network sees several, or badly explained."""
-        peaks = torch.zeros_like(nats)
+    def _remember(self, scene: Scene, nats: LogitMaps, left: LogitMaps, located: Located, sprites: Sprites) -> None:
+        """Keep what objects show, but not of those in which the location network sees several.
+
+        What belongs to an object is what surprises within its sprite or, if the sprite explains it badly, its
+        component: what the decoder does not know yet is not left out.
+        """
+        peaks, seen = torch.zeros_like(nats), located.seen
         peaks[seen.image_index, seen.location[:, 0], seen.location[:, 1]] = 1
-        layers = torch.cat([scene.images, torch.stack([left, nats, nats > PIXEL_NATS], dim=1)], dim=1)
+        layers = torch.stack([located.owner.to(nats), peaks, left, nats, nats > PIXEL_NATS], dim=1)
+        layers = torch.cat([scene.images, layers], dim=1)
         for memory, scale in zip(self.memories, self.model.config.scales, strict=True):
-            chosen = found.scale == scale
+            chosen = located.found.scale == scale
             alpha = sprites[chosen, -1:]
             if scale > 1:
                 alpha = F.interpolate(alpha, scale_factor=scale, mode="bilinear")
-            here = found.select(chosen)
-            cut = cut_out(layers, here, alpha)
-            several = (gather_windows(peaks[:, None], here, alpha.shape[-1]) * grow(alpha, 2)).sum((1, 2, 3)) > 1
-            after, before = cut[:, -3].sum((1, 2)), cut[:, -2].sum((1, 2))
-            kept = ~several & (after <= _UNEXPLAINED * before)
-            memory.write(recentre(torch.cat([cut[kept, :-3], cut[kept, -1:]], dim=1)))
+            windows = gather_windows(layers, located.found.select(chosen), alpha.shape[-1])
+            colors, (owner, peak, after, before, surprising) = windows[:, :-5], windows[:, -5:].unsqueeze(2).unbind(1)
+            shown = grow(alpha, 1) * surprising
+            total = (before * shown).sum((1, 2, 3))
+            explained = (total > 0) & ((after * shown).sum((1, 2, 3)) <= _UNEXPLAINED * total)
+            component = located.component[chosen][:, None, None, None]
+            shown = torch.where(explained[:, None, None, None], shown, (owner == component) * surprising)
+            several = (peak * grow(shown, 2)).sum((1, 2, 3)) > 1
+            kept = ~several & (explained | (component > 0).flatten())
+            memory.write(recentre(torch.cat([colors * shown, shown], dim=1)[kept]))
 
     def _dream(self, scene: Scene, generator: torch.Generator) -> Loss:
         recipe, model = self.recipe, self.model
@@ -160,13 +183,19 @@ class WorldWakeSleep(Method):
         fit_sharpness(average, images, self._seed, self.recipe.sharpness_samples if last else 1)
 
 
-def merge(one: Detections, other: Detections, chosen: Tensor) -> Detections:
-    """The objects of ``one`` in the chosen images, those of ``other`` in the rest, ordered by image."""
-    one, other = one.select(chosen[one.image_index]), other.select(~chosen[other.image_index])
+def merge(one: Detections, other: Detections, chosen: Tensor) -> tuple[Detections, Int[Tensor, " objects"]]:
+    """The objects of ``one`` in the chosen images, those of ``other`` in the rest, ordered by image.
+
+    Returns:
+        The objects, and of each 1 + its index in ``other``, or 0.
+    """
+    taken = ~chosen[other.image_index]
+    origin = torch.cat([torch.zeros_like(one.scale[chosen[one.image_index]]), taken.nonzero()[:, 0] + 1])
+    one, other = one.select(chosen[one.image_index]), other.select(taken)
     order = torch.cat([one.image_index, other.image_index]).argsort(stable=True)
     both = [torch.cat(pair)[order] for pair in ((one.location, other.location), (one.scale, other.scale))]
     index = torch.cat([one.image_index, other.image_index])[order]
-    return Detections(index, both[0], one.count + other.count, both[1])
+    return Detections(index, both[0], one.count + other.count, both[1]), origin[order]
 
 
 def crop_randomly(

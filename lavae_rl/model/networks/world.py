@@ -64,9 +64,9 @@ class _Level(nn.Module):
 
 
 def levels_for(largest_window: int) -> int:
-    """Number of levels below half resolution at which the reach, which is rounded up, holds the largest window."""
+    """Number of levels below half resolution at which the reach, but for its rounding, holds the largest window."""
     levels = 1
-    while reach_of(levels) < largest_window // 2 + 2:
+    while reach_of(levels) - 2 ** (1 + levels) < largest_window // 2:
         levels += 1
     return levels
 
