@@ -98,7 +98,7 @@ def test_samples_have_the_frequencies_of_the_states_independently_of_each_other(
 
 
 def test_the_most_frequent_states_are_the_first(pictures):
-    most = pictures.most_frequent(2, (2, 3))
+    most = pictures.most_usual(2, (2, 3))
     assert most.shape == (2, 3, 2, 3)
     assert most[1, :, 0, 1].tolist() == [0, 0, 0]
     assert most[1, :, 1, 2].tolist() == [1, 0, 0]
@@ -115,7 +115,7 @@ def test_images_of_another_size_are_refused_with_the_remedy(pictures, use):
     with pytest.raises(ValueError, match=r"picture of 2 x 3 pixels, got frames of 3 x 2: use the frames"):
         getattr(pictures, use)(torch.zeros(1, 3, 3, 2))
     with pytest.raises(ValueError, match="got frames of 3 x 2"):
-        pictures.most_frequent(1, (3, 2))
+        pictures.most_usual(1, (3, 2))
 
 
 def test_a_background_is_part_of_a_stored_model(tmp_path):

@@ -10,7 +10,6 @@ from lavae_rl.pretraining.collages import (
     CutOutMemory,
     alpha_boxes,
     collage,
-    cut_out,
     grow,
     recentre,
 )
@@ -237,23 +236,6 @@ def test_recentring_drops_empty_cut_outs():
     sprites = torch.cat([_rectangle(7, 3, 3), torch.zeros(1, 4, 7, 7), _rectangle(7, 1, 1, GREEN)])
     assert torch.equal(recentre(sprites), sprites[[0, 2]])
     assert recentre(sprites[1:2]).shape == (0, 4, 7, 7)
-
-
-def test_cutting_out_keeps_what_is_shown_and_a_pixel_around_it_and_differs_from_the_background():
-    layers = torch.rand(2, 4, 12, 14, generator=_generator())
-    layers[:, 3] = 1
-    layers[1, 3, 6, 7] = 0
-    found = Detections(torch.tensor([1]), torch.tensor([[5, 6]]), torch.tensor([0, 1]))
-    shown = torch.zeros(1, 1, 7, 7)
-    shown[0, 0, 3, 3] = 0.6
-    shown[0, 0, 0, 0] = 0.4
-    cut = cut_out(layers, found, shown)
-    inside = torch.zeros(7, 7, dtype=torch.bool)
-    inside[2:5, 2:5] = True
-    inside[4, 4] = False  # does not differ
-    assert torch.equal(cut[0, 3] > 0, inside)
-    assert torch.equal(cut[0, :, inside], layers[1, :, 2:9, 3:10][:, inside])
-    assert not cut[0, :, ~inside].any()
 
 
 def test_alpha_grows_by_pixels_from_one_half_on():

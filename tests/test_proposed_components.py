@@ -9,7 +9,7 @@ from lavae_rl.pretraining.components import (
     LARGEST_SHARE,
     MIN_NATS,
     Components,
-    detections,
+    as_proposals,
     find_components,
     propose_components,
 )
@@ -77,7 +77,9 @@ def test_a_quiet_map_has_no_components():
 
 def test_proposals_are_centres_of_boxes_those_of_most_nats_first(model):
     maps = [_nats((3, 5, 4, 5), (20, 30, 7, 9)), _nats(), _nats((30, 50, 6, 6))]
-    found = propose_components(model, torch.from_numpy(np.stack(maps)))
+    found, owner = propose_components(model, torch.from_numpy(np.stack(maps)))
+    assert [owner[0, 22, 35].item(), owner[0, 4, 6].item(), owner[2, 32, 52].item()] == [1, 2, 3]
+    assert owner.count_nonzero(dim=(1, 2)).tolist() == [20 + 63, 0, 36]
     assert found.count.tolist() == [2, 0, 1]
     assert found.image_index.tolist() == [0, 0, 2]
     assert found.location.tolist() == [[23, 34], [5, 7], [33, 53]]
@@ -85,7 +87,8 @@ def test_proposals_are_centres_of_boxes_those_of_most_nats_first(model):
 
 def test_no_more_than_n_max_objects_are_proposed_and_the_weakest_are_left_out(model):
     maps = _nats((2, 2, 4, 4), (2, 20, 6, 6), (2, 40, 5, 5), (20, 2, 7, 7))
-    found = propose_components(model, torch.from_numpy(maps)[None])
+    found, owner = propose_components(model, torch.from_numpy(maps)[None])
+    assert not owner[0, :6, :6].any()
     assert found.count.tolist() == [3]
     assert found.location.tolist() == [[23, 5], [5, 23], [4, 42]]
 
@@ -103,12 +106,13 @@ def test_no_more_than_n_max_objects_are_proposed_and_the_weakest_are_left_out(mo
     ],
 )
 def test_a_proposal_has_the_smallest_scale_whose_window_holds_its_box(model, box, scale):
-    found = propose_components(model, torch.from_numpy(_nats(box))[None])
+    found = propose_components(model, torch.from_numpy(_nats(box))[None]).found
     assert found.scale.tolist() == [scale]
 
 
 def test_frames_without_components_have_no_proposals(model):
-    found = propose_components(model, torch.zeros(2, HEIGHT, WIDTH))
+    found, owner = propose_components(model, torch.zeros(2, HEIGHT, WIDTH))
+    assert not owner.any()
     assert found.count.tolist() == [0, 0]
     assert found.location.shape == (0, 2)
     assert found.scale.shape == (0,)
@@ -116,5 +120,5 @@ def test_frames_without_components_have_no_proposals(model):
 
 def test_equal_components_keep_their_order(model):
     box = np.array([[0, 0, 5, 5], [9, 9, 5, 5], [20, 20, 5, 5], [30, 30, 5, 5]])
-    found = detections(model, [Components(box, np.ones(4, np.float32))])
+    found, _ = as_proposals(model, [Components(box, np.ones(4, np.float32), np.zeros((HEIGHT, WIDTH), int))])
     assert found.location.tolist() == [[2, 2], [11, 11], [22, 22]]

@@ -125,7 +125,7 @@ def test_on_black_all_that_is_lit_is_an_object():
     frames[:, 10:18, 20:28] = 255  # never moves
     found = _survey(frames, background="black")
     assert found.choices.count == 1
-    assert not found.states.colors.any()
+    assert not found.background.typical.any()
     with pytest.raises(ValueError, match="show their background alone"):
         _survey(frames)
 
@@ -135,7 +135,7 @@ def test_ignored_areas_have_no_components(moving):
     assert found.choices.count == 2
     assert found.choices.ignore == ((0, 0, 8, WIDTH),)
     assert not found.nats[:, :8].any()
-    assert found.ignored.sum() == 8 * WIDTH
+    assert found.background.ignored.sum() == 8 * WIDTH
     model = LAVAE(found.model_config())
     found.install(model)
     images = model.images(moving[:3])

@@ -131,7 +131,7 @@ def test_a_loaded_state_brings_its_background(dataset, surveyed):
 
 def test_frames_of_the_background_alone_are_no_reason_to_stop(surveyed):
     empty = Scenes(8, seed=0)
-    empty.frames[:] = surveyed.states.colors[0]
+    empty.frames[:] = np.rint(255 * surveyed.background.typical.permute(1, 2, 0).numpy())
     training = _training(surveyed)
     for _ in range(5):
         training.step(empty)
@@ -145,7 +145,7 @@ def test_what_is_unexplained_is_the_surprise_under_the_composed_picture(dataset,
     model = method.model
     scene = model.scene(model.images(dataset[:6]))
     nats = surprise(model.likelihood, scene.images, scene.background).clone()
-    found = propose_components(model, nats)
+    found = propose_components(model, nats).found
     found = dataclasses.replace(found, scale=torch.tensor(scales)[torch.arange(len(found.scale)) % len(scales)])
     sprites = torch.rand(len(found.scale), 4, *[model.config.sprite_size] * 2, generator=_generator())
     gain, left = method._explain(scene, nats, sprites, found)
@@ -180,15 +180,16 @@ def _detections(index, location, count, scale):
 def test_merged_objects_are_those_of_the_one_in_the_chosen_images():
     one = _detections([0, 0, 2], [[1, 1], [2, 2], [3, 3]], [2, 0, 1], [1, 2, 1])
     other = _detections([0, 1, 2, 2], [[4, 4], [5, 5], [6, 6], [7, 7]], [1, 1, 2], [4, 4, 2, 1])
-    merged = merge(one, other, torch.tensor([True, False, False]))
+    merged, origin = merge(one, other, torch.tensor([True, False, False]))
+    assert origin.tolist() == [0, 0, 2, 3, 4]
     assert merged.image_index.tolist() == [0, 0, 1, 2, 2]
     assert merged.location[:, 0].tolist() == [1, 2, 5, 6, 7]
     assert merged.scale.tolist() == [1, 2, 4, 2, 1]
     assert merged.count.tolist() == [2, 1, 2]
     for chosen, expected in ((torch.ones(3, dtype=torch.bool), one), (torch.zeros(3, dtype=torch.bool), other)):
-        for name, values in vars(merge(one, other, chosen)).items():
+        for name, values in vars(merge(one, other, chosen)[0]).items():
             assert torch.equal(values, getattr(expected, name)), name
-    first = merge(one, other, torch.tensor([False, True, True]))
+    first, _ = merge(one, other, torch.tensor([False, True, True]))
     assert (first.location[:, 0].tolist(), first.count.tolist()) == ([4, 3], [1, 0, 1])
 
 
