@@ -19,7 +19,7 @@ LAGS = (0, 8, 16, 24)
 LASTING, SEEN, EPISODES = 0.7, 0.01, 2
 """A colour is a state if it lasts, in this share of its occurrences, for all of ``LAGS``, and is seen in this share of
 the frames and in so many episodes."""
-STRENGTH = 8
+STRENGTH = 10
 """The share of a pixel's occurrences that last is drawn towards that of its pair, which counts as so many of them."""
 FREQUENT, IN_PLACE = 0.3, 0.7
 """So is a colour that a pixel has in this share of the frames, if this share of its pair's occurrences are at such
