@@ -3,7 +3,6 @@ import itertools
 import pytest
 import torch
 
-from lavae_rl.model.objects import Detections
 from lavae_rl.pretraining.collages import (
     OVERLAP,
     Collage,

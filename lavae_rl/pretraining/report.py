@@ -15,7 +15,7 @@ from lavae_rl.model.image.background import Pictures
 from lavae_rl.pictures import to_bytes
 from lavae_rl.pretraining.run import PretrainingRun
 from lavae_rl.pretraining.state import Progress
-from lavae_rl.pretraining.survey import Survey
+from lavae_rl.pretraining.survey import CHANGING_SHARE, Survey
 from lavae_rl.shapes import Picture
 
 _SHOWN = 4
@@ -25,19 +25,26 @@ def describe_survey(found: Survey) -> list[str]:
     """Say in a few lines what was chosen, and why."""
     chosen = found.choices
     windows = " and ".join(f"{chosen.sprite_size * scale} px" for scale in chosen.scales)
-    return [
+    lines = [
         f"background: {chosen.background}; {_describe_background(found)}, "
-        f"{found.background.ignored.float().mean():.1%} of the pixels are ignored (--background sets it)",
+        f"{found.background.ignored.float().mean():.1%} are ignored; {chosen.different:.1%} of a frame differ from it "
+        "(--background sets it)",
         f"windows: {windows}; 3 of 4 components are at most {chosen.side:.0f} px long, 95 % at most "
         f"{chosen.largest_side:.0f} px (--sprite-size N sets the smallest)",
         f"objects: up to {chosen.max_objects}; half of the frames have at most {chosen.count:.0f} components, 95 % at "
         f"most {chosen.largest_count:.0f} (--max-objects N sets it)",
     ]
+    if chosen.different > CHANGING_SHARE:
+        lines.append(
+            "warning: so large a part of the frames is not background that objects will hardly be found. Try another "
+            "--background; screens that scroll have none that fits (docs/own_environment.md)"
+        )
+    return lines
 
 
 def _describe_background(found: Survey) -> str:
     if not isinstance(found.background, Pictures):
-        return f"it changes in {found.choices.background_directions} directions"
+        return f"changes in {found.choices.background_directions} directions"
     several = (found.background.frequency[1:] > 0).any(0).float().mean()
     return f"{several:.1%} of the pixels have up to {found.choices.background_states} colours"
 

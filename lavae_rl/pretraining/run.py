@@ -142,7 +142,7 @@ def new_world_run(
         )
     found = survey(source, source.episodes, **options)
     given = cast("WorldRecipe", preset.recipe)
-    changed: dict[str, Any] = dream_sizes(found, given.dream_size)
+    changed: dict[str, Any] = dream_sizes(found, given)
     changed["batch_size"] = affordable_batch(found, given.batch_size)
     changed |= {} if steps is None else {"steps": steps}
     run = PretrainingRun(
@@ -164,15 +164,18 @@ def affordable_batch(found: Survey, most: int) -> int:
     return min(most, max(4, most * ATARI_PIXELS // found.nats[0].size))
 
 
-def dream_sizes(found: Survey, least: int) -> dict[str, int]:
-    """The size of dreams, with room for three windows beside each other, and the most objects in one.
+def dream_sizes(found: Survey, recipe: WorldRecipe) -> dict[str, int]:
+    """The size of dreams, with room for three windows beside each other, their number, and the most objects in one.
 
-    These are three times as dense as in the fullest frames, but 12 to 40.
+    Objects are three times as dense as in the fullest frames, but 12 to 40. Of larger dreams there are fewer: a step
+    reads at most half as many pixels again as the recipe's.
     """
-    size = max(least, 3 * found.choices.sprite_size * found.choices.scales[-1])
+    size = max(recipe.dream_size, 3 * found.choices.sprite_size * found.choices.scales[-1])
     height, width = found.frames.shape[1:3]
-    share = min(size, height) * min(size, width) / (height * width)
-    return {"dream_size": size, "dream_objects": max(12, min(40, round(3 * share * found.choices.largest_count)))}
+    pixels = min(size, height) * min(size, width)
+    objects = round(3 * pixels / (height * width) * found.choices.largest_count)
+    dreams = min(recipe.dreams, max(6, round(1.5 * recipe.dreams * recipe.dream_size**2 / pixels)))
+    return {"dream_size": size, "dreams": dreams, "dream_objects": max(12, min(40, objects))}
 
 
 def _preset(model: str, recipe: str) -> Preset:

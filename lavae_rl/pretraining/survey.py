@@ -15,6 +15,7 @@ from lavae_rl.model.core import LAVAECore
 from lavae_rl.model.image.background import Pictures, SizedBackground
 from lavae_rl.model.image.changing import ChangingPicture
 from lavae_rl.model.image.likelihood import as_images
+from lavae_rl.model.surprise import PIXEL_NATS
 from lavae_rl.pretraining.backgrounds import BackgroundStates, estimate_background
 from lavae_rl.pretraining.changing import DIFFERENT, estimate_changing
 from lavae_rl.pretraining.components import Components, find_components
@@ -62,6 +63,8 @@ class Choices:
     """Median number of components in a frame."""
     largest_count: float
     """95th percentile likewise."""
+    different: float
+    """Mean share of the pixels of a frame that differ from the background."""
     pixel_scale: float
     """Standard deviation of the likelihood: that of the noise around the background, within ``PIXEL_SCALES``."""
 
@@ -127,6 +130,7 @@ def survey(
     chosen = _choose(components, (height, width), sprite_size, max_objects)
     kind = "changing" if isinstance(behind, ChangingPicture) else background.replace("auto", "states")
     chosen["background_states"] = len(behind.states) if isinstance(behind, Pictures) else 0
+    chosen["different"] = float((nats > PIXEL_NATS).mean())
     chosen["background_directions"] = len(behind.directions) if isinstance(behind, ChangingPicture) else 0
     choices = Choices(kind, ignore=tuple(ignore), pixel_scale=pixel_scale, **chosen)
     return Survey(choices, behind, frames, nats, components)
