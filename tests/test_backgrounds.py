@@ -165,3 +165,55 @@ def test_pixels_beyond_the_first_few_thousand_are_estimated_too():
     )
     found.colors[:, 79, 89] = picture[79, 89]
     np.testing.assert_array_equal(found.colors, [picture] * 2)
+
+
+WALL, SKY, CAR = (200, 120, 40), (20, 30, 90), (240, 240, 60)
+
+
+def _plain():
+    return np.full((FRAMES, HEIGHT, WIDTH, 3), SKY, np.uint8)
+
+
+def test_an_object_that_likes_a_place_is_no_background_there():
+    """It rests at one place for four of ten frames, in all episodes, and drives about in the others."""
+    frames = _plain()
+    for time, frame in enumerate(frames):
+        row, column = (4, 4) if time // 6 % 5 < 2 else (time * 3 % (HEIGHT - 3), time * 5 % (WIDTH - 3))
+        frame[row : row + 3, column : column + 3] = CAR
+    found = _estimate(frames, episodes=FOUR_EPISODES)
+    assert len(found.colors) == 1
+    assert (found.colors[0] == SKY).all()
+
+
+def test_what_glitters_at_its_place_is_background_though_nothing_of_it_lasts():
+    frames = _plain()
+    rng = np.random.default_rng(0)
+    frames[:, 6:9, 2:14] = np.where(rng.random((FRAMES, 3, 12, 1)) < 0.45, WALL, SKY)
+    found = _estimate(frames, episodes=FOUR_EPISODES)
+    assert len(found.colors) == 2
+    assert (found.frequency[1, 6:9, 2:14] > 0.3).all()
+    assert not found.frequency[1, :6].any()
+
+
+@pytest.fixture
+def crumbling():
+    """A wall of 4 x 8 pixels: in each episode another pixel of its left half vanishes after a while."""
+    frames = _plain()
+    frames[:, 4:8, 4:12] = WALL
+    for episode in range(4):
+        for pixel in range(4):
+            frames[50 * episode + 10 + 2 * pixel : 50 * (episode + 1), 4 + pixel, 4 + (episode + pixel) % 3] = SKY
+    return _estimate(frames, episodes=FOUR_EPISODES)
+
+
+def test_a_wall_may_crumble_where_no_frame_has_it_damaged(crumbling):
+    assert len(crumbling.colors) == 2
+    assert (crumbling.colors[1, 4:8, 4:12] == SKY).all()
+    untouched = crumbling.frequency[1, 4:8, 7:12]
+    assert (untouched > 0).all()
+    assert untouched.max() < 1 / FRAMES < crumbling.frequency[1, 5, 5]
+
+
+def test_what_is_around_a_wall_does_not_turn_into_a_wall(crumbling):
+    assert not crumbling.frequency[1, :4].any()
+    assert not crumbling.frequency[1, :, 12:].any()

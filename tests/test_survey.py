@@ -175,3 +175,14 @@ def test_frames_in_which_nothing_moves_are_refused_with_the_remedy(moving):
 @pytest.mark.parametrize(("size", "window"), [(9, 5), (15, 5), (21, 7), (29, 9), (31, 9)])
 def test_the_window_of_a_peak_is_a_third_of_a_sprite(size, window, moving):
     assert _survey(moving, sprite_size=size).model_config().peak_window == window
+
+
+@pytest.mark.parametrize(("noise", "expected"), [(0.0, 0.05), (0.015, 0.05), (0.035, 0.07), (0.04, 0.08)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_likelihood_is_twice_as_wide_as_the_noise_but_within_limits(moving, channels, noise, expected):
+    frames = moving[..., :channels] * 0.5 + 60
+    frames = frames + 255 * noise * np.random.default_rng(0).standard_normal(frames.shape)
+    found = _survey(frames.clip(0, 255).astype(np.uint8), background="static", sprite_size=9)
+    assert found.choices.pixel_scale == pytest.approx(expected, rel=0.15)
+    assert found.choices.count == 3
+    assert found.model_config().pixel_scale == found.choices.pixel_scale

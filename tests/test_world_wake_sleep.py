@@ -155,6 +155,46 @@ def test_what_is_unexplained_is_the_surprise_under_the_composed_picture(dataset,
     torch.testing.assert_close(nats.sum((1, 2)) - gain, exact.sum((1, 2)), atol=0.1, rtol=1e-4)
 
 
+def test_what_the_decoder_does_not_know_is_remembered_as_its_component(dataset, surveyed):
+    method = _training(surveyed).method
+    scene = method.model.scene(method.model.images(dataset[:6]))
+    nats = surprise(method.model.likelihood, scene.images, scene.background).clone()
+    located = method._locate(scene, nats, step=0)
+    number, size = len(located.found.scale), method.model.config.sprite_size
+    blind = torch.zeros(number, 4, size, size)
+    method._remember(scene, nats, nats, located, blind)
+    memory = method.memories[0]
+    assert len(memory) == number > 3
+    areas = {int(shape.sum()) for shape in SHAPES}
+    shown = memory.sprites[:number, -1] > 0
+    assert {int(area) for area in shown.sum((1, 2))} <= areas
+    colours = {tuple(memory.sprites[i, :3, shown[i]].unique(dim=1)[:, 0].tolist()) for i in range(number)}
+    assert colours <= set(COLOURS)
+    # Of what the location network sees, only the sprite tells what belongs to an object.
+    located = located._replace(component=torch.zeros_like(located.component))
+    method._remember(scene, nats, nats, located, blind)
+    assert len(memory) == number
+
+
+def test_an_object_in_which_the_network_sees_two_is_not_remembered(dataset, surveyed):
+    method = _training(surveyed).method
+    scene = method.model.scene(method.model.images(dataset[:6]))
+    nats = surprise(method.model.likelihood, scene.images, scene.background).clone()
+    located = method._locate(scene, nats, step=0)
+    one = located.found.select(torch.arange(len(located.found.scale)) == 0)
+    beside = dataclasses.replace(one, location=one.location + 1)
+    twice = dataclasses.replace(
+        located.found,
+        image_index=torch.cat([located.found.image_index, beside.image_index]),
+        location=torch.cat([located.found.location, beside.location]),
+        scale=torch.cat([located.found.scale, beside.scale]),
+    )
+    size = method.model.config.sprite_size
+    blind = torch.zeros(len(located.found.scale), 4, size, size)
+    method._remember(scene, nats, nats, located._replace(seen=twice), blind)
+    assert len(method.memories[0]) == len(located.found.scale) - 1
+
+
 def test_every_scale_is_trained(dataset, surveyed):
     training = _dreaming(surveyed, scales=(1, 2))
     for _ in range(3):

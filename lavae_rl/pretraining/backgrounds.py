@@ -25,7 +25,7 @@ FREQUENT, IN_PLACE = 0.3, 0.7
 """So is a colour that a pixel has in this share of the frames, if this share of its pair's occurrences are at such
 pixels: water that glitters, but not an object that likes a place."""
 
-_ANCHORS, _MAX_BYTES, _PIXELS = 240, 2**29, 2**12
+_ANCHORS, _MAX_BYTES, _PIXELS, _SHIFTS = 240, 2**29, 2**12, 4
 
 Colors = UInt8[np.ndarray, "anchors pixels channels"]
 Chosen = Bool[np.ndarray, "anchors pixels"]
@@ -92,19 +92,32 @@ def _candidates(later: UInt8[np.ndarray, "lags anchors pixels channels"], owners
     pixels = np.arange(frames.shape[1])
     for state in range(most):
         seen = frames[:, pixels]
-        near = _alike(seen, _mode(seen, left)) & left
+        near, mean = _around(seen, _mode(seen, left), left)
         stays = near.copy()
         for frames_later in later[1:, :, pixels]:
             stays &= _alike(frames_later, seen)
         number[state, pixels], lasting[state, pixels] = near.sum(axis=0), stays.sum(axis=0)
         episodes[state, pixels] = sum(near[owners == owner].any(axis=0) for owner in np.unique(owners))
-        mean = (seen * near[..., None]).sum(axis=0) / np.maximum(near.sum(axis=0), 1)[:, None]
-        colors[state, pixels] = np.rint(mean)
+        colors[state, pixels] = mean
         left &= ~near
         # Few pixels have enough of other colours for another state.
         more = left.mean(axis=0) >= SEEN
         pixels, left = pixels[more], left[:, more]
     return _Candidates(colors, number, lasting, episodes)
+
+
+def _around(
+    frames: Colors, colors: UInt8[np.ndarray, "pixels channels"], left: Chosen
+) -> tuple[Chosen, UInt8[np.ndarray, "pixels channels"]]:
+    """Where frames have about the given colours, and the mean of those: where there is noise, no colour is exact."""
+    near = left
+    for _ in range(_SHIFTS):
+        near = _alike(frames, colors) & left
+        mean = (frames * near[..., None]).sum(axis=0) / np.maximum(near.sum(axis=0), 1)[:, None]
+        if (np.rint(mean) == colors).all():
+            break
+        colors = np.rint(mean).astype(np.uint8)
+    return near, colors
 
 
 def _alike(one: Colors, other: np.ndarray) -> Chosen:

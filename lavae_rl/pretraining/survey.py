@@ -66,7 +66,7 @@ class Choices:
     different: float
     """Mean share of the pixels of a frame that differ from the background."""
     pixel_scale: float
-    """Standard deviation of the likelihood: that of the noise around the background, within ``PIXEL_SCALES``."""
+    """Standard deviation of the likelihood: twice that of the noise around the background, within ``PIXEL_SCALES``."""
 
 
 @dataclass(frozen=True)
@@ -228,7 +228,7 @@ def _squares(frames: Frames, background: SizedBackground) -> Float[np.ndarray, "
 
 
 def _pixel_scale(squares: Float[np.ndarray, "batch height width"], channels: int) -> float:
-    """The standard deviation of the noise around the background, within ``PIXEL_SCALES``."""
+    """Twice the standard deviation of the noise around the background, within ``PIXEL_SCALES``."""
     # The median of squares summed over channels is that of a chi-squared variable (Wilson & Hilferty 1931).
     noise = math.sqrt(float(np.median(squares)) / (channels * (1 - 2 / (9 * channels)) ** 3))
-    return min(max(noise, PIXEL_SCALES[0]), PIXEL_SCALES[1])
+    return min(max(2 * noise, PIXEL_SCALES[0]), PIXEL_SCALES[1])
