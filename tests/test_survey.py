@@ -177,7 +177,7 @@ def test_the_window_of_a_peak_is_a_third_of_a_sprite(size, window, moving):
     assert _survey(moving, sprite_size=size).model_config().peak_window == window
 
 
-@pytest.mark.parametrize(("noise", "expected"), [(0.0, 0.05), (0.015, 0.05), (0.035, 0.07), (0.04, 0.08)])
+@pytest.mark.parametrize(("noise", "expected"), [(0.0, 0.05), (0.015, 0.05), (0.035, 0.07), (0.03, 0.06)])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_likelihood_is_twice_as_wide_as_the_noise_but_within_limits(moving, channels, noise, expected):
     frames = moving[..., :channels] * 0.5 + 60
