@@ -5,7 +5,7 @@
     python benchmarks/detection.py --games Pong --models Pong=runs/pong
 
 Games are those of Atari (true objects by OCAtari, or --files), minatar-breakout and its like, ids of Minigrid, and
-sprites-plain, sprites-textured and sprites-changing. For each game and seed a LAVAE is trained on frames of a random
+sprites-plain, -coloured, -textured and -changing. For each game and seed a LAVAE is trained on frames of a random
 policy and measured on every fifth step of another roll-out. The rule stands in ``lavae_rl.evaluation.detection``: only
 moving objects whose centre lies in the playfield count. *components* are those of the difference to the mode of 200
 training frames. A folder in --out that holds a model already is measured as it is.

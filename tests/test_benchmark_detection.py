@@ -54,7 +54,7 @@ def test_covered_sprite_counts_if_half_of_it_shows():
         assert (frame[..., 0] > 0).sum() == 8 * (8 + shift)
 
 
-@pytest.mark.parametrize("name", ["sprites-plain", "sprites-textured", "sprites-changing"])
+@pytest.mark.parametrize("name", ["sprites-plain", "sprites-coloured", "sprites-textured", "sprites-changing"])
 def test_boxes_of_sprites_are_exact(name: str):
     play = open_game(name, None).play
     for moment in islice(play(3), 0, 40, 13):

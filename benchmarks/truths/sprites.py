@@ -20,14 +20,14 @@ EPISODE_STEPS = 100
 VISIBLE_SHARE = 0.5
 """A sprite counts if at least this share of it is uncovered."""
 
-BACKGROUNDS = ("plain", "textured", "changing")
-"""One colour, one texture, or another texture in each episode."""
+BACKGROUNDS = ("plain", "coloured", "textured", "changing")
+"""One colour, another colour in each episode, one texture, or another texture in each episode."""
 _WORLD_SEED = 7
 _NUM_DESIGNS = 12
 
 
 def sprites(name: str) -> Game:
-    """Scenes over a background: "sprites-plain", "sprites-textured", "sprites-changing"."""
+    """Scenes over a background: "sprites-plain", "sprites-coloured", "sprites-textured", "sprites-changing"."""
     background = name.removeprefix("sprites-")
     if background not in BACKGROUNDS:
         raise ValueError(f"expected sprites- and a background of {', '.join(BACKGROUNDS)}, got {name!r}")
@@ -70,6 +70,8 @@ def _texture(rng: np.random.Generator) -> np.ndarray:
 def _background(kind: str, rng: np.random.Generator) -> np.ndarray:
     if kind == "plain":
         return np.full((SIDE, SIDE, 3), (40, 70, 110), np.uint8)
+    if kind == "coloured":
+        return np.broadcast_to(rng.integers(0, 120, 3, np.uint8), (SIDE, SIDE, 3))
     return _texture(rng if kind == "changing" else np.random.default_rng(_WORLD_SEED))
 
 
