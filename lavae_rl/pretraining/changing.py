@@ -10,10 +10,13 @@ from lavae_rl.model.image.likelihood import as_images
 from lavae_rl.model.shapes import Images
 from lavae_rl.shapes import Frames
 
-NUMBERS = (1, 2, 3, 4, 6, 8, 12, 16)
+NUMBERS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 """Numbers of directions that are tried, in this order."""
 GAIN = 0.1
-"""A larger number is taken if it leaves, of the pixels that differ from the background, this share fewer."""
+"""A larger number is taken if it leaves, of the pixels that differ from the background, this share fewer in frames from
+which it was not estimated: objects of single frames are no background."""
+PATIENCE = 2
+"""Numbers tried in a row that are no better, after which no more are."""
 DIFFERENT = 0.1
 """Difference of a pixel's values in [0, 1] from which on an object may hide the background."""
 
@@ -37,20 +40,27 @@ def estimate_changing(
         The background, and the mean share of pixels that differ from it.
     """
     images = as_images(torch.from_numpy(frames))
-    kept, least = _estimate(images, ignored, NUMBERS[0], pixel_scale)
-    for number in NUMBERS[1:]:
-        if number >= len(frames):
+    chosen, least, in_vain = NUMBERS[0], 1.0, 0
+    for number in NUMBERS:
+        if in_vain == PATIENCE or number > len(images) // 4:
             break
-        more, share = _estimate(images, ignored, number, pixel_scale)
-        if share > (1 - GAIN) * least:
-            break
-        kept, least = more, share
-    return kept, least
+        share = _different(_estimate(images[::2], ignored, number, pixel_scale), images[1::2])
+        in_vain += 1
+        if share <= (1 - GAIN) * least:
+            chosen, least, in_vain = number, share, 0
+    background = _estimate(images, ignored, chosen, pixel_scale)
+    return background, _different(background, images)
+
+
+def _different(background: ChangingPicture, images: Images) -> float:
+    """Mean share of pixels that differ from a background."""
+    covered = background.cover(images)
+    return float(((covered - background(covered)).square().sum(1) > DIFFERENT**2).float().mean())
 
 
 def _estimate(
     images: Images, ignored: Bool[np.ndarray, "height width"], number: int, pixel_scale: float
-) -> tuple[ChangingPicture, float]:
+) -> ChangingPicture:
     _, channels, height, width = images.shape
     background = ChangingPicture(number, channels, (height, width), pixel_scale)
     background.ignored.copy_(torch.from_numpy(ignored))
@@ -62,7 +72,7 @@ def _estimate(
         behind = background(images)
         differs = (images - behind).square().sum(1, keepdim=True) > DIFFERENT**2
         completed = torch.where(differs | background.ignored, behind, images)
-    return background, float((differs & ~background.ignored).float().mean())
+    return background
 
 
 def _principal(

@@ -15,7 +15,7 @@ from lavae_rl.model.image.background import Pictures
 from lavae_rl.pictures import to_bytes
 from lavae_rl.pretraining.run import PretrainingRun
 from lavae_rl.pretraining.state import Progress
-from lavae_rl.pretraining.survey import CHANGING_SHARE, Survey
+from lavae_rl.pretraining.survey import MISFIT, Survey
 from lavae_rl.shapes import Picture
 
 _SHOWN = 4
@@ -34,7 +34,7 @@ def describe_survey(found: Survey) -> list[str]:
         f"objects: up to {chosen.max_objects}; half of the frames have at most {chosen.count:.0f} components, 95 % at "
         f"most {chosen.largest_count:.0f} (--max-objects N sets it)",
     ]
-    if chosen.different > CHANGING_SHARE:
+    if chosen.different > MISFIT:
         lines.append(
             "warning: so large a part of the frames is not background that objects will hardly be found. Try another "
             "--background; screens that scroll have none that fits (docs/own_environment.md)"

@@ -25,8 +25,11 @@ BACKGROUNDS = ("auto", "black", "static", "states", "changing")
 """Kinds of background. "auto" is one of states or, where few pixels have states, one that changes."""
 MOST_STATES = 4
 """Most colours that a pixel has."""
-CHANGING_SHARE = 0.25
-"""A larger share of the pixels that is not as in any state means that the background itself changes."""
+MISFIT = 0.25
+"""A larger share of pixels that differ from the background is no longer that of objects."""
+MAY_CHANGE, CHANGES = 0.1, 0.6
+"""If a larger share than the first differs from all states, and of these less than the second from a background that
+changes, "auto" takes that."""
 Area = tuple[int, int, int, int]
 """(row, column, height, width) in pixels."""
 
@@ -155,10 +158,10 @@ def _background(
     if kind != "auto":
         return pictures
     different = float((_squares(frames, pictures) > source.shape[2] * DIFFERENT**2).mean())
-    if different < CHANGING_SHARE:
+    if different < MAY_CHANGE:
         return pictures
     changing, left = estimate_changing(frames, ignored, PIXEL_SCALES[0])
-    return changing if left < different / 2 else pictures
+    return changing if left < CHANGES * different else pictures
 
 
 def _choose(
