@@ -4,7 +4,13 @@ import pytest
 import torch
 
 from lavae_rl.model.objects import Detections
-from lavae_rl.model.posterior import find_peaks, location_log_probs, ordered_log_prob, sample_locations
+from lavae_rl.model.posterior import (
+    find_peaks,
+    location_log_probs,
+    ordered_log_prob,
+    sample_locations,
+    without_echoes,
+)
 
 
 def _logits(height, width, peaks):
@@ -129,3 +135,33 @@ def test_locations_of_all_scales_share_one_distribution():
     expected = torch.log_softmax(logits.flatten() * 0.5 * math.log(24), 0)
     torch.testing.assert_close(log_probs[0], expected)
     assert log_probs.argmax(1).tolist() == [12 + 2 * 4]
+
+
+def _large(locations, scales, index=None):
+    number = len(locations)
+    index = torch.zeros(number, dtype=torch.int64) if index is None else torch.tensor(index)
+    return Detections(index, torch.tensor(locations), torch.bincount(index), torch.tensor(scales))
+
+
+@pytest.mark.parametrize(
+    ("second", "scales", "kept"),
+    [
+        ((20, 26), (2, 2), 1),
+        ((20, 27), (2, 2), 2),
+        ((26, 20), (2, 4), 1),
+        ((27, 20), (4, 2), 2),
+        ((30, 32), (4, 4), 1),
+        ((20, 24), (4, 1), 2),
+        ((20, 24), (1, 2), 2),
+    ],
+)
+def test_an_echo_of_a_large_object_is_left_out(second, scales, kept):
+    """The window of 7 pixels reaches 3, and twice as far for objects of scale 2."""
+    found = without_echoes(_large([(20, 20), second], scales), 7)
+    assert found.location.tolist() == [[20, 20], list(second)][:kept]
+    assert found.count.tolist() == [kept]
+
+
+def test_objects_of_other_images_are_no_echoes():
+    found = without_echoes(_large([(20, 20), (50, 50), (20, 21)], (2, 2, 2), [0, 0, 1]), 7)
+    assert found.count.tolist() == [2, 1]

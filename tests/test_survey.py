@@ -1,3 +1,4 @@
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -5,6 +6,8 @@ import pytest
 import torch
 
 from lavae_rl.model.lavae import LAVAE
+from lavae_rl.pretraining.recipes import WORLD
+from lavae_rl.pretraining.run import dream_sizes
 from lavae_rl.pretraining.survey import BACKGROUNDS, survey
 
 HEIGHT, WIDTH, FRAMES = 60, 80, 120
@@ -186,3 +189,16 @@ def test_the_likelihood_is_twice_as_wide_as_the_noise_but_within_limits(moving, 
     assert found.choices.pixel_scale == pytest.approx(expected, rel=0.15)
     assert found.choices.count == 3
     assert found.model_config().pixel_scale == found.choices.pixel_scale
+
+
+@pytest.mark.parametrize(
+    ("scales", "size", "dreams"),
+    [((1,), 96, 24), ((1, 2), 96, 24), ((1, 2, 4), 108, 24), ((1, 2, 4, 8), 216, 7), ((1, 2, 4, 16), 432, 6)],
+)
+def test_dreams_have_room_for_three_windows_and_large_ones_are_fewer(moving, scales, size, dreams):
+    found = _survey(moving, sprite_size=9)
+    wide = np.zeros((1, 600, 800, 3), np.uint8)
+    found = dataclasses.replace(found, choices=dataclasses.replace(found.choices, scales=scales), frames=wide)
+    sizes = dream_sizes(found, WORLD)
+    assert (sizes["dream_size"], sizes["dreams"]) == (size, dreams)
+    assert 12 <= sizes["dream_objects"] <= 40

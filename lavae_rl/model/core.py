@@ -15,7 +15,7 @@ from lavae_rl.model.image.composition import Composition, add_sprites, over
 from lavae_rl.model.image.likelihood import Bernoulli, Likelihood, Normal, as_images
 from lavae_rl.model.networks import families
 from lavae_rl.model.objects import Detections
-from lavae_rl.model.posterior import find_peaks
+from lavae_rl.model.posterior import find_peaks, without_echoes
 from lavae_rl.model.shapes import AnyFrames, Images, LogitMaps, PerImage
 from lavae_rl.model.sites import Sites
 from lavae_rl.model.surprise import PIXEL_NATS, near_surprise
@@ -120,18 +120,23 @@ class LAVAECore(nn.Module):
         """Log-odds that an object is centred on each pixel."""
         return self.location_network(self.scene(images).inputs)
 
-    def peaks(self, logits: LogitMaps) -> Detections:
-        """Eq. (8): the objects that location logits stand for, with the scale of each."""
-        return find_peaks(logits, self.config.peak_window, self.config.scales)
+    def peaks(self, logits: LogitMaps, scene: Scene | None = None) -> Detections:
+        """Eq. (8): the objects that location logits stand for, with the scale of each.
+
+        Of a scene on a background, those that differ from it: see ``near_surprise``.
+        """
+        found = find_peaks(logits, self.config.peak_window, self.config.scales)
+        if scene is not None:
+            found = self._differing(found, scene)
+        return without_echoes(found, self.config.peak_window)
 
     @torch.inference_mode()
     def detect(self, images: Images) -> Detections:
         """q(n | x) and the mode of q(l | x): every object of every image, the most confident first."""
         scene = self.scene(images)
-        return self.differing(self.peaks(self.location_network(scene.inputs)), scene)
+        return self.peaks(self.location_network(scene.inputs), scene)
 
-    def differing(self, found: Detections, scene: Scene) -> Detections:
-        """Those objects that differ from the background, if there is one: see ``near_surprise``."""
+    def _differing(self, found: Detections, scene: Scene) -> Detections:
         if not isinstance(self.background, SizedBackground):
             return found
         nats = self.likelihood.surprise(scene.images, scene.background).sum(1)

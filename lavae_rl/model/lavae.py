@@ -90,7 +90,7 @@ class LAVAE(LAVAECore, PretrainedModel):
             return found, logits, cast("WorldAppearanceNetwork", self.appearance_network).describe(windows)
         scene = self.scene(self.images_of(frames))
         maps = network(scene.inputs)
-        found = self.differing(self.peaks(maps), scene)
+        found = self.peaks(maps, scene)
         if maps.dim() == 4:
             maps = maps.amax(1)
         logits = maps[found.image_index, found.location[:, 0], found.location[:, 1]]

@@ -48,7 +48,23 @@ def find_peaks(logits: LogitMaps, window: int = PEAK_WINDOW, scales: Sequence[in
     found = Detections(image_index, location, torch.bincount(image_index, minlength=len(logits)))
     if best is None:
         return found
-    return replace(found, scale=torch.tensor(scales, device=logits.device)[best[image_index, *location.T]])
+    scale = torch.tensor(scales, device=logits.device)[best[image_index, *location.T]]
+    return replace(found, scale=scale)
+
+
+def without_echoes(found: Detections, window: int) -> Detections:
+    """Leave out large objects beside more confident ones: of two, the window of the smaller scale is what hides one.
+
+    Logits of enlarged sprites are as smooth as these are large, so that a window of a few pixels holds no second peak.
+    """
+    large = (found.scale > 1).nonzero()[:, 0]
+    index, location, scale = found.image_index[large], found.location[large], found.scale[large]
+    reach = window // 2 * torch.minimum(scale[:, None], scale)
+    near = (location[:, None] - location).abs().amax(2) <= reach
+    before = torch.ones_like(near).tril(-1)  # objects of an image are in order of confidence
+    kept = torch.ones_like(found.scale, dtype=torch.bool)
+    kept[large] = ~(near & before & (index[:, None] == index)).any(1)
+    return found.select(kept)
 
 
 def location_log_probs(logits: LogitMaps, sharpness: Tensor) -> LogProbs:

@@ -18,7 +18,7 @@ from lavae_rl.model.image.pixels import FramePixels
 from lavae_rl.model.networks.sparse import Features, SparseLocationNetwork
 from lavae_rl.model.networks.world import WorldLocationNetwork
 from lavae_rl.model.objects import Detections
-from lavae_rl.model.posterior import MIN_LOGIT, find_peaks
+from lavae_rl.model.posterior import MIN_LOGIT, find_peaks, without_echoes
 from lavae_rl.model.sites import Sites, blocks, nonzero, unravel
 from lavae_rl.model.surprise import PIXEL_NATS, near_surprise
 
@@ -44,9 +44,9 @@ class Search:
         found = find_peaks(logits, config.peak_window)
         row, column = found.location.T
         found = found.select(near.mask[found.image_index, row // 2, column // 2])
-        index = (found.image_index, *found.location.T)
-        scale = torch.tensor(config.scales)[scales[index].long()]
-        return replace(found, scale=scale), logits[index]
+        scale = torch.tensor(config.scales)[scales[found.image_index, *found.location.T].long()]
+        found = without_echoes(replace(found, scale=scale), config.peak_window)
+        return found, logits[found.image_index, *found.location.T]
 
     def _changed(self, pixels: FramePixels, likelihood: Likelihood) -> tuple[Sites, Sites]:
         """The sites of 2 x 2 pixels that are not as in the first state, and those near enough to a surprise."""
