@@ -197,8 +197,9 @@ def test_the_likelihood_is_twice_as_wide_as_the_noise_but_within_limits(moving, 
 )
 def test_dreams_have_room_for_three_windows_and_large_ones_are_fewer(moving, scales, size, dreams):
     found = _survey(moving, sprite_size=9)
-    wide = np.zeros((1, 600, 800, 3), np.uint8)
-    found = dataclasses.replace(found, choices=dataclasses.replace(found.choices, scales=scales), frames=wide)
+    choices = dataclasses.replace(found.choices, scales=scales)
+    frames, nats = np.zeros((1, 600, 800, 3), np.uint8), np.zeros((1, 600, 800), np.float32)
+    found = dataclasses.replace(found, choices=choices, frames=frames, nats=nats)
     sizes = dream_sizes(found, WORLD)
     assert (sizes["dream_size"], sizes["dreams"]) == (size, dreams)
     assert 12 <= sizes["dream_objects"] <= 40
