@@ -60,6 +60,7 @@ COLUMNS: dict[str, tuple[str, float]] = {
     "duplicates_per_100": ("dupl.", 1),
     "visible_share": ("seen", 100),
     "visible_f1": ("F1seen", 100),
+    "visible_exact_count": ("ex.seen", 100),
 }
 """The metrics that are printed: title and factor; *seen* are visible objects, *exact* frames with the exact count."""
 

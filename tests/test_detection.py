@@ -119,6 +119,7 @@ def test_hits_of_invisible_objects_count_neither_way():
     assert (found.visible_share, found.visible_recall, found.visible_f1) == (0.5, 1, 1)
     found = measure((SQUARE, true), visible=[np.array([False, True])])
     assert (found.visible_recall, found.visible_f1, found.recall) == (0, 0, 0.5)
+    assert (found.exact_count, found.visible_exact_count) == (0, 1)
 
 
 def test_switch_is_a_hit_from_another_slot_than_the_last_one():
@@ -191,4 +192,4 @@ def test_bad_input_is_refused(options: dict[str, Any], message: str):
 def test_summary_names_every_metric():
     summary = measure((SQUARE, SQUARE)).summary()
     assert summary["f1"] == summary["near_f1"] == summary["exact_count"] == 1
-    assert len(summary) == 10
+    assert len(summary) == 11

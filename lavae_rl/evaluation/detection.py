@@ -54,6 +54,8 @@ class Detection:
     """Number of true objects that can be seen."""
     visible_hits: int = 0
     """Number of true objects that can be seen and are hit."""
+    visible_exact: int = 0
+    """Number of frames with as many predictions as true objects that can be seen."""
     switches: int = 0
     """Number of hits of an object whose previous hit came from another slot."""
     tracked_frames: int = 0
@@ -98,6 +100,11 @@ class Detection:
     def visible_recall(self) -> float:
         """Share of the true objects that can be seen that are hit."""
         return _ratio(self.visible_hits, self.visible_objects)
+
+    @property
+    def visible_exact_count(self) -> float:
+        """Share of frames with as many predictions as true objects that can be seen."""
+        return _ratio(self.visible_exact, self.frames)
 
     @property
     def visible_f1(self) -> float:
@@ -220,6 +227,7 @@ def _measure_frame(matches: tuple[_Match, _Match], visible: Bool[np.ndarray, " t
         duplicates=int((by_score.taken >= 0).sum()) - len(hit),
         visible_objects=int(visible.sum()),
         visible_hits=int(visible[hit].sum()),
+        visible_exact=int(predictions == visible.sum()),
     )
 
 
