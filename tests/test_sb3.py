@@ -118,3 +118,21 @@ def test_a_vae_applies_the_preprocessing_stored_with_its_weights(tmp_path, facto
     expected = vae.encode(Preprocessing(**fields)(np.asarray(plain.reset()))).flatten(1)
     assert expected.shape == (4, 2 * 4 * 4)
     np.testing.assert_allclose(np.asarray(wrapped.reset()), expected, atol=1e-5)
+
+
+def test_tokens_inside_a_policy_are_those_of_encode_for_models_with_a_background():
+    model = LAVAE.from_pretrained("Pong")
+    picture = (model.background(torch.zeros(1, 3, 210, 160))[0] * 255).round().byte().permute(1, 2, 0).numpy()
+    frames = np.stack([picture] * 4)
+    for i, frame in enumerate(frames[1:]):
+        frame[60 + 20 * i : 76 + 20 * i, 140:144] = (92, 186, 92)
+        frame[100 + 7 * i : 104 + 7 * i, 70:72] = 236
+    extractor = LAVAEFeaturesExtractor(gym.spaces.Box(0, 255, (210, 160, 3), np.uint8), "Pong", max_objects=6)
+    objects = model.encode(frames, max_objects=6)
+    assert objects.count.max() >= 2
+    features = extractor(torch.from_numpy(frames) / 255).detach().numpy().reshape(4, 6, -1)
+    np.testing.assert_array_equal(features[..., 0], objects.mask)
+    extent = np.array([209, 159])
+    xy = (objects.location / extent * 2 - 1)[..., ::-1]
+    np.testing.assert_allclose(features[..., 1:3][objects.mask], xy[objects.mask], atol=1e-5)
+    np.testing.assert_allclose(features[..., 3:][objects.mask], objects.appearance[objects.mask], atol=1e-4)

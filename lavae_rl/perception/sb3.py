@@ -115,10 +115,10 @@ class LAVAEFeaturesExtractor(BaseFeaturesExtractor):
         frames = self._prepare(given)
         self._watch.look(self.lavae, given, frames)
         images = self.lavae.images(frames).contiguous()
-        inputs = self.lavae.scene(images).inputs
+        scene = self.lavae.scene(images)
         with torch.no_grad():
-            found = self.lavae.peaks(self.lavae.location_network(inputs)).keep_first(self._slots)
-        mean = self.lavae.appearance_network(inputs, found).mean
+            found = self.lavae.peaks(self.lavae.location_network(scene.inputs), scene).keep_first(self._slots)
+        mean = self.lavae.appearance_network(scene.inputs, found).mean
         # As to_xy does, which takes arrays only: tensors cannot be reversed by [::-1].
         extent = torch.tensor(images.shape[2:], device=images.device) - 1
         xy = (found.location / extent * 2 - 1).flip(1)

@@ -40,13 +40,13 @@ class Located(NamedTuple):
 
     found: Detections
     component: Int[Tensor, " objects"]
-    """The component of surprise that each object is, as in ``owner``; 0 if the location network saw it."""
+    """The component of surprise that each object is, as in ``owner``; 0 if it is a detection of the location network."""
     owner: Int[Tensor, "batch height width"]
     """The component that a pixel belongs to, 0 for none."""
     seen: Detections
-    """All that the location network sees."""
+    """All detections of the location network."""
     by_network: PerImage
-    """1 for images whose objects are those that the network sees, 0 for others."""
+    """1 for images that are explained by these, 0 for others."""
 
 
 class WorldWakeSleep(Method):
@@ -98,7 +98,7 @@ class WorldWakeSleep(Method):
         return loss / 100, {name: value.mean() for name, value in values.items()}
 
     def _locate(self, scene: Scene, nats: LogitMaps, step: int) -> Located:
-        """Of proposals and what the location network sees, those that explain an image better.
+        """Of proposals and the detections of the location network, those that explain an image better.
 
         The network never takes over at a fixed step: what it missed by then, the sprites would forget.
         """
@@ -138,10 +138,10 @@ class WorldWakeSleep(Method):
 
     @torch.no_grad()
     def _remember(self, scene: Scene, nats: LogitMaps, left: LogitMaps, located: Located, sprites: Sprites) -> None:
-        """Keep what objects show, but not of those in which the location network sees several.
+        """Keep cut-outs of the objects, but of none in which the location network detects several.
 
-        What belongs to an object is what surprises within its sprite or, if the sprite explains it badly, its
-        component: what the decoder does not know yet is not left out.
+        A cut-out is what surprises within the decoded sprite. Where that explains little, because the decoder has not
+        learned such an object yet, the cut-out is the component.
         """
         peaks, seen = torch.zeros_like(nats), located.seen
         peaks[seen.image_index, seen.location[:, 0], seen.location[:, 1]] = 1
