@@ -94,7 +94,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(finished, tmp_path, monkeypat
         program.main([*SMOKE, *same, "--out", str(out)])
     assert stop.value.code == 130
     monkeypatch.undo()
-    program.main(["--resume", "--device", "cpu", *same, "--out", str(out)])
+    program.main(["--resume", "--device", "cpu", "--background", "auto", *same, "--out", str(out)])
     weights, expected = (load_file(folder / "model.safetensors") for folder in (out, finished))
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
 
@@ -113,6 +113,26 @@ def _stop_at(step, watch):
         return watch(training, sources, folder, run, console)
 
     return stopping
+
+
+@pytest.mark.slow
+def test_frames_of_other_colours_are_trained_on_and_their_model_reads_colours_it_never_met(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    frames = np.repeat(rng.integers(60, 200, (60, 1, 1, 3)), 48, axis=1).repeat(64, axis=2).astype(np.uint8)
+    for frame in frames:
+        row, column = rng.integers((40, 56)).tolist()
+        frame[row : row + 8, column : column + 8] = 255
+    np.save(tmp_path / "frames.npy", frames)
+    out = tmp_path / "run"
+    program.main([*SMOKE, "--frames", str(tmp_path / "frames.npy"), "--out", str(out)])
+    assert "background: changing; changes in 3 directions" in " ".join(capsys.readouterr().out.split())
+    run, model = read_run(out), LAVAE.from_pretrained(out)
+    assert run.choices is not None
+    assert (run.choices.background, run.model.background_directions) == ("changing", 3)
+    other = np.full((1, 48, 64, 3), (70, 190, 120), np.uint8)
+    images = model.images(other)
+    assert (model.background(images) - images).abs().max() < 0.02
+    assert model.encode(other).mask.shape[0] == 1
 
 
 @pytest.mark.slow

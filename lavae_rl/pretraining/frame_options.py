@@ -54,9 +54,9 @@ def area(text: str) -> tuple[int, ...]:
 
 
 def world_flags(args: argparse.Namespace) -> dict[str, Any]:
-    """The flags for frames of an environment that were given."""
+    """The flags for frames of an environment that were given, but for "auto", which leaves the choice open."""
     names = ("env", "frames", *COLLECTED, *SURVEYED)
-    given = {name: value for name in names if (value := getattr(args, name)) is not None}
+    given = {name: value for name in names if (value := getattr(args, name)) not in (None, "auto")}
     given |= {"frames": str(args.frames.resolve())} if args.frames is not None else {}
     return given | ({"ignore": tuple(args.ignore)} if args.ignore is not None else {})
 
