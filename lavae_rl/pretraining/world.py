@@ -40,7 +40,7 @@ class Located(NamedTuple):
 
     found: Detections
     component: Int[Tensor, " objects"]
-    """The component of surprise that each object is, as in ``owner``; 0 if it is a detection of the location network."""
+    """The component of surprise that each object is, as in ``owner``; 0 for detections of the location network."""
     owner: Int[Tensor, "batch height width"]
     """The component that a pixel belongs to, 0 for none."""
     seen: Detections
