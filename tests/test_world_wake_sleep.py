@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from lavae_rl.model.core import Scene
 from lavae_rl.model.objects import Detections
 from lavae_rl.model.surprise import surprise
 from lavae_rl.pretraining.components import propose_components
 from lavae_rl.pretraining.recipes import WORLD
 from lavae_rl.pretraining.state import Training, make_accelerator
 from lavae_rl.pretraining.survey import survey
-from lavae_rl.pretraining.world import WorldWakeSleep, crop_randomly, merge
+from lavae_rl.pretraining.world import WorldWakeSleep, crop_randomly, merge, mirror
 
 HEIGHT, WIDTH = 40, 52
 SMALL = dataclasses.replace(
@@ -231,6 +232,18 @@ def test_merged_objects_are_those_of_the_one_in_the_chosen_images():
             assert torch.equal(values, getattr(expected, name)), name
     first, _ = merge(one, other, torch.tensor([False, True, True]))
     assert (first.location[:, 0].tolist(), first.count.tolist()) == ([4, 3], [1, 0, 1])
+
+
+def test_a_share_of_the_scenes_is_mirrored_with_all_that_belongs_to_them():
+    images = torch.rand(400, 1, 3, 5, generator=_generator())
+    scene = Scene(images, images + 1, torch.cat([images, images + 2], dim=1))
+    assert all(torch.equal(*pair) for pair in zip(mirror(scene, 0.0, _generator()), scene, strict=True))
+    assert all(torch.equal(one.flip(3), two) for one, two in zip(mirror(scene, 1.0, _generator()), scene, strict=True))
+    some = mirror(scene, 0.25, _generator())
+    turned = (some.images != images).any(3).flatten(1).any(1)
+    assert turned.float().mean().item() == pytest.approx(0.25, abs=0.07)
+    assert torch.equal(some.background, some.images + 1)
+    assert torch.equal(some.inputs, torch.cat([some.images, some.images + 2], dim=1))
 
 
 def test_all_parts_of_backgrounds_are_dreamed_on():

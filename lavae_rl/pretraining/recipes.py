@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 _MAY_BE_ZERO = {"dreams_from_step", "locations_from_step", "max_skipped_steps", "map_weight", "joint_fraction"}
-_MAY_BE_ZERO |= {"forced_at_first", "forced_at_last"}
+_MAY_BE_ZERO |= {"forced_at_first", "forced_at_last", "mirrored"}
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,8 @@ class WorldRecipe(Recipe):
     """Cut-outs of each scale that dreams are made of: the latest this many."""
     location_weight: float = 0.1
     """Weight of -log q(l | x) beside the focal loss."""
+    mirrored: float = 0.25
+    """Share of the training images that are mirrored left to right."""
     alpha_cost: float = 0.3
     """Nats that a pixel of alpha costs: a sprite covers no more than it explains."""
     sharpness_scenes: int = 32

@@ -167,14 +167,14 @@ def affordable_batch(found: Survey, most: int) -> int:
 def dream_sizes(found: Survey, recipe: WorldRecipe) -> dict[str, int]:
     """The size of dreams, with room for three windows beside each other, their number, and the most objects in one.
 
-    Objects are three times as dense as in the fullest frames, but 12 to 40. Of larger dreams there are fewer: a step
-    reads at most half as many pixels again as the recipe's.
+    Objects are three times as dense as in the fullest frames, but 12 to 40. Of larger dreams there are fewer, but
+    6: a step reads no more pixels than the recipe's.
     """
     size = max(recipe.dream_size, 3 * found.choices.sprite_size * found.choices.scales[-1])
     height, width = found.frames.shape[1:3]
     pixels = min(size, height) * min(size, width)
     objects = round(3 * pixels / (height * width) * found.choices.largest_count)
-    dreams = min(recipe.dreams, max(6, round(1.5 * recipe.dreams * recipe.dream_size**2 / pixels)))
+    dreams = min(recipe.dreams, max(6, round(recipe.dreams * recipe.dream_size**2 / pixels)))
     return {"dream_size": size, "dreams": dreams, "dream_objects": max(12, min(40, objects))}
 
 

@@ -72,7 +72,7 @@ class WorldWakeSleep(Method):
     def loss(self, frames: Frames, step: int, generator: torch.Generator) -> Loss:
         """The ELBO's terms at the locations found, and beside them what the dreams teach."""
         images = self.model.images(frames).contiguous(memory_format=torch.channels_last)
-        scene = self.model.scene(images)
+        scene = mirror(self.model.scene(images), self.recipe.mirrored, generator)
         loss, terms = self._wake(scene, step, generator)
         if any(len(memory) for memory in self.memories):
             dreaming, dream_terms = self._dream(scene, generator)
@@ -181,6 +181,16 @@ class WorldWakeSleep(Method):
         index = torch.linspace(0, len(source) - 1, self.recipe.sharpness_scenes).round().long().numpy()
         images = average.images(source[index])
         fit_sharpness(average, images, self._seed, self.recipe.sharpness_samples if last else 1)
+
+
+def mirror(scene: Scene, share: float, generator: torch.Generator) -> Scene:
+    """Turn left and right around in a share of the images.
+
+    Games draw figures that turn around as mirror images, and a recording may have them one way round only.
+    """
+    drawn = torch.rand(len(scene.images), generator=generator, device=scene.images.device)
+    chosen = (drawn < share)[:, None, None, None]
+    return Scene(*(torch.where(chosen, part.flip(3), part) for part in scene))
 
 
 def merge(one: Detections, other: Detections, chosen: Tensor) -> tuple[Detections, Int[Tensor, " objects"]]:
