@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich import progress as bars
+from rich.console import Console
 from rich.table import Table
 
 from lavae_rl.pictures import write_gif
 from lavae_rl.rl.agents import SavedAgent, find_run, load_agent
 from lavae_rl.rl.observations import require
 from lavae_rl.rl.run import AgentRun
-from lavae_rl.rl.success import success_rate
+from lavae_rl.rl.success import SuccessRate, success_rate
 from lavae_rl.rl.vec_envs import make_run_vec_env, make_task_env
 from lavae_rl.runs.devices import DEVICES, choose_device
 from lavae_rl.runs.exits import clean_exit, program_parser
@@ -42,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         check(args, saved.run)
         trained = saved.run.preset.num_objects
         args.num_objects = args.num_objects or range(np.min(trained), np.max(trained) + 1)
-        results = evaluate(args, saved)
+        results = evaluate(args, saved, console)
         console.print(table(results))
         if args.json is not None:
             args.json.write_text(json.dumps(results, indent=2) + "\n")
@@ -84,18 +86,25 @@ def check(args: argparse.Namespace, run: AgentRun) -> None:
             raise ValueError(f"expected --video as a file that ends in .gif, got {args.video}")
 
 
-def evaluate(args: argparse.Namespace, saved: SavedAgent) -> dict[str, Any]:
-    """Measure success for each number of objects."""
+def evaluate(args: argparse.Namespace, saved: SavedAgent, console: Console) -> dict[str, Any]:
+    """Measure success for each number of objects, under a progress bar."""
     agent, run = saved
     same = {"seed": args.seed, "device": agent.device.type, "mode": args.mode}
     # All environments first: a number that the task cannot have is refused before the others are tested.
     venvs = {number: make_run_vec_env(run, 50, num_objects=number, **same) for number in args.num_objects}
     agent.set_random_seed(args.seed)  # for --stochastic
     rows = []
-    for number, venv in venvs.items():
-        measured = success_rate(agent.predict, venv, args.episodes, not args.stochastic)
-        row = {"num_objects": number, "success_rate": measured.rate, "ci95": list(measured.ci95)}
-        rows.append(row | {"chance": venv.get_attr("chance")[0], "episodes": measured.episodes})
+    columns = bars.BarColumn(20), bars.MofNCompleteColumn(), bars.TimeRemainingColumn()
+    with bars.Progress(*columns, bars.TextColumn("{task.description}"), console=console, transient=True) as bar:
+        task = bar.add_task("", total=args.episodes * len(venvs))
+        for number, venv in venvs.items():
+
+            def show(rate: SuccessRate, number: int = number) -> None:
+                bar.update(task, advance=1, description=f"{number} objects  success {rate.rate:.2f}")
+
+            measured = success_rate(agent.predict, venv, args.episodes, not args.stochastic, show)
+            row = {"num_objects": number, "success_rate": measured.rate, "ci95": list(measured.ci95)}
+            rows.append(row | {"chance": venv.get_attr("chance")[0], "episodes": measured.episodes})
     asked = {"observation": run.observation, "mode": args.mode, "stochastic": args.stochastic}
     return {"env": f"LAVAE/{run.task}-v0", **asked, "results": rows}
 

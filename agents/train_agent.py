@@ -8,12 +8,14 @@ the environments begin new scenes, and DQN and SAC fill their replay buffers ane
 """
 
 import argparse
+import math
 import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from rich import progress as bars
 from rich.console import Console
 from rich.markup import escape
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -32,6 +34,7 @@ from lavae_rl.runs.devices import DEVICES, choose_device
 from lavae_rl.runs.exits import clean_exit, program_parser
 from lavae_rl.runs.folder import claimed
 
+SECONDS_BETWEEN_UPDATES = 0.2
 TEST_ENVS, TEST_SEED = 50, 1_000_000
 """Number of environments of the evaluations, and the first of their seeds."""
 
@@ -100,10 +103,9 @@ def learn(agent: BaseAlgorithm, out: Path, run: AgentRun, console: Console) -> N
     agent.set_random_seed(int(np.random.SeedSequence([run.seed, first]).generate_state(1)[0]))
     watch, interval = Watch(agent, out, run, console), ALGORITHMS[run.preset.algorithm].log_interval
     try:
-        agent.learn(
-            run.preset.steps - first, watch, interval, reset_num_timesteps=not first, progress_bar=console.is_terminal
-        )
-        watch.finish()
+        with watch.bar:
+            agent.learn(run.preset.steps - first, watch, interval, reset_num_timesteps=not first)
+            watch.finish()
     except KeyboardInterrupt:
         watch.save()
         raise
@@ -112,7 +114,10 @@ def learn(agent: BaseAlgorithm, out: Path, run: AgentRun, console: Console) -> N
 
 
 class Watch(BaseCallback):
-    """Evaluates and saves the agent every so many steps: the latest one, which --resume needs, not the best."""
+    """Evaluates and saves the agent every so many steps: the latest one, which --resume needs, not the best.
+
+    Its ``bar`` shows the progress of the run, the success of the latest 100 training episodes, and the speed.
+    """
 
     def __init__(self, agent: BaseAlgorithm, out: Path, run: AgentRun, console: Console) -> None:
         super().__init__()
@@ -120,7 +125,12 @@ class Watch(BaseCallback):
         self._out, self._run, self._console = out, run, console
         number = run.preset.num_objects
         self._test = make_run_vec_env(run, TEST_ENVS, seed=TEST_SEED, device=agent.device.type, num_objects=number)
-        self._start = time.perf_counter() - run.seconds
+        self._first, self._opened = agent.num_timesteps, time.perf_counter()
+        self._start = self._opened - run.seconds
+        columns = bars.BarColumn(20), bars.MofNCompleteColumn(), bars.TimeRemainingColumn()
+        self.bar = bars.Progress(*columns, bars.TextColumn("{task.description}"), console=console)
+        self._task = self.bar.add_task("", total=run.preset.steps, completed=self._first)
+        self._shown = -math.inf
         # At the same steps whether a run was resumed or not; an evaluation that was interrupted is made at once.
         self._next = (self._last_step() // run.eval_every + 1) * run.eval_every
 
@@ -128,13 +138,25 @@ class Watch(BaseCallback):
         return self._run.evaluations[-1].step if self._run.evaluations else 0
 
     def _on_step(self) -> bool:
+        if time.perf_counter() - self._shown > SECONDS_BETWEEN_UPDATES:
+            self.show()
         if self.num_timesteps >= self._next:
             self._next += self._run.eval_every
             self.evaluate()
         return True
 
+    def show(self) -> None:
+        """Update the bar."""
+        self._shown = now = time.perf_counter()
+        finished = self.model.ep_success_buffer
+        success = f"success {np.mean(finished):.2f}" if finished else "no episode over yet"
+        speed = (self.model.num_timesteps - self._first) / max(now - self._opened, 1e-9)
+        text = f"{success}  {speed:,.0f} steps/s"
+        self.bar.update(self._task, completed=self.model.num_timesteps, description=text)
+
     def finish(self) -> None:
         """Evaluate the agent unless it has learned nothing since the last evaluation."""
+        self.show()
         if self._last_step() < self.model.num_timesteps:
             self.evaluate()
 

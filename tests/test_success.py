@@ -26,8 +26,13 @@ class Fixed(gym.Env):
 
 def test_short_episodes_do_not_count_more():
     venv = DummyVecEnv([lambda: Fixed(1, True), lambda: Fixed(3, False)])
-    measured = success_rate(lambda observations, deterministic: (np.zeros(2, int), None), venv, 9)
+    seen: list[SuccessRate] = []
+    measured = success_rate(
+        lambda observations, deterministic: (np.zeros(2, int), None), venv, 9, on_episode=seen.append
+    )
     assert (measured.successes, measured.episodes) == (5, 9)
+    assert [rate.episodes for rate in seen] == list(range(1, 10))
+    assert seen[-1] == measured
 
 
 # Wilson's interval; values by Newcombe (1998), table I, and for 0 of 20.

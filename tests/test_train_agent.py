@@ -1,5 +1,6 @@
 import csv
 import os
+import re
 import shutil
 import signal
 from dataclasses import replace
@@ -48,7 +49,9 @@ def test_run_describes_itself_and_resumes_where_it_stopped(tmp_path, capsys):
     assert len(list(out.glob("progress*.csv"))) == 2
     main(["--out", str(out), "--resume", "--seed", "3", "--env", "LAVAE/ObjectGoal-v0"])
     assert load_agent(out).agent.num_timesteps == 3072
-    assert "ObjectGoal, oracle, ppo: 3,072 steps" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "ObjectGoal, oracle, ppo: 3,072 steps" in printed
+    assert re.search(r"3072/3072 .*success 0\.\d\d +[\d,]+ steps/s", printed)
     for flags in (["--steps", "9000"], ["--seed", "5"], ["--env", "Push"], ["--num-objects", "2"], ["--algo", "a2c"]):
         with pytest.raises(SystemExit):
             main(["--out", str(out), "--resume", *flags])

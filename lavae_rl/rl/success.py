@@ -31,12 +31,17 @@ class SuccessRate:
 
 
 def success_rate(
-    predict: Callable[..., tuple[np.ndarray, Any]], venv: VecEnv, episodes: int, deterministic: bool = True
+    predict: Callable[..., tuple[np.ndarray, Any]],
+    venv: VecEnv,
+    episodes: int,
+    deterministic: bool = True,
+    on_episode: Callable[[SuccessRate], None] | None = None,
 ) -> SuccessRate:
     """Measure the success of a policy, ``agent.predict``, that takes the likeliest actions or else samples them.
 
     Each environment runs a number of episodes that is fixed before, since otherwise short ones would count more. They
-    are reset first, and have ``is_success`` in the info of the last step of an episode.
+    are reset first, and have ``is_success`` in the info of the last step of an episode. ``on_episode`` is called after
+    each with the success so far.
 
     Raises:
         ValueError: less than one episode.
@@ -52,4 +57,6 @@ def success_rate(
         for i in np.flatnonzero(dones & (left > 0)):
             left[i] -= 1
             successes += bool(infos[i]["is_success"])
+            if on_episode is not None:
+                on_episode(SuccessRate(successes, episodes - int(left.sum())))
     return SuccessRate(successes, episodes)
