@@ -136,3 +136,15 @@ def _program(folder: Path, last: str = "") -> Path:
     program = folder / "program.py"
     program.write_text(f"import os, sys\nprint(os.environ['OMP_NUM_THREADS'], *sys.argv[1:], flush=True)\n{last}\n")
     return program
+
+
+def test_the_console_says_which_job_it_is_and_when_all_will_be_over(tmp_path, monkeypatch):
+    clock = iter([0.0, 600.0, 1000.0, 8200.0])
+    monkeypatch.setattr("lavae_rl.runs.sweep.time.monotonic", lambda: next(clock))
+    (tmp_path / "b").mkdir()
+    _, printed = _sweep(tmp_path, lambda run, folder, args: folder.mkdir())
+    assert "job 1 of 3, a: see" in printed
+    assert "a: complete in 10 min; 2 to go, in about 20 min" in printed
+    assert "job 2 of 3" not in printed  # it was complete
+    assert "job 3 of 3, c: see" in printed
+    assert printed.rstrip().endswith("c: complete in 2 h 00 min")

@@ -5,10 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import fmean
+from threading import Lock
 from typing import TypeVar
 
 from filelock import FileLock, Timeout
@@ -61,17 +64,22 @@ def sweep(
     Runs that another process works on are left to it, others go to ``work`` unless they are complete. Both functions
     may raise RunError, and the rest goes on. Ctrl-C and SIGTERM stop the programs at work and exit with EXIT_STOPPED.
     """
+    pace = _Pace(len(cells), args.jobs)
 
     def complete(name: str) -> bool:
-        folder = args.out / name
+        folder, job = args.out / name, pace.begin()
         try:
             with FileLock(f"{folder}.lock", timeout=0):
-                if not is_complete(cells[name], folder, args):
-                    console.print(f"{name}: see {escape(str(log_file(folder)))}")
-                    work(cells[name], folder, args)
-                    console.print(f"{name}: complete")
+                if is_complete(cells[name], folder, args):
+                    pace.leave_out()
+                    return True
+                started = time.monotonic()
+                console.print(f"{job}, {name}: see {escape(str(log_file(folder)))}")
+                work(cells[name], folder, args)
+                console.print(f"{name}: complete{pace.finish(time.monotonic() - started)}")
                 return True
         except (RunError, Timeout) as error:
+            pace.leave_out()
             why = "another process is at it" if isinstance(error, Timeout) else f"[red]{escape(str(error))}[/]"
             console.print(f"{name}: {why}")
             return False
@@ -90,6 +98,40 @@ def sweep(
     finally:
         pool.shutdown(cancel_futures=True)
         signal.signal(signal.SIGTERM, before)
+
+
+class _Pace:
+    """Number of each job, and how long all will take if those to come take as long as those that are over."""
+
+    def __init__(self, total: int, jobs: int) -> None:
+        self._total, self._jobs, self._begun, self._left_out = total, jobs, 0, 0
+        self._seconds: list[float] = []
+        self._lock = Lock()
+
+    def begin(self) -> str:
+        with self._lock:
+            self._begun += 1
+            return f"job {self._begun} of {self._total}"
+
+    def leave_out(self) -> None:
+        with self._lock:
+            self._left_out += 1
+
+    def finish(self, seconds: float) -> str:
+        with self._lock:
+            self._seconds.append(seconds)
+            left = self._total - self._left_out - len(self._seconds)
+            needed = fmean(self._seconds) * -(-left // self._jobs)
+        took = f" in {_duration(seconds)}"
+        return f"{took}; {left} to go, in about {_duration(needed)}" if left else took
+
+
+def _duration(seconds: float) -> str:
+    """Hours and minutes, or seconds below two minutes."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
 
 
 def check_steps(folder: Path, settings: str, steps: int) -> None:
