@@ -25,7 +25,7 @@ FREQUENT, IN_PLACE = 0.3, 0.7
 """So is a colour that a pixel has in this share of the frames, if this share of its pair's occurrences are at such
 pixels: water that glitters, but not an object that likes a place."""
 
-_ANCHORS, _MAX_BYTES, _PIXELS, _SHIFTS = 240, 2**29, 2**12, 4
+_ANCHORS, _MAX_BYTES, _PIXELS, _SHIFTS, _MOST_SPREAD = 240, 2**29, 2**12, 4, 64
 
 Colors = UInt8[np.ndarray, "anchors pixels channels"]
 Chosen = Bool[np.ndarray, "anchors pixels"]
@@ -161,9 +161,9 @@ def _states(candidates: _Candidates, anchors: int, num_episodes: int) -> tuple[n
     used[1:] = False
     used[1:][there] = lasts | ((own >= FREQUENT * anchors) & in_place[member])
     frequency = np.where(used, number / anchors, 0.0)
-    _spread(
-        colors, frequency, pairs[(lasting_share >= LASTING) & (np.bincount(member, lasts, len(pairs)) > 0)], anchors
-    )
+    everywhere = ((lasting_share >= LASTING) & (np.bincount(member, lasts, len(pairs)) > 0)).nonzero()[0]
+    strongest = everywhere[np.argsort(-total[everywhere], kind="stable")][:_MOST_SPREAD]
+    _spread(colors, frequency, pairs[strongest], anchors)
     # A colour that was refused may stand before one that was taken.
     order = np.insert(np.argsort(-frequency[1:], axis=0, kind="stable") + 1, 0, 0, axis=0)
     frequency = np.take_along_axis(frequency, order, axis=0)
