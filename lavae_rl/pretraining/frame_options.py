@@ -87,6 +87,7 @@ def start_world_run(
             raise ValueError(f"expected --env with --{', --'.join(only).replace('_', '-')}")
     data = FrameSpec(str(folder.resolve()))
     options = {name: given[name] for name in SURVEYED if name in given}
+    console.print("looking at the frames: background, sizes and numbers of what moves ...")
     run, found = new_world_run(data=data, options=options, preprocessing=stored_with_weights(folder), **chosen)
     for line in describe_survey(found):
         console.print(line)
