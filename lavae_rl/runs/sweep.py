@@ -71,8 +71,7 @@ def sweep(
         try:
             with FileLock(f"{folder}.lock", timeout=0):
                 if is_complete(cells[name], folder, args):
-                    pace.leave_out()
-                    return True
+                    return pace.leave_out()
                 started = time.monotonic()
                 console.print(f"{job}, {name}: see {escape(str(log_file(folder)))}")
                 work(cells[name], folder, args)
@@ -113,9 +112,10 @@ class _Pace:
             self._begun += 1
             return f"job {self._begun} of {self._total}"
 
-    def leave_out(self) -> None:
+    def leave_out(self) -> bool:
         with self._lock:
             self._left_out += 1
+            return True
 
     def finish(self, seconds: float) -> str:
         with self._lock:
