@@ -109,7 +109,10 @@ def _candidates(later: UInt8[np.ndarray, "lags anchors pixels channels"], owners
 def _around(
     frames: Colors, colors: UInt8[np.ndarray, "pixels channels"], left: Chosen
 ) -> tuple[Chosen, UInt8[np.ndarray, "pixels channels"]]:
-    """Where frames have about the given colours, and the mean of those: where there is noise, no colour is exact."""
+    """Select the frames that show about the given colour of each pixel, and return the mean of what they show.
+
+    Noise is why a colour is never met exactly, and why the mean is a better centre than the colour that was given.
+    """
     near = left
     for _ in range(_SHIFTS):
         near = _alike(frames, colors) & left

@@ -84,6 +84,5 @@ def _principal(
     mean = rows.mean(0)
     centred = rows - mean
     # Of far more values than frames, the frames' inner products have the same components.
-    squares, along = torch.linalg.eigh(centred @ centred.T)
-    squares, along = squares[-number:].flip(0).clamp(min=1e-9), along[:, -number:].flip(1)
+    along = torch.linalg.eigh(centred @ centred.T).eigenvectors[:, -number:].flip(1)
     return mean, (along.T @ centred) / len(rows) ** 0.5

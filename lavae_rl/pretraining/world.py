@@ -98,7 +98,7 @@ class WorldWakeSleep(Method):
         return loss / 100, {name: value.mean() for name, value in values.items()}
 
     def _locate(self, scene: Scene, nats: LogitMaps, step: int) -> Located:
-        """Of proposals and the detections of the location network, those that explain an image better.
+        """Choose for each image the proposals or the detections of the location network, whichever explain it better.
 
         The network never takes over at a fixed step: what it missed by then, the sprites would forget.
         """

@@ -71,11 +71,11 @@ def sweep(
         try:
             with FileLock(f"{folder}.lock", timeout=0):
                 if is_complete(cells[name], folder, args):
-                    return pace.leave_out()
-                started = time.monotonic()
+                    pace.leave_out()
+                    return True
                 console.print(f"{job}, {name}: see {escape(str(log_file(folder)))}")
-                work(cells[name], folder, args)
-                console.print(f"{name}: complete{pace.finish(time.monotonic() - started)}")
+                took = pace.run(lambda: work(cells[name], folder, args))
+                console.print(f"{name}: complete in {took}")
                 return True
         except (RunError, Timeout) as error:
             pace.leave_out()
@@ -112,17 +112,20 @@ class _Pace:
             self._begun += 1
             return f"job {self._begun} of {self._total}"
 
-    def leave_out(self) -> bool:
+    def leave_out(self) -> None:
         with self._lock:
             self._left_out += 1
-            return True
 
-    def finish(self, seconds: float) -> str:
+    def run(self, work: Callable[[], None]) -> str:
+        """Do the work of a job; return how long it took and, if there are others, how long they will take."""
+        started = time.monotonic()
+        work()
+        seconds = time.monotonic() - started
         with self._lock:
             self._seconds.append(seconds)
             left = self._total - self._left_out - len(self._seconds)
             needed = fmean(self._seconds) * -(-left // self._jobs)
-        took = f" in {_duration(seconds)}"
+        took = _duration(seconds)
         return f"{took}; {left} to go, in about {_duration(needed)}" if left else took
 
 

@@ -56,7 +56,7 @@ class SizedBackground(nn.Module, ABC):
 
     @abstractmethod
     def kl(self, images: Images) -> PerImage:
-        """What the background costs in the ELBO of images, in nats: KL(q(b | x) || p(b)), and what q blurs."""
+        """Nats that the background costs in the ELBO: KL(q(b | x) || p(b)), and likelihood lost by the width of q."""
 
     @abstractmethod
     def draw(self, num_images: int, generator: torch.Generator | None) -> Images:
