@@ -1,8 +1,11 @@
-"""Measures a trained agent on other numbers of objects, and films it.
+"""Measures a trained agent, of our tasks on other numbers of objects, and films it.
 
     python agents/evaluate_agent.py bundled:OddOneOut --num-objects 3 4 5 6 7 --video agent.gif
+    python agents/evaluate_agent.py runs/pong-agent --episodes 20 --json pong.json
 
-*chance* is the random baseline, the success rate of going to objects at random; intervals are Wilson's, of 95 %.
+Of our tasks it measures success: *chance* is the random baseline, the success rate of going to objects at random;
+intervals are Wilson's, of 95 %. Of other environments it measures the return, with Student's interval of its mean;
+*random* is the mean return of as many episodes of random actions.
 """
 
 import argparse
@@ -15,21 +18,26 @@ import numpy as np
 from rich import progress as bars
 from rich.console import Console
 from rich.table import Table
+from stable_baselines3.common.vec_env import VecEnv
 
 from lavae_rl.pictures import write_gif
 from lavae_rl.rl.agents import SavedAgent, find_run, load_agent
+from lavae_rl.rl.environments import is_task
 from lavae_rl.rl.observations import require
 from lavae_rl.rl.run import AgentRun
-from lavae_rl.rl.success import SuccessRate, success_rate
-from lavae_rl.rl.vec_envs import make_run_vec_env, make_task_env
+from lavae_rl.rl.scores import Episode, MeanReturn, play_episodes
+from lavae_rl.rl.success import SuccessRate
+from lavae_rl.rl.vec_envs import make_run_env, make_run_vec_env
 from lavae_rl.runs.devices import DEVICES, choose_device
 from lavae_rl.runs.exits import clean_exit, program_parser
 from lavae_rl.shapes import Picture
 
 TEST_SEED = 2_000_000
 """First seed of these episodes: used neither in training nor in its evaluations."""
-VIDEO_EPISODES = 3
-"""Episodes of each number of objects in a video."""
+TEST_ENVS = 50
+"""Most environments in one batch."""
+VIDEO_EPISODES, VIDEO_STEPS = 3, 600
+"""Episodes of each number of objects in a video, one of other environments, and most steps of each."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -42,24 +50,24 @@ def main(argv: Sequence[str] | None = None) -> None:
         else:
             saved.run.model = args.model
         check(args, saved.run)
-        trained = saved.run.preset.num_objects
-        args.num_objects = args.num_objects or range(np.min(trained), np.max(trained) + 1)
         results = evaluate(args, saved, console)
         console.print(table(results))
         if args.json is not None:
             args.json.write_text(json.dumps(results, indent=2) + "\n")
         if args.video is not None:
-            write_gif(args.video, film(args, saved), fps=6.0)
+            write_gif(args.video, film(args, saved), fps=6.0 if is_task(saved.run.task) else 15.0)
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = program_parser(__doc__)
     parser.add_argument("run", help="run folder, or bundled:TASK for an agent that comes with the package")
-    parser.add_argument("--num-objects", type=int, nargs="+", help="numbers to test (default: as in training)")
-    mode = "test: held-out combinations (default: train)"
-    parser.add_argument("--mode", choices=["train", "test"], default="train", help=mode)
-    parser.add_argument("--episodes", type=int, default=500, help="per number of objects (default: 500)")
+    numbers = "of our tasks: numbers to test (default: as in training)"
+    parser.add_argument("--num-objects", type=int, nargs="+", help=numbers)
+    mode = "of our tasks: train, or test for held-out combinations (default: train)"
+    parser.add_argument("--mode", choices=["train", "test"], help=mode)
+    episodes = "per number of objects (default: 500; 20 where the environment is none of our tasks)"
+    parser.add_argument("--episodes", type=int, help=episodes)
     parser.add_argument("--stochastic", action="store_true", help="sample actions (default: the likeliest ones)")
     parser.add_argument("--seed", type=int, default=TEST_SEED, help=f"of the episodes (default: {TEST_SEED})")
     parser.add_argument("--model", help="that makes the observations (default: as in training)")
@@ -70,7 +78,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def check(args: argparse.Namespace, run: AgentRun) -> None:
-    """Refuse flags that cannot be followed, before hours are spent on the others."""
+    """Refuse flags that cannot be followed, before hours are spent on the others, and set what was not given."""
     if not 0 <= args.seed < 2**31:
         raise ValueError(f"expected --seed of 0 to {2**31 - 1}, got {args.seed}")
     for file in (args.video, args.json):
@@ -78,6 +86,12 @@ def check(args: argparse.Namespace, run: AgentRun) -> None:
             raise FileNotFoundError(f"the folder of {file} does not exist; make it first")
         if file is not None and file.is_dir():
             raise IsADirectoryError(f"expected a file to write to, got the folder {file}")
+    if not is_task(run.task) and (args.num_objects or args.mode):
+        raise ValueError(f"expected --num-objects and --mode with one of our tasks, got them with {run.task}")
+    args.mode = args.mode or "train"
+    args.episodes = args.episodes if args.episodes is not None else 500 if is_task(run.task) else 20
+    if args.episodes < 1:
+        raise ValueError(f"expected --episodes of at least 1, got {args.episodes}")
     if args.model is not None:
         require("--model", run.observation, lambda kind: kind.wrap)
     if args.video is not None:
@@ -87,32 +101,75 @@ def check(args: argparse.Namespace, run: AgentRun) -> None:
 
 
 def evaluate(args: argparse.Namespace, saved: SavedAgent, console: Console) -> dict[str, Any]:
-    """Measure success for each number of objects, under a progress bar."""
+    """Measure each of the conditions asked for, under a progress bar."""
     agent, run = saved
-    same = {"seed": args.seed, "device": agent.device.type, "mode": args.mode}
+    same = {"seed": args.seed, "device": agent.device.type}
+    most = min(TEST_ENVS, args.episodes)
     # All environments first: a number that the task cannot have is refused before the others are tested.
-    venvs = {number: make_run_vec_env(run, 50, num_objects=number, **same) for number in args.num_objects}
+    tested = [(asked, make_run_vec_env(run, most, **same, **asked)) for asked in conditions(args, run)]
     agent.set_random_seed(args.seed)  # for --stochastic
     rows = []
     columns = bars.BarColumn(20), bars.MofNCompleteColumn(), bars.TimeRemainingColumn()
     with bars.Progress(*columns, bars.TextColumn("{task.description}"), console=console, transient=True) as bar:
-        task = bar.add_task("", total=args.episodes * len(venvs))
-        for number, venv in venvs.items():
+        task = bar.add_task("", total=args.episodes * len(tested))
+        for asked, venv in tested:
 
-            def show(rate: SuccessRate, number: int = number) -> None:
-                bar.update(task, advance=1, description=f"{number} objects  success {rate.rate:.2f}")
+            def show(played: Sequence[Episode], number: int | None = asked.get("num_objects")) -> None:
+                text = f"return {MeanReturn.of(played).mean:.1f}"
+                if number is not None:
+                    text = f"{number} objects  success {SuccessRate.of(played).rate:.2f}"
+                bar.update(task, advance=1, description=text)
 
-            measured = success_rate(agent.predict, venv, args.episodes, not args.stochastic, show)
-            row = {"num_objects": number, "success_rate": measured.rate, "ci95": list(measured.ci95)}
-            rows.append(row | {"chance": venv.get_attr("chance")[0], "episodes": measured.episodes})
-    asked = {"observation": run.observation, "mode": args.mode, "stochastic": args.stochastic}
-    return {"env": f"LAVAE/{run.task}-v0", **asked, "results": rows}
+            played = play_episodes(agent.predict, venv, args.episodes, not args.stochastic, show)
+            rows.append(success_row(asked["num_objects"], played, venv) if asked else return_row(args, played, venv))
+    name = f"LAVAE/{run.task}-v0" if is_task(run.task) else run.task
+    mode = {"mode": args.mode} if is_task(run.task) else {}
+    return {"env": name, "observation": run.observation, **mode, "stochastic": args.stochastic, "results": rows}
+
+
+def conditions(args: argparse.Namespace, run: AgentRun) -> list[dict[str, Any]]:
+    """Options of the environments to test in: of our tasks those for each number of objects, of others none."""
+    if not is_task(run.task):
+        return [{}]
+    trained: Any = run.preset.num_objects
+    numbers = args.num_objects or range(np.min(trained), np.max(trained) + 1)
+    return [{"num_objects": int(number), "mode": args.mode} for number in numbers]
+
+
+def success_row(number: int, played: Sequence[Episode], venv: VecEnv) -> dict[str, Any]:
+    """The success with a number of objects, beside chance."""
+    measured = SuccessRate.of(played)
+    row = {"num_objects": number, "success_rate": measured.rate, "ci95": list(measured.ci95)}
+    return row | {"chance": venv.get_attr("chance")[0], "episodes": measured.episodes}
+
+
+def return_row(args: argparse.Namespace, played: Sequence[Episode], venv: VecEnv) -> dict[str, Any]:
+    """The mean return, beside that of random actions."""
+    measured = MeanReturn.of(played)
+    row = {"mean_return": measured.mean, "ci95": list(measured.ci95), "episodes": len(played)}
+    venv.action_space.seed(args.seed)
+    venv.seed(args.seed)
+
+    def act(observations: Any, deterministic: bool) -> tuple[np.ndarray, None]:
+        return np.array([venv.action_space.sample() for _ in range(venv.num_envs)]), None
+
+    return row | {"random_return": MeanReturn.of(play_episodes(act, venv, args.episodes)).mean}
 
 
 def table(results: dict[str, Any]) -> Table:
     """The results as a table to print."""
-    combinations = "combinations of the training" if results["mode"] == "train" else "held-out combinations"
     actions = "sampled" if results["stochastic"] else "likeliest"
+    if "mode" not in results:
+        table = Table("return", "95 %", "random", "episodes", title=f"{results['env']}, {results['observation']}")
+        for row in results["results"]:
+            numbers = (
+                f"{row['mean_return']:.2f}",
+                "{:.2f} to {:.2f}".format(*row["ci95"]),
+                f"{row['random_return']:.2f}",
+            )
+            table.add_row(*numbers, str(row["episodes"]))
+        return table
+    combinations = "combinations of the training" if results["mode"] == "train" else "held-out combinations"
     title = f"{results['env']}, {results['observation']}, {combinations}, {actions} actions"
     table = Table("objects", "success", "95 %", "chance", "episodes", title=title)
     for row in results["results"]:
@@ -122,18 +179,20 @@ def table(results: dict[str, Any]) -> Table:
 
 
 def film(args: argparse.Namespace, saved: SavedAgent) -> Iterator[tuple[Picture, int]]:
-    """Pictures of a few episodes for each number of objects, with their durations in frames."""
+    """Pictures of a few episodes for each condition, with their durations in frames."""
     agent, run = saved
-    for number in args.num_objects:
-        env: Any = make_task_env(run.task, run.observation, run.model, num_objects=number, mode=args.mode)
-        for episode in range(VIDEO_EPISODES):
+    for asked in conditions(args, run):
+        env: Any = make_run_env(run, **asked)
+        for episode in range(VIDEO_EPISODES if asked else 1):
             observation, _ = env.reset(seed=args.seed + episode)
-            over = False
-            while not over:
+            over, steps = False, 0
+            memory: dict[str, Any] = {}  # of recurrent policies
+            while not over and steps < VIDEO_STEPS:
                 yield env.render(), 1
-                action, _ = agent.predict(observation, deterministic=not args.stochastic)
+                action, state = agent.predict(observation, deterministic=not args.stochastic, **memory)
+                memory = {} if state is None else {"state": state, "episode_start": np.zeros(1, bool)}
                 observation, _, terminated, truncated, _ = env.step(action)
-                over = terminated or truncated
+                over, steps = terminated or truncated, steps + 1
             yield env.render(), 8  # the last picture of an episode stays longer
 
 

@@ -1,10 +1,13 @@
-"""Trains an agent of Stable-Baselines3 on a task, on object tokens or on what they are compared with.
+"""Trains an agent of Stable-Baselines3 on object tokens, or on what they are compared with.
 
     python agents/train_agent.py --env LAVAE/OddOneOut-v0 --observation lavae
+    python agents/train_agent.py --env ALE/Pong-v5 --observation lavae --model runs/pong
+
+Our tasks have numbers of objects and success rates; any other environment has its return.
 
 All output goes to one run folder: config.json, agent.zip, progress.csv (progress-STEP.csv of a resumed run) and
 TensorBoard events. Ctrl-C leaves a run that --resume continues: weights, optimiser and schedules go on where they were,
-the environments begin new scenes, and DQN and SAC fill their replay buffers anew before they go on learning.
+the environments begin new scenes, and DQN, SAC and TD3 fill their replay buffers anew before they go on learning.
 """
 
 import argparse
@@ -25,11 +28,13 @@ from stable_baselines3.common.logger import Logger, make_output_format
 from lavae_rl.policies.set_extractor import ARCHITECTURES
 from lavae_rl.registration import TASKS
 from lavae_rl.rl.agents import ALGORITHMS, find_run, load_agent, make_agent, save_agent
+from lavae_rl.rl.environments import is_task
 from lavae_rl.rl.observations import OBSERVATIONS
 from lavae_rl.rl.presets import preset_for
 from lavae_rl.rl.run import DEFAULTS, AgentRun, Evaluation, given_settings, new_run, resumed_run
-from lavae_rl.rl.success import success_rate
-from lavae_rl.rl.vec_envs import make_run_vec_env
+from lavae_rl.rl.scores import MeanReturn, play_episodes
+from lavae_rl.rl.success import SuccessRate
+from lavae_rl.rl.vec_envs import make_run_vec_env, make_training_vec_env
 from lavae_rl.runs.devices import DEVICES, choose_device
 from lavae_rl.runs.exits import clean_exit, program_parser
 from lavae_rl.runs.folder import claimed
@@ -42,20 +47,26 @@ TEST_ENVS, TEST_SEED = 50, 1_000_000
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line; a flag that is not given stays None, unlike a default that --resume would compare."""
     parser = program_parser(__doc__)
-    parser.add_argument("--env", dest="task", help=f"task: {', '.join(TASKS)}, or its id (default: OddOneOut)")
+    tasks = f"task: {', '.join(TASKS)}; or the id of any environment (default: OddOneOut)"
+    parser.add_argument("--env", dest="task", help=tasks)
     parser.add_argument("--observation", choices=list(OBSERVATIONS), help="(default: lavae)")
-    parser.add_argument("--algo", dest="algorithm", choices=list(ALGORITHMS), help="(default: the task's preset)")
-    parser.add_argument("--steps", type=int, help="environment steps (default: the task's preset)")
-    parser.add_argument("--num-envs", type=int, help="environments in one batch (default: the task's preset)")
-    parser.add_argument("--num-objects", type=int, nargs="+", help="a number or a range (default: the task's preset)")
-    parser.add_argument("--reward", choices=["sparse", "shaped"], help="(default: the task's preset)")
-    parser.add_argument("--arch", choices=ARCHITECTURES, help="of the set network (default: the task's preset)")
+    parser.add_argument("--algo", dest="algorithm", choices=list(ALGORITHMS), help="(default: the environment's)")
+    parser.add_argument("--steps", type=int, help="environment steps (default: the environment's)")
+    parser.add_argument("--num-envs", type=int, help="environments in one batch (default: the environment's)")
+    numbers = "of our tasks: a number or a range (default: the environment's)"
+    parser.add_argument("--num-objects", type=int, nargs="+", help=numbers)
+    rewards = "of our tasks sparse or shaped, of others plain or clipped to its sign (default: the environment's)"
+    parser.add_argument("--reward", choices=["sparse", "shaped", "plain", "clipped"], help=rewards)
+    lives = "Atari: whether a life is an episode in training (default: it is)"
+    parser.add_argument("--episodic-life", action=argparse.BooleanOptionalAction, help=lives)
+    parser.add_argument("--arch", choices=ARCHITECTURES, help="of the set network (default: the environment's)")
     parser.add_argument("--model", help="LAVAE that makes the tokens (default: the bundled one); for vae, a baseline")
     parser.add_argument("--seed", type=int, help="(default: 0)")
     parser.add_argument("--device", choices=DEVICES, default="cpu", help="of policy and perception (default: cpu)")
-    parser.add_argument("--eval-every", type=int, help="steps between evaluations (default: 100,000)")
-    parser.add_argument("--eval-episodes", type=int, help="per evaluation (default: 200)")
-    parser.add_argument("--out", type=Path, help="run folder (default: runs/TASK-OBSERVATION-ALGO-seedN)")
+    every = "steps between evaluations (default: 100,000; 250,000 where the environment is none of our tasks)"
+    parser.add_argument("--eval-every", type=int, help=every)
+    parser.add_argument("--eval-episodes", type=int, help="per evaluation (default: 200; 10)")
+    parser.add_argument("--out", type=Path, help="run folder (default: runs/ENV-OBSERVATION-ALGO-seedN)")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     return parser.parse_args(argv)
 
@@ -72,7 +83,8 @@ def train(args: argparse.Namespace, console: Console) -> None:
     """Train and evaluate a new or a resumed run."""
     given = given_settings(vars(args))
     named = {**DEFAULTS, "algorithm": preset_for(given.get("task", DEFAULTS["task"])).algorithm, **given}
-    out = args.out or Path("runs") / "{task}-{observation}-{algorithm}-seed{seed}".format(**named)
+    default = "{task}-{observation}-{algorithm}-seed{seed}".format(**named)
+    out = args.out or Path("runs") / default.replace("/", "-").replace(":", "-")
     if args.resume:
         run = resumed_run(find_run(out), given)
     elif out.exists() and any(out.iterdir()):
@@ -82,7 +94,7 @@ def train(args: argparse.Namespace, console: Console) -> None:
     else:
         run = new_run(given)
     preset, device = run.preset, choose_device(args.device)
-    venv = make_run_vec_env(run, preset.num_envs, device=device, **preset.env_options())
+    venv = make_training_vec_env(run, device)
     resumed = load_agent(out, venv, device).agent if args.resume else None
     agent = resumed or make_agent(run.observation, preset, venv, run.seed, device)
     console.print(f"{run.task}, {run.observation}, {preset.algorithm}: {preset.steps:,} steps")
@@ -116,15 +128,17 @@ def learn(agent: BaseAlgorithm, out: Path, run: AgentRun, console: Console) -> N
 class Watch(BaseCallback):
     """Evaluates and saves the agent every so many steps: the latest one, which --resume needs, not the best.
 
-    Its ``bar`` shows the progress of the run, the success of the latest 100 training episodes, and the speed.
+    Its ``bar`` shows the progress of the run, the success or the mean return of the latest 100 training episodes, and
+    the speed.
     """
 
     def __init__(self, agent: BaseAlgorithm, out: Path, run: AgentRun, console: Console) -> None:
         super().__init__()
         self.model = agent  # learn() sets it too, but Ctrl-C may come before
         self._out, self._run, self._console = out, run, console
-        number = run.preset.num_objects
-        self._test = make_run_vec_env(run, TEST_ENVS, seed=TEST_SEED, device=agent.device.type, num_objects=number)
+        options = {"num_objects": run.preset.num_objects} if is_task(run.task) else {}
+        most = min(TEST_ENVS, run.eval_episodes)
+        self._test = make_run_vec_env(run, most, seed=TEST_SEED, device=agent.device.type, **options)
         self._first, self._opened = agent.num_timesteps, time.perf_counter()
         self._start = self._opened - run.seconds
         columns = bars.BarColumn(20), bars.MofNCompleteColumn(), bars.TimeRemainingColumn()
@@ -148,10 +162,13 @@ class Watch(BaseCallback):
     def show(self) -> None:
         """Update the bar."""
         self._shown = now = time.perf_counter()
-        finished = self.model.ep_success_buffer
-        success = f"success {np.mean(finished):.2f}" if finished else "no episode over yet"
+        score = "no episode over yet"
+        if is_task(self._run.task) and self.model.ep_success_buffer:
+            score = f"success {np.mean(self.model.ep_success_buffer):.2f}"
+        elif self.model.ep_info_buffer:
+            score = f"return {np.mean([episode['r'] for episode in self.model.ep_info_buffer]):.1f}"
         speed = (self.model.num_timesteps - self._first) / max(now - self._opened, 1e-9)
-        text = f"{success}  {speed:,.0f} steps/s"
+        text = f"{score}  {speed:,.0f} steps/s"
         self.bar.update(self._task, completed=self.model.num_timesteps, description=text)
 
     def finish(self) -> None:
@@ -161,16 +178,21 @@ class Watch(BaseCallback):
             self.evaluate()
 
     def evaluate(self) -> None:
-        """Measure the success of the agent, and save it."""
+        """Measure the success or the mean return of the agent, and save it."""
         step, logger = self.model.num_timesteps, self.model.logger
         self._test.seed(TEST_SEED)
-        rate = success_rate(self.model.predict, self._test, self._run.eval_episodes).rate
+        episodes = play_episodes(self.model.predict, self._test, self._run.eval_episodes)
         seconds = time.perf_counter() - self._start
-        self._run.evaluations.append(Evaluation(step, rate, round(seconds, 1)))
+        result = Evaluation(step, None, round(seconds, 1), MeanReturn.of(episodes).mean)
+        if is_task(self._run.task):
+            result = Evaluation(step, SuccessRate.of(episodes).rate, round(seconds, 1))
+        self._run.evaluations.append(result)
         self.save()
-        logger.record("eval/success_rate", rate)
+        name = "mean_return" if result.success_rate is None else "success_rate"
+        logger.record(f"eval/{name}", result.score)
         logger.dump(step)
-        self._console.print(f"step {step:9,d}  success {rate:.2f}  {step / seconds:,.0f} steps/s")
+        score = f"{name.partition('_')[0 if result.success_rate is not None else 2]} {result.score:.2f}"
+        self._console.print(f"step {step:9,d}  {score}  {step / seconds:,.0f} steps/s")
 
     def save(self) -> None:
         """Write the agent and its run as they are."""

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 
 PACKAGES: Mapping[str, tuple[str, str]] = {
     "ALE/": ("ale_py", "pip install 'lavae-rl[atari]'"),
@@ -88,6 +89,22 @@ def make_env(env_id: str, **options: Any) -> gym.Env[Any, Any]:
         raise ValueError(f"{env_id} does not take the options {options}: {error}") from error
     except gym.error.Error as error:
         raise ValueError(f"{env_id} cannot be made: {error}") from error
+
+
+def find_spec_of(env_id: str) -> EnvSpec:
+    """The specification of an environment, see ``make_env``.
+
+    Raises:
+        ValueError: an id that no package has registered.
+    """
+    register(env_id)
+    module, _, name = env_id.rpartition(":")
+    try:
+        if module:
+            importlib.import_module(module)
+        return gym.spec(name)
+    except (gym.error.Error, ModuleNotFoundError) as error:
+        raise ValueError(f"expected the id of an environment, got {env_id!r} ({error}); {_remedy(env_id)}") from error
 
 
 def register(env_id: str) -> None:

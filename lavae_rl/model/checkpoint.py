@@ -23,6 +23,11 @@ BUNDLED = Path(__file__).parents[1] / "checkpoints"
 Model = TypeVar("Model", bound="PretrainedModel")
 
 
+def bundled_names() -> list[str]:
+    """Names of the models that come with the package."""
+    return sorted(path.parent.name for path in BUNDLED.glob(f"*/{CONFIG_FILE}"))
+
+
 def find(name: str | Path) -> Path:
     """The folder of a model: of a bundled name, a folder itself, or a downloaded repository of the Hub.
 
@@ -30,7 +35,7 @@ def find(name: str | Path) -> Path:
         FileNotFoundError: neither; or a folder without config.json or model.safetensors.
         ImportError: a repository of the Hub, and huggingface_hub is not installed.
     """
-    bundled = sorted(path.parent.name for path in BUNDLED.glob(f"*/{CONFIG_FILE}"))
+    bundled = bundled_names()
     if str(name) in bundled:
         folder = BUNDLED / name
     elif Path(name).is_dir():

@@ -84,10 +84,7 @@ class LAVAE(LAVAECore, PretrainedModel):
         """The objects of checked frames, the logit and the appearance of each."""
         network = self._evaluated()
         if isinstance(network, Search):
-            pixels = FramePixels(frames, network.background)
-            found, logits = network(pixels, self.likelihood)
-            windows = pixels.windows(found, self.config.sprite_size)
-            return found, logits, cast("WorldAppearanceNetwork", self.appearance_network).describe(windows)
+            return network(FramePixels(frames, network.background), self.likelihood)
         scene = self.scene(self.images_of(frames))
         maps = network(scene.inputs)
         found = self.peaks(maps, scene)
@@ -101,7 +98,8 @@ class LAVAE(LAVAECore, PretrainedModel):
 
         On CPUs it searches a background only where frames differ; on a GPU, whole frames cost less than many steps.
         """
-        modules = [part for part in (self.location_network, self.background) if isinstance(part, nn.Module)]
+        parts = (self.location_network, self.appearance_network, self.background)
+        modules = [part for part in parts if isinstance(part, nn.Module)]
         state = [value for module in modules for value in module.state_dict().values()]
         version = tuple((value.data_ptr(), value._version) for value in state)
         if self._folded is None or self._folded[0] != version:
@@ -112,7 +110,8 @@ class LAVAE(LAVAECore, PretrainedModel):
         network, background = families.fold_batch_norms(self.location_network), self.background
         on_cpu = self.device.type == "cpu"
         if on_cpu and isinstance(network, WorldLocationNetwork) and isinstance(background, Pictures):
-            return Search(network, background, self.config)
+            describe = cast("WorldAppearanceNetwork", self.appearance_network)
+            return Search(network, describe, background, self.config)
         return network
 
     @torch.inference_mode()

@@ -1,24 +1,28 @@
 """Objects on a background, searched for where frames differ from it.
 
 An object differs from the background: a location counts only if some pixel within half a sprite of it surprises. So
-the location network is evaluated there and nowhere else, but for frames of which that is a large part.
+the location network is evaluated there and nowhere else, but for frames of which that is a large part. What it and the
+appearance network make of a part of a frame is kept, and recalled where the same is shown again.
 """
 
 import math
 from dataclasses import replace
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from lavae_rl.model.config import LAVAEConfig
+from lavae_rl.model.gaussian import Gaussian
 from lavae_rl.model.image.background import Pictures
 from lavae_rl.model.image.likelihood import Likelihood, as_images
 from lavae_rl.model.image.pixels import FramePixels
 from lavae_rl.model.networks.sparse import Features, SparseLocationNetwork
-from lavae_rl.model.networks.world import WorldLocationNetwork
+from lavae_rl.model.networks.world import WorldAppearanceNetwork, WorldLocationNetwork
 from lavae_rl.model.objects import Detections
 from lavae_rl.model.posterior import MIN_LOGIT, find_peaks, without_echoes
+from lavae_rl.model.recall import CELL, Cells, Recall
 from lavae_rl.model.sites import Sites, blocks, nonzero, unravel
 from lavae_rl.model.surprise import PIXEL_NATS, near_surprise
 
@@ -27,26 +31,76 @@ LARGEST_SHARE = 0.4
 
 
 class Search:
-    """The location network of a model, and what it makes of the background alone."""
+    """The networks of a model that read frames, and what they make of the background and of parts of earlier frames."""
 
-    def __init__(self, network: WorldLocationNetwork, background: Pictures, config: LAVAEConfig) -> None:
-        """Take a network whose batch norms are folded."""
+    def __init__(
+        self,
+        network: WorldLocationNetwork,
+        appearance_network: WorldAppearanceNetwork,
+        background: Pictures,
+        config: LAVAEConfig,
+    ) -> None:
+        """Take networks whose batch norms are folded."""
         self.background, self._network, self._config = background, network, config
+        self._appearance_network = appearance_network
+        self._logits_of, self._appearance_of = Recall(), Recall()
         empty = background.states[:1].float() / 255
         self._sparse = SparseLocationNetwork(network, torch.cat([empty, torch.zeros_like(empty)], dim=1))
 
-    def __call__(self, pixels: FramePixels, likelihood: Likelihood) -> tuple[Detections, Float[Tensor, " objects"]]:
-        """The objects of frames, as ``LAVAECore.detect`` gives them, and the logit of each."""
+    def __call__(
+        self, pixels: FramePixels, likelihood: Likelihood
+    ) -> tuple[Detections, Float[Tensor, " objects"], Gaussian]:
+        """The objects of frames, as ``LAVAECore.detect`` gives them, the logit and the appearance of each."""
         config = self._config
         changed, near = self._changed(pixels, likelihood)
         wanted = near.grow(math.ceil(config.peak_window // 2 / 2))  # peaks are compared with what is beside them
-        logits, scales = self._logits(pixels, changed, wanted)
+        cells = Cells(pixels, wanted, self._network.reach)
+        logits, scales = self._recall(pixels, changed, wanted, cells)
         found = find_peaks(logits, config.peak_window)
         row, column = found.location.T
         found = found.select(near.mask[found.image_index, row // 2, column // 2])
         scale = torch.tensor(config.scales)[scales[found.image_index, *found.location.T].long()]
         found = without_echoes(replace(found, scale=scale), config.peak_window)
-        return found, logits[found.image_index, *found.location.T]
+        return found, logits[found.image_index, *found.location.T], self._describe(pixels, found, cells)
+
+    def _describe(self, pixels: FramePixels, found: Detections, cells: Cells) -> Gaussian:
+        """The posterior q(a | l, x) of each object."""
+        keys = cells.object_keys(found.image_index, *found.location.T, found.scale)
+        slots = self._appearance_of.find(keys)
+        new = slots < 0
+        parameters = torch.zeros(len(keys), 2, self._config.latents)
+        if not new.all():
+            (parameters[~new],) = self._appearance_of.rows(slots[~new])
+        if new.any():
+            chosen = found.select(torch.from_numpy(new))
+            fresh = self._appearance_network.describe(pixels.windows(chosen, self._config.sprite_size))
+            rows = torch.stack([fresh.mean, fresh.log_variance], dim=1)
+            parameters[new] = rows
+            self._appearance_of.keep(keys[new], rows)
+        return Gaussian(parameters[:, 0], parameters[:, 1])
+
+    def _recall(
+        self, pixels: FramePixels, changed: Sites, wanted: Sites, cells: Cells
+    ) -> tuple[Float[Tensor, "batch height width"], UInt8[Tensor, "batch height width"]]:
+        """What ``_logits`` gives, recalled for cells that were seen before."""
+        slots = self._logits_of.find(cells.keys)
+        new = slots < 0
+        old = self._logits_of.rows(slots[~new])
+        batch, height, width, _ = pixels.frames.shape
+        shape = (batch, -(-height // CELL) * CELL, -(-width // CELL) * CELL)
+        maps = torch.full(shape, -math.inf), torch.zeros(shape, dtype=torch.uint8)
+        if new.any():
+            some = torch.from_numpy(np.unique(cells.frame[new]))
+            frames = FramePixels(pixels.frames[some], self.background)
+            sites = cells.sites(wanted, new)
+            fresh = self._logits(frames, Sites(changed.mask[some]), Sites(sites.mask[some]))
+            for whole, part in zip(maps, fresh, strict=True):
+                whole[some, :height, :width] = part
+            self._logits_of.keep(cells.keys[new], *(cells.read(whole, new) for whole in maps))
+        for whole, rows in zip(maps, old, strict=False):  # nothing is recalled before anything is kept
+            cells.write(whole, rows, ~new)
+        logits, scales = maps
+        return logits[:, :height, :width], scales[:, :height, :width]
 
     def _changed(self, pixels: FramePixels, likelihood: Likelihood) -> tuple[Sites, Sites]:
         """The sites of 2 x 2 pixels that are not as in the first state, and those near enough to a surprise."""

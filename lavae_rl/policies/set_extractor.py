@@ -1,5 +1,6 @@
 """Stable-Baselines3's side of the set networks: the features extractor of a policy that observes object tokens."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -38,31 +39,44 @@ class SetFeaturesExtractor(BaseFeaturesExtractor):
         features_dim: number of features made of the tokens. The attribute ``features_dim``, which
             Stable-Baselines3 reads, also counts what is appended.
         width: units per hidden layer; for "attention" a multiple of 4.
+        last_scales: what the last numbers of a token are multiplied by, for example a velocity, which is small.
 
     Raises:
         TypeError: the observation space is not a dictionary, or has entries of other kinds or shapes.
         ValueError: missing entries, unknown ``arch``, or sizes out of range.
     """
 
+    _scales: Tensor
+
     def __init__(
-        self, observation_space: "spaces.Space[Any]", arch: str = "relation", features_dim: int = 64, width: int = 48
+        self,
+        observation_space: "spaces.Space[Any]",
+        arch: str = "relation",
+        features_dim: int = 64,
+        width: int = 48,
+        last_scales: Sequence[float] = (),
     ) -> None:
         if features_dim < 1 or width < 1:
             raise ValueError(f"expected features_dim and width of at least 1, got {features_dim} and {width}")
         if arch not in ARCHITECTURES:
             raise ValueError(f"expected arch as one of {', '.join(ARCHITECTURES)}, got {arch!r}")
         slots, token_width, others = _sizes(observation_space)
+        if len(last_scales) > token_width:
+            raise ValueError(f"expected at most {token_width} last_scales, one for each number, got {last_scales}")
         super().__init__(observation_space, features_dim + sum(others.values()))
         sizes = (token_width, width, features_dim)
         self.network = FlatNetwork(slots, *sizes) if arch == "flat" else _NETWORKS[arch](*sizes)
         self._others = tuple(others)
+        # Not part of the weights: agents saved without scales keep loading.
+        scales = torch.tensor([1.0] * (token_width - len(last_scales)) + list(last_scales))
+        self.register_buffer("_scales", scales, persistent=False)
 
     def forward(self, observations: dict[str, Tensor]) -> Float[Tensor, "batch features"]:
         """Features of a batch: "tokens" (batch, slots, D), "mask" (batch, slots) of 0 and 1, and the further entries.
 
         Slots may be more or fewer than in the observation space, unless ``arch="flat"``.
         """
-        features = self.network(observations["tokens"], observations["mask"] > 0.5)
+        features = self.network(observations["tokens"] * self._scales, observations["mask"] > 0.5)
         return torch.cat([features, *(observations[key] for key in self._others)], dim=1)
 
 

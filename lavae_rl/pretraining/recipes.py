@@ -89,6 +89,19 @@ class LAVAERecipe(Recipe):
     """ELBOs of each of them at the end of the run and at the start of joint fine-tuning; one at other evaluations."""
     joint_fraction: float = 0.0
     """Last part of the run, in which q(l | x) follows the ELBO's own gradient and dreams teach counting alone."""
+    prototypes_from_step: int = 400
+    """Networks "prototypes": step at which remembered sprites are clustered."""
+    corrections_fraction: float = 0.7
+    """Networks "prototypes": last part of the run, in which edges are corrected."""
+    dreamed_sprites: int = 64
+    """Networks "prototypes": sprites dreamed per step, whose appearance is known."""
+    dreamed_weight: float = 0.3
+    """Networks "prototypes": weight of -log q(a) of a dreamed sprite beside the ELBO of a scene."""
+
+    @property
+    def corrections_from_step(self) -> int:
+        """First step with corrected edges."""
+        return round(self.steps * (1 - self.corrections_fraction))
 
     @property
     def joint_from_step(self) -> int:
@@ -214,6 +227,8 @@ FAST = LAVAERecipe()
 """Minutes on two CPU cores."""
 LONG = replace(FAST, steps=20_000, kl_warmup_fraction=0.01, evaluate_every=1_000)
 """The fast recipe for half an hour: the same counts, sharper sprites, tidier latents."""
+PROTOTYPES = {"networks": "prototypes", "latents": 11}
+"""Separate latents for shape, turn, scale and colour, with room for six shapes of sprites of three channels."""
 JOINT = replace(FAST, steps=4_000, kl_warmup_fraction=0.05, joint_fraction=0.25)
 """The fast recipe and a last phase of joint fine-tuning."""
 
@@ -255,6 +270,7 @@ PRESETS: Mapping[str, Mapping[str, Preset]] = {
         "fast": Preset("wake-sleep", FAST),
         "long": Preset("wake-sleep", LONG),
         "joint": Preset("wake-sleep", JOINT),
+        "prototypes": Preset("wake-sleep", LONG, PROTOTYPES),
         "world": Preset("world", WORLD),
         "world-smoke": Preset("world", WORLD_SMOKE),
         "paper": Preset("paper", PAPER, {"networks": "paper"}, digits={"location_learning_rate": 1e-4}),

@@ -1,17 +1,24 @@
 """LAVAE's training by wake-sleep: awake, it explains scenes; asleep, it learns to locate what it dreams."""
 
+from typing import cast
+
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast
+from torch import Tensor
 
 from lavae_rl.data.frame_source import FrameSource
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.lavae import LAVAE
+from lavae_rl.model.networks.fast import FastAppearanceNetwork
+from lavae_rl.model.networks.prototypes import PrototypeDecoder
 from lavae_rl.model.objective import kl_count, reconstruct, score_function_loss
 from lavae_rl.model.objects import Detections
 from lavae_rl.model.posterior import location_log_probs
 from lavae_rl.model.shapes import Images
 from lavae_rl.pretraining.dreams import SpriteMemory, centre_loss, cut_out, dilate, dream, location_loss, recentre
 from lavae_rl.pretraining.proposals import propose_by_surprise
+from lavae_rl.pretraining.prototypes import MOST_SPRITES, fit_prototypes
 from lavae_rl.pretraining.recipes import LAVAERecipe, WorldRecipe
 from lavae_rl.pretraining.sharpness import fit_sharpness
 from lavae_rl.pretraining.state import Loss, Method, ParameterGroup, make_seeded
@@ -26,7 +33,7 @@ class WakeSleep(Method):
 
     # Nats per frame, but for the dreams (nats per dreamed object) and the norm.
     terms: tuple[str, ...] = ("loss", "log_likelihood", "kl_count", "kl_appearance")
-    terms += ("joint_elbo", "dream_centre", "dream_location", "gradient_norm")
+    terms += ("joint_elbo", "dream_centre", "dream_location", "dream_appearance", "gradient_norm")
     model_class, recipe_class = LAVAE, LAVAERecipe
     validation, validate = LAVAE_VALIDATION, staticmethod(validate_lavae)
     optimizer = torch.optim.Adam
@@ -42,12 +49,40 @@ class WakeSleep(Method):
     def loss(self, frames: Frames, step: int, generator: torch.Generator) -> Loss:
         """The ELBO's terms at locations found, later the whole ELBO, and beside them what the dreams teach."""
         images = self.model.images(frames).contiguous(memory_format=torch.channels_last)
+        self._shape(step, generator)
         joint = step >= self.recipe.joint_from_step
         loss, terms = self._joint(images, step, generator) if joint else self._wake(images, step, generator)
         if len(self.memory):  # empty before the first dreams, and while all frames are
             dreaming, dream_terms = self._dream(frames.shape[1:3], joint, generator)
             loss, terms = loss + dreaming, terms | dream_terms
+        if isinstance(self.model.sprite_decoder, PrototypeDecoder):
+            naming = self._dream_sprites(self.model.sprite_decoder, generator)
+            loss, terms = loss + self.recipe.dreamed_weight * naming / 100, terms | {"dream_appearance": naming}
         return loss, terms
+
+    @torch.no_grad()
+    def _shape(self, step: int, generator: torch.Generator) -> None:
+        """Gives a decoder of prototypes what no gradient finds, the same in all processes."""
+        decoder = self.model.sprite_decoder
+        if not isinstance(decoder, PrototypeDecoder):
+            return
+        if step == self.recipe.prototypes_from_step and len(self.memory):
+            sprites = self.memory.read(MOST_SPRITES, generator)
+            drawing = torch.Generator().manual_seed(self._seed)
+            decoder.set_prototypes(fit_prototypes(sprites.any(1), len(decoder.used), drawing))
+            for part in (*decoder.parameters(), *decoder.buffers()):
+                broadcast(part.data)
+        if step == max(self.recipe.corrections_from_step, self.recipe.prototypes_from_step):
+            decoder.corrects.fill_(True)
+
+    def _dream_sprites(self, decoder: PrototypeDecoder, generator: torch.Generator) -> Tensor:
+        """-log q(a) of what dreamed sprites look like, up to a constant: the sleep phase of the continuous latents."""
+        shape = (self.recipe.dreamed_sprites, self.model.config.latents)
+        appearance = torch.randn(shape, generator=generator, device=self.model.device)
+        with torch.no_grad():
+            windows = (decoder(appearance) > 0.5).float()
+        mean, log_variance = cast("FastAppearanceNetwork", self.model.appearance_network).describe(windows)
+        return 0.5 * ((appearance - mean).square() * (-log_variance).exp() + log_variance).sum(1).mean()
 
     def _locate(self, images: Images, step: int) -> Detections:
         if step < self.recipe.locations_from_step:

@@ -3,15 +3,19 @@
 A run folder holds ``config.json`` (see ``AgentRun``), ``agent.zip`` and the logs of the training.
 """
 
+import importlib
 import warnings
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 from zipfile import BadZipFile
 
+import numpy as np
 from gymnasium import spaces
-from stable_baselines3 import A2C, DQN, PPO, SAC
+from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
@@ -25,6 +29,8 @@ from lavae_rl.runs.atomic import replacing
 from lavae_rl.runs.config import CONFIG_FILE
 
 AGENT_FILE = "agent.zip"
+LAST_SCALES = (1.0, 10.0, 10.0, 1.0, 1.0)
+"""What networks multiply presence, velocity (x, y) and the sides of a box by: things move by a few pixels a step."""
 BUNDLED_AGENTS = BUNDLED / "agents"
 _BUNDLED = "bundled:"
 
@@ -38,19 +44,30 @@ class Algorithm(NamedTuple):
     settings: Mapping[str, Any]
     """Arguments beside those of the preset. Those of "a2c" and "dqn" are rules of thumb, not tuned."""
     log_interval: int
-    """Iterations, for "dqn" and "sac" episodes, between rows of the logs."""
+    """Iterations, for off-policy algorithms episodes, between rows of the logs."""
+    like_ppo: bool = False
+    """Whether it takes the settings of PPO: rollouts, epochs, batches."""
+    recurrent: bool = False
+    """Whether policies have a memory."""
 
 
 # A gradient step for each step of one of 64 environments would be slow.
 _DQN = {"buffer_size": 100_000, "learning_starts": 1_000, "train_freq": 1, "gradient_steps": 8, "batch_size": 256}
 _SAC = {"buffer_size": 200_000, "learning_starts": 2_000, "train_freq": 1, "gradient_steps": 1, "ent_coef": "auto_0.1"}
 
+_TD3 = {"buffer_size": 200_000, "learning_starts": 2_000, "train_freq": 1, "gradient_steps": 1}
+_BOTH = (spaces.Discrete, spaces.Box)
+
 ALGORITHMS: Mapping[str, Algorithm] = {
-    "ppo": Algorithm(PPO, (spaces.Discrete, spaces.Box), {}, 1),
-    "a2c": Algorithm(A2C, (spaces.Discrete, spaces.Box), {"n_steps": 8}, 8),
+    "ppo": Algorithm(PPO, _BOTH, {}, 1, like_ppo=True),
+    "a2c": Algorithm(A2C, _BOTH, {"n_steps": 8}, 8),
     "dqn": Algorithm(DQN, (spaces.Discrete,), _DQN, 100),
     "sac": Algorithm(SAC, (spaces.Box,), _SAC, 100),
+    "td3": Algorithm(TD3, (spaces.Box,), _TD3, 100),
 }
+if find_spec("sb3_contrib") is not None:
+    _RECURRENT = importlib.import_module("sb3_contrib").RecurrentPPO
+    ALGORITHMS = {**ALGORITHMS, "recurrent-ppo": Algorithm(_RECURRENT, _BOTH, {}, 1, like_ppo=True, recurrent=True)}
 
 
 class SavedAgent(NamedTuple):
@@ -74,19 +91,29 @@ def make_agent(observation: str, preset: Preset, venv: VecEnv, seed: int, device
         raise ValueError(f"{expected}, got {preset.algorithm!r}")
     kind, rate = observation_kind(observation), LinearSchedule(preset.learning_rate, 0.0, 1.0)
     settings = {"policy_kwargs": policy_kwargs(kind, preset), **algorithm_settings(preset, venv.num_envs)}
-    return ALGORITHMS[preset.algorithm].kind(kind.policy, venv, rate, seed=seed, device=device, **settings)
+    if preset.algorithm == "td3":  # deterministic policies explore by noise alone
+        actions = venv.action_space.shape or ()
+        settings["action_noise"] = NormalActionNoise(np.zeros(actions), 0.1 * np.ones(actions))
+    algorithm = ALGORITHMS[preset.algorithm]
+    return algorithm.kind(policy_name(kind, algorithm), venv, rate, seed=seed, device=device, **settings)
+
+
+def policy_name(kind: Observation, algorithm: Algorithm) -> str:
+    """The policy of Stable-Baselines3, or that of its contrib with a memory."""
+    return kind.policy.replace("Policy", "LstmPolicy") if algorithm.recurrent else kind.policy
 
 
 def algorithm_settings(preset: Preset, num_envs: int) -> dict[str, Any]:
     """Arguments of the algorithm for this number of environments, without learning rate and networks."""
     settings = {"gamma": preset.gamma, **ALGORITHMS[preset.algorithm].settings}
-    if preset.algorithm in ("ppo", "a2c"):
+    like_ppo = ALGORITHMS[preset.algorithm].like_ppo
+    if like_ppo or preset.algorithm == "a2c":
         settings |= {"ent_coef": preset.entropy, "gae_lambda": preset.gae_lambda}
-    if preset.algorithm == "ppo":
+    if like_ppo:
         # With few environments a rollout can be smaller than a batch.
         batch_size = min(preset.batch_size, preset.rollout * num_envs)
         settings |= {"n_steps": preset.rollout, "batch_size": batch_size, "n_epochs": preset.epochs}
-    if preset.algorithm == "sac":
+    if preset.algorithm in ("sac", "td3"):
         settings["batch_size"] = preset.batch_size
     return settings
 
@@ -97,10 +124,14 @@ def policy_kwargs(kind: Observation, preset: Preset) -> dict[str, Any]:
     if kind.reads_tokens:
         kwargs = {"features_extractor_class": SetFeaturesExtractor, "net_arch": [64]}
         kwargs["features_extractor_kwargs"] = {"arch": preset.arch, "width": preset.width}
-    if preset.algorithm == "sac":
+        if preset.tokens.tracked:
+            kwargs["features_extractor_kwargs"]["last_scales"] = LAST_SCALES
+    if preset.algorithm in ("sac", "td3"):
         # The value of a place is a more nonlinear function than the best place. Without future rewards nothing is
         # overestimated, so a second critic would double the work for nothing.
-        kwargs |= {"net_arch": {"pi": [64], "qf": [128, 128]}, "n_critics": 1}
+        kwargs |= {"net_arch": {"pi": [64], "qf": [128, 128]}, "n_critics": 1 if preset.gamma == 0 else 2}
+    if ALGORITHMS[preset.algorithm].recurrent:
+        kwargs["lstm_hidden_size"] = 128
     return kwargs
 
 
@@ -143,7 +174,9 @@ def load_agent(folder: Path, venv: VecEnv | None = None, device: str = "cpu") ->
     # The networks are those of the preset: agents of 0.1.0 pickled a class path that is deprecated. Some algorithms add
     # their optimiser to them, so the arguments are taken from one that is not set up.
     kind, make = observation_kind(run.observation), cast("Any", algorithm.kind)
-    unset = make(kind.policy, None, policy_kwargs=policy_kwargs(kind, run.preset), _init_setup_model=False)
+    unset = make(
+        policy_name(kind, algorithm), None, policy_kwargs=policy_kwargs(kind, run.preset), _init_setup_model=False
+    )
     try:
         with warnings.catch_warnings():
             # If weights do not fit, Stable-Baselines3 loads those that do, and only warns.

@@ -1,4 +1,4 @@
-"""Settings that agents are trained with: one preset per task, the same for every kind of observation."""
+"""Settings that agents are trained with: a preset per environment, the same for every kind of observation."""
 
 from dataclasses import dataclass, replace
 from functools import cache
@@ -6,6 +6,23 @@ from typing import Any
 
 import gymnasium as gym
 from gymnasium import spaces
+
+from lavae_rl.rl.environments import is_atari, is_task
+
+
+@dataclass(frozen=True)
+class TokenOptions:
+    """Tokens that LAVAE makes for agents."""
+
+    max_objects: int | None = 8
+    """Number of slots; None takes a quarter more than the model met in training."""
+    tracked: bool = False
+    """Whether an object stays in its slot, and tokens have presence, velocity and the sides of the box, too."""
+
+    def options(self) -> dict[str, Any]:
+        """Arguments of ``VecLAVAEObservation``."""
+        features = {"tracking": "hungarian", "presence": True, "velocity": True, "box": True} if self.tracked else {}
+        return {"max_objects": self.max_objects, **features}
 
 
 @dataclass(frozen=True)
@@ -20,10 +37,10 @@ class Preset:
     """Name of ``lavae_rl.rl.agents.ALGORITHMS``: "ppo" where agents move, "sac" where they point."""
     steps: int = 1_000_000
     """Environment steps."""
-    num_objects: int | tuple[int, int] = 4
-    """Objects in training, or an inclusive range."""
+    num_objects: int | tuple[int, int] | None = 4
+    """Objects in training, or an inclusive range; None where an environment is none of our tasks."""
     reward: str = "shaped"
-    """"sparse" or "shaped"."""
+    """"sparse" or "shaped" of our tasks, "plain" or "clipped" to its sign of others."""
     episode_steps: int | None = None
     """Steps after which an episode in training is cut short; None is the task's own limit."""
     num_envs: int = 64
@@ -47,6 +64,11 @@ class Preset:
     width: int = 48
     """Units per layer of the ``SetFeaturesExtractor``."""
 
+    tokens: TokenOptions = TokenOptions()
+    """Tokens that LAVAE makes."""
+    episodic_life: bool = False
+    """Atari: whether a life is an episode in training."""
+
     def __post_init__(self) -> None:
         for name in ("steps", "episode_steps", "num_envs", "rollout", "batch_size", "epochs", "width"):
             value = getattr(self, name)
@@ -54,7 +76,7 @@ class Preset:
                 raise ValueError(f"expected {name} of at least 1, got {value}")
 
     def env_options(self) -> dict[str, Any]:
-        """Options of the environments to train on, for ``gymnasium.make`` and ``gymnasium.make_vec``."""
+        """Options of our tasks to train on, for ``gymnasium.make`` and ``gymnasium.make_vec``."""
         options: dict[str, Any] = {"num_objects": self.num_objects, "reward": self.reward}
         return options if self.episode_steps is None else options | {"max_episode_steps": self.episode_steps}
 
@@ -63,6 +85,23 @@ MOVING = Preset()
 """The default of tasks in which agents move."""
 POINTING = Preset("sac", 300_000, episode_steps=3, batch_size=512, learning_rate=3e-3, gamma=0.0)
 """The default of tasks in which agents point: shaped rewards rate each place at once, so no later reward counts."""
+
+SCREEN = Preset(
+    num_objects=None,
+    reward="plain",
+    num_envs=16,
+    batch_size=512,
+    epochs=4,
+    learning_rate=5e-4,
+    gamma=0.99,
+    gae_lambda=0.95,
+    arch="deepsets",
+    width=128,
+    tokens=TokenOptions(None, tracked=True),
+)
+"""The default of environments that are none of our tasks."""
+GAME = replace(SCREEN, steps=3_000_000, reward="clipped", num_envs=32, episodic_life=True)
+"""The default of Atari games."""
 
 PRESETS = {
     "ObjectGoal": replace(MOVING, steps=1_200_000),
@@ -77,8 +116,10 @@ PRESETS = {
 
 @cache
 def preset_for(task: str) -> Preset:
-    """The preset of a task; without an entry in ``PRESETS``, the default for its kind of action."""
+    """The preset of an environment; without an entry in ``PRESETS``, the default for its kind."""
     if task in PRESETS:
         return PRESETS[task]
+    if not is_task(task):
+        return GAME if is_atari(task) else SCREEN
     space = gym.make(f"LAVAE/{task}-v0").action_space
     return MOVING if isinstance(space, spaces.Discrete) else POINTING

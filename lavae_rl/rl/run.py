@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from lavae_rl.model.checkpoint import find, fingerprint
-from lavae_rl.registration import task_name
-from lavae_rl.rl.observations import observation_kind, require
+from lavae_rl.rl.environments import environment_name, is_atari, is_task
+from lavae_rl.rl.observations import observation_kind, require, screen_view
 from lavae_rl.rl.presets import Preset, preset_for
 from lavae_rl.runs.config import CONFIG_FILE, check_agreement, parse, read_json, write_json
 from lavae_rl.runs.provenance import Provenance
@@ -22,21 +22,30 @@ DEFAULTS: Mapping[str, Any] = {
     "eval_every": 100_000,
     "eval_episodes": 200,
 }
-"""Settings of a run whose flags are not given; all others are those of the task's preset."""
-PRESET_FLAGS = ("algorithm", "steps", "num_envs", "num_objects", "reward", "arch")
+"""Settings of a run whose flags are not given; all others are those of the environment's preset."""
+SCREEN_DEFAULTS: Mapping[str, Any] = {"eval_every": 250_000, "eval_episodes": 10}
+"""Those that are others where the environment is none of our tasks: episodes may be long there."""
+PRESET_FLAGS = ("algorithm", "steps", "num_envs", "num_objects", "reward", "arch", "episodic_life")
 """Fields of a preset that have a flag."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The success of an agent at one step of its training."""
+    """The score of an agent at one step of its training."""
 
     step: int
     """Environment steps so far."""
-    success_rate: float
-    """Share of episodes that succeeded."""
+    success_rate: float | None
+    """Share of episodes that succeeded; None where the environment is none of our tasks."""
     seconds: float
     """Duration of the training so far, evaluations included."""
+    mean_return: float | None = None
+    """Mean return of the episodes, of plain rewards, where there is no success."""
+
+    @property
+    def score(self) -> float:
+        """Success rate, or else the mean return."""
+        return self.success_rate if self.success_rate is not None else float(self.mean_return or 0)
 
 
 @dataclass
@@ -47,7 +56,7 @@ class AgentRun:
     """
 
     task: str
-    """Name of ``lavae_rl.registration.TASKS``."""
+    """Name of ``lavae_rl.registration.TASKS``, or the id of another environment."""
     observation: str
     """Name of ``OBSERVATIONS``."""
     seed: int
@@ -72,7 +81,7 @@ class AgentRun:
     """Provenance of the processes that resumed the run."""
 
     def __post_init__(self) -> None:
-        task_name(self.task)
+        environment_name(self.task)
         observation_kind(self.observation)
         for name in ("eval_every", "eval_episodes"):
             if getattr(self, name) < 1:
@@ -124,7 +133,7 @@ def given_settings(flags: Mapping[str, Any]) -> dict[str, Any]:
     """
     given = {name: flags[name] for name in (*DEFAULTS, *PRESET_FLAGS) if flags[name] is not None}
     if "task" in given:
-        given["task"] = task_name(given["task"])
+        given["task"] = environment_name(given["task"])
     if numbers := given.get("num_objects"):
         if len(numbers) > 2:
             raise ValueError(f"expected --num-objects as a number or two, got {numbers}")
@@ -134,22 +143,45 @@ def given_settings(flags: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
+def defaults_for(name: str) -> dict[str, Any]:
+    """``DEFAULTS`` for an environment."""
+    return {**DEFAULTS, "task": name} | ({} if is_task(name) else dict(SCREEN_DEFAULTS))
+
+
+def check_flags(name: str, observation: str, given: Mapping[str, Any]) -> None:
+    """Refuse, with a ValueError, flags that an environment or an observation cannot follow."""
+    if "arch" in given:
+        require("--arch", observation, lambda kind: kind.reads_tokens)
+    if given.get("model") is not None:
+        require("--model", observation, lambda kind: kind.wrap)
+    rewards = ("sparse", "shaped") if is_task(name) else ("plain", "clipped")
+    if given.get("reward", rewards[0]) not in rewards:
+        raise ValueError(f"expected --reward {' or '.join(rewards)} for {name}, got {given['reward']}")
+    if not is_atari(name) and given.get("episodic_life"):
+        raise ValueError(f"expected --episodic-life with an Atari game, got {name}")
+    if not is_task(name):
+        screen_view(name, observation)
+        if "num_objects" in given:
+            raise ValueError(f"expected --num-objects with one of our tasks, got it with {name}")
+
+
 def new_run(given: Mapping[str, Any]) -> AgentRun:
     """Begin a run with ``given_settings``.
 
     Raises:
         ValueError: values out of their range, or settings that contradict each other.
     """
-    settings = {name: given.get(name, default) for name, default in DEFAULTS.items()}
-    if "arch" in given:
-        require("--arch", settings["observation"], lambda kind: kind.reads_tokens)
-    if settings["model"] is not None:
-        require("--model", settings["observation"], lambda kind: kind.wrap)
-    usual = preset_for(settings["task"])
-    preset = replace(usual, **{name: given[name] for name in PRESET_FLAGS if name in given})
+    settings = defaults_for(given.get("task", DEFAULTS["task"])) | {
+        name: given[name] for name in DEFAULTS if name in given
+    }
+    name, observation = settings["task"], settings["observation"]
+    check_flags(name, observation, given)
+    usual = preset_for(name)
+    preset = replace(usual, **{flag: given[flag] for flag in PRESET_FLAGS if flag in given})
     if preset.episode_steps is not None:
         # An agent that points may need a step for each object.
-        more = max(int(np.max(preset.num_objects) - np.max(usual.num_objects)), 0)
+        most, often = (int(np.max(cast("Any", each.num_objects))) for each in (preset, usual))
+        more = max(most - often, 0)
         preset = replace(preset, episode_steps=preset.episode_steps + more)
     run = AgentRun(**settings, preset=preset, provenance=Provenance.here())
     if (folder := run.model_folder()) is not None:

@@ -1,12 +1,14 @@
 """Success rates of agents, with their confidence intervals."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from typing import Any
 
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
+
+from lavae_rl.rl.scores import Episode, play_episodes
 
 
 @dataclass(frozen=True)
@@ -15,6 +17,11 @@ class SuccessRate:
 
     successes: int
     episodes: int
+
+    @classmethod
+    def of(cls, episodes: Sequence[Episode]) -> "SuccessRate":
+        """The success of episodes."""
+        return cls(sum(episode.success for episode in episodes), len(episodes))
 
     @property
     def rate(self) -> float:
@@ -37,26 +44,13 @@ def success_rate(
     deterministic: bool = True,
     on_episode: Callable[[SuccessRate], None] | None = None,
 ) -> SuccessRate:
-    """Measure the success of a policy, ``agent.predict``, that takes the likeliest actions or else samples them.
+    """Measure the success of a policy, see ``play_episodes``.
 
-    Each environment runs a number of episodes that is fixed before, since otherwise short ones would count more. They
-    are reset first, and have ``is_success`` in the info of the last step of an episode. ``on_episode`` is called after
-    each with the success so far.
+    Episodes have ``is_success`` in the info of their last step. ``on_episode`` is called after each with the success
+    so far.
 
     Raises:
         ValueError: less than one episode.
     """
-    if episodes < 1:
-        raise ValueError(f"expected at least one episode, got {episodes}")
-    left = episodes // venv.num_envs + (np.arange(venv.num_envs) < episodes % venv.num_envs)
-    successes = 0
-    observations: Any = venv.reset()
-    while left.any():
-        actions, _ = predict(observations, deterministic=deterministic)
-        observations, _, dones, infos = venv.step(actions)
-        for i in np.flatnonzero(dones & (left > 0)):
-            left[i] -= 1
-            successes += bool(infos[i]["is_success"])
-            if on_episode is not None:
-                on_episode(SuccessRate(successes, episodes - int(left.sum())))
-    return SuccessRate(successes, episodes)
+    show = None if on_episode is None else lambda played: on_episode(SuccessRate.of(played))
+    return SuccessRate.of(play_episodes(predict, venv, episodes, deterministic, show))

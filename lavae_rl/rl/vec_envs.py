@@ -1,15 +1,21 @@
-"""Environments of our tasks as agents observe them: many in one for Stable-Baselines3, or a single one."""
+"""Environments as agents observe them: many in one for Stable-Baselines3, or a single one."""
 
+import math
 from typing import Any
 
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
+from lavae_rl.model.checkpoint import read_config
+from lavae_rl.model.lavae import LAVAE
 from lavae_rl.perception.adapter import GymVectorToSB3
 from lavae_rl.registration import task_name
-from lavae_rl.rl.observations import SLOTS, Env, observation_kind, require
+from lavae_rl.rl.atari import VecClippedReward, VecLives
+from lavae_rl.rl.environments import is_task
+from lavae_rl.rl.observations import SLOTS, Env, observation_kind, require, screen_view
 from lavae_rl.rl.run import AgentRun
+from lavae_rl.rl.screens import make_screen, make_screens
 
 
 def make_task_vec_env(
@@ -39,15 +45,61 @@ def make_task_vec_env(
         _check_slots(vector)
     venv: VecEnv = VecMonitor(GymVectorToSB3(vector), info_keywords=("is_success",))
     if kind.wrap is not None and reader is not None:
-        venv = kind.wrap(venv, reader, device)
+        venv = kind.wrap(venv, reader, device, {"max_objects": SLOTS})
     if seed is not None:
         venv.seed(seed)
     return venv
 
 
+def make_screen_vec_env(run: AgentRun, num_envs: int, seed: int | None = None, device: str = "cpu") -> VecEnv:
+    """Make environments of a run on none of our tasks, with plain rewards and the statistics of whole episodes."""
+    view = screen_view(run.task, run.observation)
+    venv: VecEnv = VecMonitor(GymVectorToSB3(make_screens(run.task, view, num_envs)))
+    kind = observation_kind(run.observation)
+    if kind.wrap is not None and (reader := kind.model(run.task, run.model)) is not None:
+        venv = kind.wrap(venv, reader, device, token_options(run))
+    if seed is not None:
+        venv.seed(seed)
+    return venv
+
+
+def token_options(run: AgentRun) -> dict[str, Any]:
+    """Arguments of ``VecLAVAEObservation`` for the agent of a run."""
+    options = run.preset.tokens.options()
+    if options["max_objects"] is None and (folder := run.model_folder()) is not None:
+        options["max_objects"] = math.ceil(1.25 * read_config(folder, LAVAE).max_objects)
+    return options
+
+
+def make_training_vec_env(run: AgentRun, device: str = "cpu") -> VecEnv:
+    """Make the environments that a run is trained on: rewards and ends of episodes as its preset has them."""
+    preset = run.preset
+    if is_task(run.task):
+        return make_run_vec_env(run, preset.num_envs, device=device, **preset.env_options())
+    venv = make_run_vec_env(run, preset.num_envs, device=device)
+    if preset.episodic_life:
+        venv = VecLives(venv)
+    return VecClippedReward(venv) if preset.reward == "clipped" else venv
+
+
 def make_run_vec_env(run: AgentRun, num_envs: int, **options: Any) -> VecEnv:
-    """Make environments of the task of a run, as its agent observes them; options as for ``make_task_vec_env``."""
-    return make_task_vec_env(run.task, run.observation, num_envs, model=run.model, **options)
+    """Make environments to test the agent of a run on, as it observes them.
+
+    Options are those of ``make_task_vec_env``; "seed" and "device" alone where the environment is none of our tasks.
+    """
+    if is_task(run.task):
+        return make_task_vec_env(run.task, run.observation, num_envs, model=run.model, **options)
+    return make_screen_vec_env(run, num_envs, **options)
+
+
+def make_run_env(run: AgentRun, **options: Any) -> Env:
+    """Make a single environment to film the agent of a run in; see ``make_run_vec_env``."""
+    if is_task(run.task):
+        return make_task_env(run.task, run.observation, run.model, **options)
+    require("a film", run.observation, lambda kind: kind.watch)
+    kind = observation_kind(run.observation)
+    env = make_screen(run.task, screen_view(run.task, run.observation), render_mode="rgb_array")
+    return kind.watch(env, kind.model(run.task, run.model), token_options(run)) if kind.watch else env
 
 
 def make_task_env(task: str, observation: str, model: str | None = None, **options: Any) -> Env:
@@ -62,7 +114,7 @@ def make_task_env(task: str, observation: str, model: str | None = None, **optio
     env: Env = gym.make(f"LAVAE/{name}-v0", **options)
     if kind.reads_tokens:
         _check_slots(env)
-    return kind.watch(env, kind.model(name, model)) if kind.watch else env
+    return kind.watch(env, kind.model(name, model), {"max_objects": SLOTS}) if kind.watch else env
 
 
 def _check_slots(env: Any) -> None:

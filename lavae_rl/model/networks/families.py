@@ -22,6 +22,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from lavae_rl.model.networks.fast import FastAppearanceNetwork, FastLocationNetwork, FastSpriteDecoder
 from lavae_rl.model.networks.paper import PaperAppearanceNetwork, PaperLocationNetwork, PaperSpriteDecoder
+from lavae_rl.model.networks.prototypes import PrototypeDecoder
 from lavae_rl.model.networks.world import WorldAppearanceNetwork, WorldLocationNetwork, WorldSpriteDecoder
 
 
@@ -55,6 +56,9 @@ FAMILIES = {
         lambda config: PaperLocationNetwork(config.channels, width=16),
         partial(PaperAppearanceNetwork, width=16),
         partial(PaperSpriteDecoder, full_width=24),
+    ),
+    "prototypes": Networks(
+        lambda config: FastLocationNetwork(config.channels), FastAppearanceNetwork, PrototypeDecoder
     ),
     "world": Networks(
         lambda config: WorldLocationNetwork(

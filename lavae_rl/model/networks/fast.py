@@ -62,7 +62,11 @@ class FastAppearanceNetwork(nn.Module):
 
     def forward(self, images: Images, found: Detections) -> Gaussian:
         """The posterior q(a | l, x) of each object."""
-        return Gaussian.of(self.layers(crop_windows(images, found, self.size)))
+        return self.describe(crop_windows(images, found, self.size))
+
+    def describe(self, windows: Sprites) -> Gaussian:
+        """The posterior of the object in each window."""
+        return Gaussian.of(self.layers(windows))
 
 
 class FastSpriteDecoder(nn.Module):
