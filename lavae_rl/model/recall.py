@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Int, Shaped, UInt64
 from torch import Tensor
 
+from lavae_rl.model.image.background import Pictures
 from lavae_rl.model.image.pixels import FramePixels
 from lavae_rl.model.sites import Sites
 
@@ -21,6 +22,9 @@ BLOCK = 4
 """Side in pixels of the blocks whose hashes make up those of a cell and its surroundings."""
 CAPACITY = 32_768
 """Number of contents that are kept; the oldest make room."""
+
+_ROW_BASE, _COLUMN_BASE = _BASES = (0xD1342543DE82EF95, 0xAF251AF3B0F025B5)
+"""Odd numbers, by whose powers the rows and columns of a window are told apart."""
 
 Keys = UInt64[np.ndarray, " keys"]
 
@@ -59,18 +63,64 @@ class Recall:
             kept[torch.from_numpy(slots)] = column[torch.from_numpy(first)]
 
 
-class Cells:
-    """The cells of frames in which something is wanted, with the content of each and of its surroundings as a hash."""
+class Surroundings:
+    """Hashes of cells and all within reach of them: of the background's once, of what frames show in its place.
 
-    def __init__(self, pixels: FramePixels, wanted: Sites, reach: int) -> None:
-        """Take the sites at half the resolution where something is wanted, and the pixels around that it depends on."""
-        self._rows, self._columns = (-(-2 * side // CELL) for side in wanted.mask.shape[1:])
-        bits = _bits(wanted.mask, self._rows, self._columns)
+    The hash of a pixel is multiplied by powers of two odd numbers, its row and its column, and those of a window are
+    added up, modulo 2^64. So a window is told by its content relative to its cell: what a network makes of the same
+    things on the same background is the same wherever they are.
+    """
+
+    def __init__(self, background: Pictures, reach: int) -> None:
+        """Take the pixels in each direction that what is computed of a cell depends on."""
+        height, width = background.canvas_size
+        self.rows, self.columns = -(-height // CELL), -(-width // CELL)
+        self._margin = -(-reach // BLOCK)
+        self._row_factors, self._column_factors = _powers(_ROW_BASE, height), _powers(_COLUMN_BASE, width)
+        back = (_powers(pow(base, -CELL, 2**64), number) for base, number in zip(_BASES, self._shape, strict=True))
+        self._normalising = np.multiply.outer(*back)
+        states = np.where(background.frequency.numpy()[:, None] > 0, background.states.numpy().astype(np.int64), 256)
+        colors = states.reshape(-1, height * width).T
+        row, column = np.divmod(np.arange(height * width), width)
+        self._background = self._windows(np.zeros(len(row), int), row, column, _hashed(colors), 1)[0]
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        return self.rows, self.columns
+
+    def of(self, pixels: FramePixels) -> UInt64[np.ndarray, "batch rows columns"]:
+        """A hash for each cell of frames."""
+        frame, row, column = (axis.numpy() for axis in pixels.changed)
+        shown = _hashed(pixels.frames.numpy()[frame, row, column])
+        return _mixed(self._windows(frame, row, column, shown, len(pixels.frames)) + self._background)
+
+    def _windows(
+        self, frame: np.ndarray, row: np.ndarray, column: np.ndarray, shown: np.ndarray, batch: int
+    ) -> UInt64[np.ndarray, "batch rows columns"]:
+        """The sum of hashes in the window of each cell, relative to it."""
+        per_cell, margin = CELL // BLOCK, self._margin
+        sides = (number * per_cell + 2 * margin + 1 for number in self._shape)
+        blocks = np.zeros((batch, *sides), np.uint64)
+        values = shown * self._row_factors[row] * self._column_factors[column]
+        np.add.at(blocks, (frame, row // BLOCK + margin + 1, column // BLOCK + margin + 1), values)
+        sums = blocks.cumsum(1, dtype=np.uint64).cumsum(2, dtype=np.uint64)  # modulo 2^64: differences are exact
+        top, left = (np.arange(number) * per_cell for number in self._shape)
+        bottom, right = (edge + per_cell + 2 * margin for edge in (top, left))
+        upper, lower = sums[:, top], sums[:, bottom]
+        inside: Any = lower[..., right] - lower[..., left] - upper[..., right] + upper[..., left]
+        return inside * self._normalising
+
+
+class Cells:
+    """The cells of frames in which something is wanted, with a key for the content of each and what is wanted."""
+
+    def __init__(self, pixels: FramePixels, wanted: Sites, surroundings: Surroundings) -> None:
+        """Take the sites at half the resolution where something is wanted."""
+        self._content = surroundings.of(pixels)
+        bits = _bits(wanted.mask, surroundings.rows, surroundings.columns)
         self.frame, self.row, self.column = np.nonzero(bits)
-        self._content = _surroundings(pixels, self._rows, self._columns, reach)
-        place = (self.row * self._columns + self.column).astype(np.uint64)
         chosen = (self.frame, self.row, self.column)
-        self.keys = _mixed(_mixed(self._content[chosen] + place) + bits[chosen])
+        self.keys = _mixed(self._content[chosen] + bits[chosen])
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -93,10 +143,10 @@ class Cells:
         _tiles(maps)[self.frame[chosen], self.row[chosen], self.column[chosen]] = values
 
     def object_keys(self, *parts: Tensor) -> Keys:
-        """A key for each object: the content around it, and its (frame, row, column, ...), frame left out."""
+        """A key for each object of (frame, row, column, ...): its place in a cell, what is around, and what follows."""
         frame, row, column, *others = (part.numpy() for part in parts)
         key = self._content[frame, row // CELL, column // CELL]
-        for part in (row, column, *others):
+        for part in (row % CELL, column % CELL, *others):
             key = _mixed(key + part.astype(np.uint64))
         return key
 
@@ -117,23 +167,16 @@ def _bits(
     return np.ascontiguousarray(byte.transpose(0, 1, 3, 2)).view(np.uint64)[..., 0]
 
 
-def _surroundings(pixels: FramePixels, rows: int, columns: int, reach: int) -> UInt64[np.ndarray, "batch rows columns"]:
-    """Hashes of the pixels of each cell and within reach of it that are not the background's, in any order."""
-    frame, row, column = (axis.numpy() for axis in pixels.changed)
-    shown = pixels.frames.numpy()[frame, row, column].astype(np.uint64)
-    content = (row.astype(np.uint64) << np.uint64(16)) + column.astype(np.uint64)
-    for channel in shown.T:
-        content = (content << np.uint64(8)) + channel
-    margin = -(-reach // BLOCK)
-    per_cell = CELL // BLOCK
-    shape = (len(pixels.frames), rows * per_cell + 2 * margin + 1, columns * per_cell + 2 * margin + 1)
-    blocks = np.zeros(shape, np.uint64)
-    np.add.at(blocks, (frame, row // BLOCK + margin + 1, column // BLOCK + margin + 1), _mixed(content))
-    sums = blocks.cumsum(1, dtype=np.uint64).cumsum(2, dtype=np.uint64)  # modulo 2^64: differences are exact
-    top, left = np.arange(rows) * per_cell, np.arange(columns) * per_cell
-    bottom, right = (edge + per_cell + 2 * margin for edge in (top, left))
-    upper, lower = sums[:, top], sums[:, bottom]
-    result: Any = lower[..., right] - lower[..., left] - upper[..., right] + upper[..., left]
+def _powers(base: int, number: int) -> UInt64[np.ndarray, " number"]:
+    """The first powers of a number, modulo 2^64."""
+    return np.cumprod(np.array([1, *[base % 2**64] * (number - 1)], np.uint64), dtype=np.uint64)
+
+
+def _hashed(colors: Shaped[np.ndarray, "pixels values"]) -> UInt64[np.ndarray, " pixels"]:
+    """A hash of the values of each pixel."""
+    result = np.zeros(len(colors), np.uint64)
+    for values in colors.T:
+        result = _mixed(result + values.astype(np.uint64))
     return result
 
 

@@ -22,7 +22,7 @@ from lavae_rl.model.networks.sparse import Features, SparseLocationNetwork
 from lavae_rl.model.networks.world import WorldAppearanceNetwork, WorldLocationNetwork
 from lavae_rl.model.objects import Detections
 from lavae_rl.model.posterior import MIN_LOGIT, find_peaks, without_echoes
-from lavae_rl.model.recall import CELL, Cells, Recall
+from lavae_rl.model.recall import CELL, Cells, Recall, Surroundings
 from lavae_rl.model.sites import Sites, blocks, nonzero, unravel
 from lavae_rl.model.surprise import PIXEL_NATS, near_surprise
 
@@ -44,6 +44,7 @@ class Search:
         self.background, self._network, self._config = background, network, config
         self._appearance_network = appearance_network
         self._logits_of, self._appearance_of = Recall(), Recall()
+        self._surroundings = Surroundings(background, network.reach)
         empty = background.states[:1].float() / 255
         self._sparse = SparseLocationNetwork(network, torch.cat([empty, torch.zeros_like(empty)], dim=1))
 
@@ -54,7 +55,7 @@ class Search:
         config = self._config
         changed, near = self._changed(pixels, likelihood)
         wanted = near.grow(math.ceil(config.peak_window // 2 / 2))  # peaks are compared with what is beside them
-        cells = Cells(pixels, wanted, self._network.reach)
+        cells = Cells(pixels, wanted, self._surroundings)
         logits, scales = self._recall(pixels, changed, wanted, cells)
         found = find_peaks(logits, config.peak_window)
         row, column = found.location.T

@@ -9,9 +9,20 @@ from jaxtyping import Float
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor
 
-from lavae_rl.policies.set_networks import AttentionNetwork, DeepSetsNetwork, FlatNetwork, RelationNetwork
+from lavae_rl.policies.set_networks import (
+    AttentionNetwork,
+    DeepSetsNetwork,
+    FlatNetwork,
+    RelationNetwork,
+    SelectionNetwork,
+)
 
-_NETWORKS = {"relation": RelationNetwork, "attention": AttentionNetwork, "deepsets": DeepSetsNetwork}
+_NETWORKS = {
+    "relation": RelationNetwork,
+    "attention": AttentionNetwork,
+    "deepsets": DeepSetsNetwork,
+    "selection": SelectionNetwork,
+}
 ARCHITECTURES = (*_NETWORKS, "flat")
 
 
@@ -27,6 +38,8 @@ class SetFeaturesExtractor(BaseFeaturesExtractor):
         positions of all objects relative to three selected ones; the one to start with where objects are compared;
       * "attention": a small transformer, cheaper than "relation";
       * "deepsets": an MLP on each object, then mean and maximum; the cheapest;
+      * "selection": an MLP on each object selects a few, whose tokens are read together; nearly as cheap, and the one to
+        start with where agents control moving objects;
       * "flat": an MLP on the concatenated slots, a baseline for which the order matters.
 
     PPO and A2C initialise linear layers orthogonally (``ortho_init=True``), those of the extractor too. Leave it on:

@@ -29,6 +29,9 @@ ATTENTION_HEADS = 4
 SELECTED = 3
 """Number of objects that "relation" selects at a time."""
 
+SELECTIONS = 6
+"""Number of objects that "selection" selects."""
+
 ROTATIONS = 4
 """Number of rotations in which "relation" reads a scene: those that map a canvas of pixels onto itself."""
 
@@ -161,6 +164,33 @@ class DeepSetsNetwork(nn.Module):
     def forward(self, tokens: Tokens, mask: Mask) -> Features:
         """Features of each set of the batch."""
         return self.rho(_mean_and_max(self.phi(_without_padding(tokens, mask)), mask))
+
+
+class SelectionNetwork(nn.Module):
+    """Selects a few objects, and reads what is known of each of them.
+
+    An MLP reads each object and scores it. A selection is the average of all objects, weighted by a softmax of scores:
+    one of them can be the ball, another the paddle, wherever they stand. The tokens of selected objects are handed on
+    as they are, so the next layer computes a difference of two positions exactly. That is pooling by attention with
+    learned queries (Lee et al. 2019), with values that skip the first layers.
+    """
+
+    def __init__(self, token_width: int, width: int, features: int) -> None:
+        super().__init__()
+        self.look = _mlp(token_width, width, width)
+        self.scores = nn.Linear(width, SELECTIONS)
+        self.project = nn.Linear(width, token_width)
+        self.read = nn.Sequential(
+            _mlp(SELECTIONS * 2 * token_width + 2 * width, 2 * width), nn.Linear(2 * width, features)
+        )
+
+    def forward(self, tokens: Tokens, mask: Mask) -> Features:
+        """Features of each set of the batch."""
+        tokens = _without_padding(tokens, mask)
+        looks = self.look(tokens)
+        weights = _select(self.scores(looks)[None], mask)[0]
+        selected = weights @ torch.cat([tokens, self.project(looks)], dim=2)
+        return self.read(torch.cat([selected.flatten(1), _mean_and_max(looks, mask)], dim=1))
 
 
 class FlatNetwork(nn.Module):
