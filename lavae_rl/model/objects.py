@@ -58,6 +58,10 @@ class Detections:
         return Detections(self.image_index.clone(), self.location.clone(), self.count.clone(), self.scale.clone())
 
 
+_PER_FRAME = ("count", "dropped", "canvas_size")
+"""Fields of ``Objects`` that have no value for each slot."""
+
+
 @dataclass(frozen=True)
 class Objects:
     """The objects of a batch of frames in padded slots; all NumPy or all torch.
@@ -139,16 +143,25 @@ class Objects:
         """Move the objects of each frame, NumPy, from its first slots to other slots.
 
         Args:
-            slots: for each frame the new slot of each of its objects.
+            slots: for each frame the new slot of each of its objects, -1 for one that is left out.
         """
 
         def moved(values: np.ndarray) -> np.ndarray:
             result = np.zeros_like(values)
             for i, slot in enumerate(slots):
-                result[i, slot] = values[i, : len(slot)]
+                result[i, slot[slot >= 0]] = values[i, : len(slot)][slot >= 0]
             return result
 
-        return self._map(moved, fixed=("count", "dropped", "canvas_size"))
+        return self._map(moved, fixed=_PER_FRAME)
+
+    def arrays(self) -> dict[str, Array]:
+        """The fields that have a value for each slot, by name."""
+        names = [field.name for field in dataclasses.fields(self) if field.name not in _PER_FRAME]
+        return {name: getattr(self, name) for name in names}
+
+    def copied(self) -> "Objects":
+        """The same objects in new NumPy arrays."""
+        return self._map(np.copy)
 
     def _map(
         self, convert: Callable[..., Array], *others: "Objects", fixed: Sequence[str] = ("canvas_size",)

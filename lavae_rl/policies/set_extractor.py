@@ -38,8 +38,8 @@ class SetFeaturesExtractor(BaseFeaturesExtractor):
         positions of all objects relative to three selected ones; the one to start with where objects are compared;
       * "attention": a small transformer, cheaper than "relation";
       * "deepsets": an MLP on each object, then mean and maximum; the cheapest;
-      * "selection": an MLP on each object selects a few, whose tokens are read together; nearly as cheap, and the one to
-        start with where agents control moving objects;
+      * "selection": an MLP on each object selects a few, whose tokens are read together; nearly as cheap, and the one
+        to start with where agents control moving objects;
       * "flat": an MLP on the concatenated slots, a baseline for which the order matters.
 
     PPO and A2C initialise linear layers orthogonally (``ortho_init=True``), those of the extractor too. Leave it on:

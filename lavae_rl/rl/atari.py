@@ -7,7 +7,7 @@ stay as the id has them: on, with a probability of 0.25, in "v5".
 
 import importlib
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
@@ -20,6 +20,8 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 from lavae_rl.data.environments import make_env, register
 from lavae_rl.rl.observations import Env
 
+_SEEDS = 2**31 - 2**16
+"""Number of seeds that a batch of games can begin with."""
 MOST_NOOPS = 30
 """After a reset, 1 to so many steps pass without an action."""
 
@@ -40,7 +42,7 @@ def make_games(env_id: str, view: str, num_envs: int) -> VectorEnv:
             height, width, _ = single.observation_space.shape  # type: ignore[misc]
         options |= {"grayscale": False, "img_height": height, "img_width": width, "stack_num": 1, "maxpool": False}
     vector = gym.make_vec(env_id, num_envs, "vector_entry_point", autoreset_mode=same, **options)
-    return LatestFrame(vector) if view == "frames" else vector
+    return Games(vector)
 
 
 def make_game(env_id: str, view: str, render_mode: str | None = None) -> Env:
@@ -57,26 +59,32 @@ def make_game(env_id: str, view: str, render_mode: str | None = None) -> Env:
     return env
 
 
-class LatestFrame(VectorWrapper):
-    """Observations without their axis of stacked frames, of which there is one."""
+class Games(VectorWrapper):
+    """The emulator's vector environment; of a stack of one frame, observations are the frame."""
 
     def __init__(self, env: VectorEnv) -> None:
         super().__init__(env)
-        space = env.single_observation_space
-        self.single_observation_space = spaces.Box(0, 255, space.shape[1:], np.uint8)  # type: ignore[index]
-        self.observation_space = gym.vector.utils.batch_space(self.single_observation_space, env.num_envs)
+        space = cast("spaces.Box", env.single_observation_space)
+        self._single = space.shape[0] == 1
+        if self._single:
+            self.single_observation_space = spaces.Box(0, 255, space.shape[1:], np.uint8)
+            self.observation_space = gym.vector.utils.batch_space(self.single_observation_space, env.num_envs)
 
-    def reset(self, **options: Any) -> tuple[np.ndarray, dict[str, Any]]:
-        """Reset games."""
-        frames, infos = self.env.reset(**options)
-        return frames[:, 0], infos
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Reset games; the emulator takes seeds of 31 bits."""
+        frames, infos = self.env.reset(seed=None if seed is None else int(seed) % _SEEDS, options=options)
+        return self._latest(frames), infos
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Step all games."""
         frames, *results, infos = self.env.step(actions)
         if "final_obs" in infos:
-            infos = infos | {"final_obs": infos["final_obs"][:, 0]}
-        return frames[:, 0], *results, infos
+            infos = {**infos, "final_obs": self._latest(infos["final_obs"])}
+        reward, terminated, truncated = results
+        return self._latest(frames), reward, terminated, truncated, infos
+
+    def _latest(self, frames: np.ndarray) -> np.ndarray:
+        return frames[:, 0] if self._single else frames
 
 
 class AtariOracle(gym.ObservationWrapper[Any, Any, Any]):

@@ -9,6 +9,9 @@ from gymnasium import spaces
 
 from lavae_rl.rl.environments import is_atari, is_task
 
+TRACKING = {"appear": 0.5, "coast": 2}
+"""Fields of ``TrackingConfig`` for agents: what flickers does not come and go."""
+
 
 @dataclass(frozen=True)
 class TokenOptions:
@@ -21,7 +24,7 @@ class TokenOptions:
 
     def options(self) -> dict[str, Any]:
         """Arguments of ``VecLAVAEObservation``."""
-        features = {"tracking": "hungarian", "presence": True, "velocity": True, "box": True} if self.tracked else {}
+        features = {"tracking": TRACKING, "presence": True, "velocity": True, "box": True} if self.tracked else {}
         return {"max_objects": self.max_objects, **features}
 
 
@@ -90,13 +93,13 @@ SCREEN = Preset(
     num_objects=None,
     reward="plain",
     num_envs=16,
-    batch_size=512,
+    batch_size=256,
     epochs=4,
     learning_rate=5e-4,
     gamma=0.99,
     gae_lambda=0.95,
-    arch="deepsets",
-    width=128,
+    arch="selection",
+    width=64,
     tokens=TokenOptions(None, tracked=True),
 )
 """The default of environments that are none of our tasks."""
