@@ -2,6 +2,7 @@
 
     python agents/benchmark.py                    # two tasks, one seed
     python agents/benchmark.py --full --jobs 2    # all tasks; lavae, oracle, pixels; three seeds: many hours
+    python agents/benchmark.py --tasks ALE/Pong-v5 --observations lavae pixels --seeds 0 1 2
 
 It can be resumed: complete agents are kept, interrupted ones go on. Several of these programs can share one --out; each
 agent is trained by one of them. The report gains the complete ones of the agents asked for, and keeps all others.
@@ -18,7 +19,8 @@ from typing import NamedTuple
 from rich.markup import escape
 
 from lavae_rl.policies.set_extractor import ARCHITECTURES
-from lavae_rl.registration import TASKS, task_name
+from lavae_rl.registration import TASKS
+from lavae_rl.rl.environments import environment_name, is_task
 from lavae_rl.rl.observations import OBSERVATIONS
 from lavae_rl.rl.presets import preset_for
 from lavae_rl.rl.report import TESTS_FILE, write_report
@@ -46,19 +48,21 @@ class Cell(NamedTuple):
     def name(self) -> str:
         """Name of the run folder."""
         arch = f"-{self.arch}" if self.arch else ""
-        return f"{self.task}-{self.observation}{arch}-seed{self.seed}"
+        return f"{self.task.replace('/', '-')}-{self.observation}{arch}-seed{self.seed}"
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = sweep_parser(__doc__, seeds="0; with --full 0 1 2", out="runs/agents")
     parser.add_argument("--full", action="store_true", help="all tasks, three observations, three seeds")
-    parser.add_argument("--tasks", nargs="+", help=f"of {', '.join(TASKS)} (default: {' '.join(QUICK[0])})")
+    tasks = f"of {', '.join(TASKS)}, or ids of other environments (default: {' '.join(QUICK[0])})"
+    parser.add_argument("--tasks", nargs="+", help=tasks)
     observations = f"(default: {' '.join(QUICK[1])})"
     parser.add_argument("--observations", nargs="+", choices=list(OBSERVATIONS), help=observations)
     parser.add_argument("--archs", nargs="+", choices=ARCHITECTURES, help="of set networks (default: the presets')")
     parser.add_argument("--vae", help="folder of the baseline that observation vae needs, for the sprites of the tasks")
-    parser.add_argument("--episodes", type=int, default=500, help="of each test (default: 500)")
+    episodes = "of each test (default: 500, and 20 where an environment is none of our tasks)"
+    parser.add_argument("--episodes", type=int, help=episodes)
     parser.set_defaults(out=Path("runs/agents"))
     return parser.parse_args(argv)
 
@@ -78,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def chosen_cells(args: argparse.Namespace) -> list[Cell]:
     """The agents asked for, one seed after the other, so that a table of everything is there early."""
     check_flags(args)
-    if args.episodes < 1:
+    if args.episodes is not None and args.episodes < 1:
         raise ValueError(f"expected --episodes of at least 1, got {args.episodes}")
     tasks, observations, seeds = FULL if args.full else QUICK
     observations = args.observations or observations
@@ -87,7 +91,7 @@ def chosen_cells(args: argparse.Namespace) -> list[Cell]:
         raise ValueError(f"expected --vae FOLDER with --observations {needing}, and only then")
     cells = []
     for seed, name, observation in itertools.product(args.seeds or seeds, args.tasks or tasks, observations):
-        task = task_name(name)
+        task = environment_name(name)
         usual = preset_for(task).arch
         archs = args.archs if args.archs and OBSERVATIONS[observation].reads_tokens else [usual]
         cells += [Cell(task, observation, seed, None if arch == usual else arch) for arch in archs]
@@ -99,10 +103,17 @@ def is_complete(cell: Cell, folder: Path, args: argparse.Namespace) -> bool:
     check_steps(folder, "preset", preset_for(cell.task).steps if args.steps is None else args.steps)
     try:
         tests = json.loads((folder / TESTS_FILE).read_text())
-        done = {(test["mode"], row["num_objects"], row["episodes"]) for test in tests for row in test["results"]}
+        rows = [(test.get("mode"), row) for test in tests for row in test["results"]]
+        done = {(mode, row.get("num_objects"), row["episodes"]) for mode, row in rows}
     except (OSError, ValueError, KeyError, TypeError):  # none yet, or a damaged file: it is tested again
         return False
-    return done == set(itertools.product(MODES, TASKS[cell.task].tested, [args.episodes]))
+    asked = (MODES, TASKS[cell.task].tested) if is_task(cell.task) else ([None], [None])
+    return done == set(itertools.product(*asked, [episodes_of(cell, args)]))
+
+
+def episodes_of(cell: Cell, args: argparse.Namespace) -> int:
+    """Episodes of each test of an agent."""
+    return int(args.episodes) if args.episodes is not None else 500 if is_task(cell.task) else 20
 
 
 def complete(cell: Cell, folder: Path, args: argparse.Namespace) -> None:
@@ -120,10 +131,12 @@ def complete(cell: Cell, folder: Path, args: argparse.Namespace) -> None:
         options += [text for flag, value in given.items() if value is not None for text in (flag, str(value))]
     execute("train_agent.py", *options, "--out", str(folder))
     tests = []
-    for mode in MODES:
+    for mode in MODES if is_task(cell.task) else ("test",):
         file = folder / f"{mode}.json"
-        options = ["--num-objects", *map(str, TASKS[cell.task].tested), "--mode", mode, "--json", str(file)]
-        execute("evaluate_agent.py", str(folder), *options, "--episodes", str(args.episodes))
+        options = ["--json", str(file), "--episodes", str(episodes_of(cell, args))]
+        if is_task(cell.task):
+            options += ["--num-objects", *map(str, TASKS[cell.task].tested), "--mode", mode]
+        execute("evaluate_agent.py", str(folder), *options)
         tests.append(json.loads(file.read_text()))
         file.unlink()
     (folder / TESTS_FILE).write_text(json.dumps(tests, indent=2) + "\n")

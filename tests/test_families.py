@@ -5,7 +5,7 @@ from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.networks.families import FAMILIES
 from lavae_rl.model.objects import Detections
 
-SIZE, LATENTS = 21, 5
+SIZE, LATENTS = 21, 7
 
 
 @pytest.fixture(params=sorted(FAMILIES))

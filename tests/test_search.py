@@ -69,6 +69,7 @@ def _frames(model, blobs, batch=3):
 
 
 def _encode(model, frames, share):
+    model._evaluated().forget()
     with patch.object(search, "LARGEST_SHARE", share):
         return model.encode(frames)
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from lavae_rl.model.networks.families import FAMILIES
+from lavae_rl.model.networks.prototypes import Layout
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class LAVAEConfig:
             raise ValueError(f"expected latents and max_objects of at least 1, got {self.latents}, {self.max_objects}")
         if self.networks not in FAMILIES:
             raise ValueError(f"expected networks to be one of {sorted(FAMILIES)}, got {self.networks!r}")
+        if self.networks == "prototypes":
+            Layout.of(self.channels, self.latents)
         self._check_image_model()
 
     def _check_image_model(self) -> None:

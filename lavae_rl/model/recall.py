@@ -134,7 +134,7 @@ class Cells:
         mask = torch.from_numpy(grid).repeat_interleave(side, 1)[:, :height].repeat_interleave(side, 2)[..., :width]
         return Sites(wanted.mask & mask)
 
-    def read(self, maps: Tensor, chosen: Bool[np.ndarray, " cells"]) -> Shaped[Tensor, "cells side side"]:
+    def read(self, maps: Tensor, chosen: Bool[np.ndarray, " cells"]) -> Shaped[Tensor, "chosen side side"]:
         """The values of maps of pixels in chosen cells."""
         return _tiles(maps)[self.frame[chosen], self.row[chosen], self.column[chosen]]
 

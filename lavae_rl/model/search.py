@@ -43,10 +43,14 @@ class Search:
         """Take networks whose batch norms are folded."""
         self.background, self._network, self._config = background, network, config
         self._appearance_network = appearance_network
-        self._logits_of, self._appearance_of = Recall(), Recall()
+        self.forget()
         self._surroundings = Surroundings(background, network.reach)
         empty = background.states[:1].float() / 255
         self._sparse = SparseLocationNetwork(network, torch.cat([empty, torch.zeros_like(empty)], dim=1))
+
+    def forget(self) -> None:
+        """Forget what was computed for earlier frames."""
+        self._logits_of, self._appearance_of = Recall(), Recall()
 
     def __call__(
         self, pixels: FramePixels, likelihood: Likelihood

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lavae_rl.model.networks.prototypes import EXTENT, GRID, Prototypes, cells, turned
@@ -44,24 +44,24 @@ class Turns(NamedTuple):
         return squared.clamp(min=0).view(-1, ANGLES, len(prototypes))
 
 
-def fit_prototypes(masks: Masks, most: int, generator: torch.Generator) -> Prototypes:
+def fit_prototypes(masks: Bool[Tensor, "sprites size size"], most: int, generator: torch.Generator) -> Prototypes:
     """Cluster sprites by shape.
 
     Args:
-        masks: 1 where a sprite is lit and 0 elsewhere, in windows of an odd side.
+        masks: where each sprite is lit, in windows of an odd side.
         most: largest number of prototypes; fewer are taken where more do not pay, see ``LEAST_GAIN``.
         generator: draws the starts; on the CPU.
 
     Raises:
         ValueError: no lit sprite.
     """
-    masks = masks[masks.flatten(1).any(1)][:MOST_SPRITES].float().cpu()
-    if not len(masks):
+    lit = masks[masks.flatten(1).any(1)][:MOST_SPRITES].float().cpu()
+    if not len(lit):
         raise ValueError("expected sprites with lit pixels, got none")
-    turns, radius, centre = _turns(masks)
+    turns, radius, centre = _turns(lit)
     tried = [
         min((_cluster(turns, number, generator) for _ in range(STARTS)), key=lambda found: found[0])
-        for number in range(1, min(most, len(masks)) + 1)
+        for number in range(1, min(most, len(lit)) + 1)
     ]
     costs = [cost for cost, _ in tried]
     paying = [i for i in range(1, len(costs)) if costs[i] <= (1 - LEAST_GAIN) * costs[i - 1]]

@@ -1,4 +1,6 @@
-"""The results of a benchmark of agents: a table, and plots against steps and against the number of objects.
+"""The results of a benchmark of agents: tables, and plots against steps and against the number of objects.
+
+Our tasks have success rates, other environments have returns.
 
 Run folders hold them in ``config.json`` and ``tests.json``, a list of what ``agents/evaluate_agent.py --json`` writes.
 Two CSV files keep them, so agents that were trained elsewhere stay in the table.
@@ -25,16 +27,16 @@ TESTS_FILE = "tests.json"
 _AGENT = ("task", "observation", "arch", "seed")
 TEST_COLUMNS = (
     *(*_AGENT, "steps", "mode", "num_objects", "success_rate", "ci95_low", "ci95_high"),
-    *("chance", "episodes", "minutes", "steps_per_second", "algorithm", "commit"),
+    *("chance", "episodes", "minutes", "steps_per_second", "algorithm", "commit", "mean_return", "random_return"),
 )
-CURVE_COLUMNS = (*_AGENT, "step", "success_rate")
+CURVE_COLUMNS = (*_AGENT, "step", "success_rate", "mean_return")
 TEXTS = ("task", "observation", "arch", "mode", "algorithm", "commit")
 """Columns that do not hold numbers."""
 
 _NO_ARCH = "none"
 """Set network of agents that read no tokens."""
 _OBSERVATIONS, _ARCHS, _TASKS = list(OBSERVATIONS), [_NO_ARCH, *ARCHITECTURES], list(TASKS)
-_STYLES = ("-", "-", "--", "-.", ":")
+_STYLES: Sequence[Any] = ("-", "-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)), ":")
 
 
 def write_report(folders: Sequence[Path], out: Path) -> None:
@@ -48,16 +50,17 @@ def write_report(folders: Sequence[Path], out: Path) -> None:
         curves = updated(out / "agents-steps.csv", CURVE_COLUMNS, [row for run, _ in runs for row in curve_of(run)])
         (out / "agents.md").write_text(markdown(tests))
         plot(curves, out / "agents-steps.png", "million steps", lambda row: row["step"] / 1e6)
-        trained = [row for row in tests if row["mode"] == "train"]
+        trained = [row for row in tests if row.get("mode") == "train"]
         plot(trained, out / "agents-objects.png", "objects", lambda row: row["num_objects"])
 
 
 def updated(file: Path, columns: Sequence[str], rows: Sequence[Row]) -> list[Row]:
     """Replace the rows of these agents in a CSV, and return all of its rows, task by task."""
 
-    def place(row: Row) -> tuple[int, ...]:
+    def place(row: Row) -> tuple[Any, ...]:
         kind = _OBSERVATIONS.index(row["observation"]), _ARCHS.index(row["arch"])
-        return _TASKS.index(row["task"]), *kind, row["seed"]
+        task = _TASKS.index(row["task"]) if row["task"] in _TASKS else len(_TASKS)
+        return task, row["task"], *kind, row["seed"]
 
     new = {place(row) for row in rows}
     everything = sorted([*(row for row in read_rows(file, TEXTS) if place(row) not in new), *rows], key=place)
@@ -84,8 +87,8 @@ def tests_of(run: AgentRun, tests: Sequence[Mapping[str, Any]]) -> list[Row]:
     same |= {"minutes": round(seconds / 60, 1), "steps_per_second": round(steps / seconds)}
     return [
         same
-        | {"mode": test["mode"], "ci95_low": round(row["ci95"][0], 4), "ci95_high": round(row["ci95"][1], 4)}
-        | {key: row[key] for key in ("num_objects", "success_rate", "chance", "episodes")}
+        | {"ci95_low": round(row["ci95"][0], 4), "ci95_high": round(row["ci95"][1], 4)}
+        | {key: value for key, value in (test | row).items() if key in TEST_COLUMNS}
         for test in tests
         for row in test["results"]
     ]
@@ -93,13 +96,22 @@ def tests_of(run: AgentRun, tests: Sequence[Mapping[str, Any]]) -> list[Row]:
 
 def curve_of(run: AgentRun) -> list[Row]:
     """A row per evaluation in the training of one run."""
-    return [identity(run) | {"step": row.step, "success_rate": row.success_rate} for row in run.evaluations]
+    rows = [
+        {"step": row.step, "success_rate": row.success_rate, "mean_return": row.mean_return} for row in run.evaluations
+    ]
+    return [identity(run) | {key: value for key, value in row.items() if value is not None} for row in rows]
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """A table per task and mode: the mean, the worst and the best success of the seeds, by number of objects."""
+    """A table per task and mode: the mean, the worst and the best success of the seeds, by number of objects.
+
+    Of other environments, the same of the returns.
+    """
     parts = []
-    for (task, mode), here in grouped(rows, lambda row: (row["task"], row["mode"])).items():
+    for (task, mode), here in grouped(rows, lambda row: (row["task"], row.get("mode"))).items():
+        if mode is None:
+            parts.append(_returns(task, here))
+            continue
         chance = {
             row["num_objects"]: f"{row['chance']:.2f}" for row in sorted(here, key=lambda row: row["num_objects"])
         }
@@ -117,6 +129,21 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n".join(parts)
 
 
+def _returns(task: str, rows: Sequence[Row]) -> str:
+    """The table of an environment without success."""
+    lines = [f"### {task}", "", "| observation | mean return | seeds | steps | minutes | steps/s |", "|---" * 6 + "|"]
+    for name, same in grouped(rows, label).items():
+        speed = spread([row["steps_per_second"] for row in same], 0)
+        cells = [
+            spread([row["mean_return"] for row in same], 1),
+            str(len(same)),
+            f"{max(row['steps'] for row in same):,}",
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} | {spread([row['minutes'] for row in same], 0)} | {speed} |")
+    lines.append(f"| random | {spread([row['random_return'] for row in rows], 1)} | | | | |")
+    return "\n".join(lines) + "\n"
+
+
 def spread(values: Sequence[float], digits: int) -> str:
     """The mean of values, with the least and the greatest if there are several."""
     if not values:
@@ -126,7 +153,7 @@ def spread(values: Sequence[float], digits: int) -> str:
 
 
 def plot(rows: Sequence[Row], file: Path, x_label: str, x: Callable[[Row], float]) -> None:
-    """Plot success rates by task: a line per kind of agent, a band from the worst to the best seed, and chance."""
+    """Plot scores by task: a line per kind of agent, a band from the worst to the best seed, and chance."""
     by_task = grouped(rows, lambda row: row["task"])
     if not by_task:
         return
@@ -134,13 +161,17 @@ def plot(rows: Sequence[Row], file: Path, x_label: str, x: Callable[[Row], float
     figure = Figure(figsize=(columns * 3.2, height * 2.6), layout="constrained")
     lines: dict[object, Artist] = {}
     for i, (task, same) in enumerate(by_task.items()):
-        axes = figure.add_subplot(height, columns, i + 1, title=task, xlabel=x_label, ylim=(-0.02, 1.02))
+        axes = figure.add_subplot(height, columns, i + 1, title=task, xlabel=x_label)
+        if "success_rate" in same[0]:
+            axes.set_ylim(-0.02, 1.02)
         axes.grid(alpha=0.3)
         _lines(axes, same, x)
         if chance := sorted({x(row): row["chance"] for row in same if "chance" in row}.items()):
             axes.plot(*zip(*chance, strict=True), color="grey", linestyle="dotted", label="chance")
         lines |= {line.get_label(): line for line in axes.get_lines()}
-    figure.supylabel("success rate", fontsize="medium")
+    returns, successes = ({kind in row for row in rows} == {True} for kind in ("mean_return", "success_rate"))
+    label_of = "mean return" if returns else "success rate" if successes else "success rate or mean return"
+    figure.supylabel(label_of, fontsize="medium")
     figure.legend(handles=list(lines.values()), loc="outside lower center", ncols=columns * 2)
     figure.savefig(file, dpi=120)
 
@@ -149,7 +180,12 @@ def _lines(axes: Axes, rows: Sequence[Row], x: Callable[[Row], float]) -> None:
     for name, same in grouped(rows, label).items():
         first = same[0]  # color and style are the same in every panel
         color, style = f"C{_OBSERVATIONS.index(first['observation'])}", _STYLES[_ARCHS.index(first["arch"])]
-        points = {at: [row["success_rate"] for row in point] for at, point in sorted(grouped(same, x).items())}
+        points = {at: [_score(row) for row in point] for at, point in sorted(grouped(same, x).items())}
         at, rates = list(points), list(points.values())
-        axes.plot(at, [mean(point) for point in rates], style, color=color, marker=".", label=name)
+        axes.plot(at, [mean(point) for point in rates], linestyle=style, color=color, marker=".", label=name)
         axes.fill_between(at, [min(point) for point in rates], [max(point) for point in rates], color=color, alpha=0.2)
+
+
+def _score(row: Row) -> float:
+    """Success rate, or the mean return where there is none."""
+    return float(row["success_rate"] if "success_rate" in row else row["mean_return"])

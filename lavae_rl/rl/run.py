@@ -35,17 +35,21 @@ class Evaluation:
 
     step: int
     """Environment steps so far."""
-    success_rate: float | None
+    success_rate: float | None = None
     """Share of episodes that succeeded; None where the environment is none of our tasks."""
-    seconds: float
+    seconds: float = 0.0
     """Duration of the training so far, evaluations included."""
     mean_return: float | None = None
     """Mean return of the episodes, of plain rewards, where there is no success."""
 
+    def __post_init__(self) -> None:
+        if (self.success_rate is None) == (self.mean_return is None):
+            raise ValueError(f"expected success_rate or mean_return, and not both, got {self}")
+
     @property
     def score(self) -> float:
         """Success rate, or else the mean return."""
-        return self.success_rate if self.success_rate is not None else float(self.mean_return or 0)
+        return float(self.success_rate if self.mean_return is None else self.mean_return)  # type: ignore[arg-type]
 
 
 @dataclass
