@@ -132,7 +132,7 @@ def test_damaged_files_are_named(tmp_path, describe):
         load_agent(find_run(tmp_path))
     write_run(tmp_path, describe(preset=replace(SMALL, algorithm="reinforce")))
     with pytest.raises(
-        ValueError, match=r"config\.json with algorithm of ppo, a2c, dqn, sac, td3(, recurrent-ppo)?, got 'reinforce'"
+        ValueError, match=r"config\.json with algorithm of ppo, .*, got 'reinforce'"
     ):
         load_agent(find_run(tmp_path))
 

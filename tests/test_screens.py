@@ -1,7 +1,7 @@
 import re
 from dataclasses import replace
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -24,7 +24,7 @@ PONG = "ALE/Pong-v5"
 class Dot(gym.Env):
     """A dot on a screen, and a point for each step; episodes of 5 steps."""
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 5}
+    metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 5}
     action_space = spaces.Discrete(2)
     observation_space = spaces.Box(-1, 1, (1,), np.float32)
 
@@ -62,7 +62,7 @@ def test_environments_are_named_by_task_or_by_id(dot):
     for unknown, message in [("Collectt", "expected one of LAVAE/"), ("LAVAE/Nothing-v0", "expected one of LAVAE/")]:
         with pytest.raises(ValueError, match=message):
             environment_name(unknown)
-    with pytest.raises(ValueError, match="not the id of another environment.*check its spelling"):
+    with pytest.raises(ValueError, match=r"not the id of another environment.*check its spelling"):
         environment_name("test/Spot-v0")
 
 
@@ -141,7 +141,7 @@ def test_a_life_is_an_episode_and_the_game_goes_on():
     venv.reset()
     seen = []
     for _ in range(8):
-        observations, rewards, dones, infos = venv.step(np.zeros(1, int))
+        observations, _, dones, infos = venv.step(np.zeros(1, int))
         seen.append((float(observations[0, 0]), bool(dones[0])))
         if dones[0]:
             assert infos[0]["terminal_observation"][0] > 0
@@ -158,7 +158,7 @@ def test_games_in_a_batch_show_what_single_ones_do(view):
     assert vector.single_observation_space.shape == shape
     observations, _ = vector.reset(seed=2**32 - 1)  # more than the emulator takes
     assert observations.shape == (2, *shape)
-    observations, rewards, *_ = vector.step(np.array([0, 3]))
+    observations, *_ = vector.step(np.array([0, 3]))
     assert observations.shape == (2, *shape)
     assert observations.dtype == np.uint8
     single = make_game(PONG, view)

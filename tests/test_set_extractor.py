@@ -213,7 +213,7 @@ def test_other_spaces_are_refused(space, error, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"arch": "transformer"}, "arch as one of relation, attention, deepsets, flat, got 'transformer'"),
+        ({"arch": "transformer"}, "arch as one of relation, attention, deepsets, selection, flat, got 'transformer'"),
         ({"features_dim": 0}, "features_dim and width of at least 1, got 0 and 48"),
         ({"width": 0}, "features_dim and width of at least 1, got 64 and 0"),
         ({"arch": "attention", "width": 30}, "a width that is a multiple of 4, got 30"),
@@ -266,3 +266,47 @@ def test_ppo_trains_and_is_the_same_after_loading(tmp_path, arch):
         agent.predict(batch, deterministic=True)[0], loaded.predict(batch, deterministic=True)[0]
     )
     torch.testing.assert_close(loaded.policy.state_dict(), agent.policy.state_dict(), rtol=0, atol=0)
+
+
+def _tokens(slots, width):
+    return spaces.Dict({"tokens": spaces.Box(-1, 1, (slots, width)), "mask": spaces.MultiBinary(slots)})
+
+
+def test_last_numbers_of_a_token_are_scaled():
+    torch.manual_seed(0)
+    plain = SetFeaturesExtractor(_tokens(3, 6), arch="selection")
+    scaled = SetFeaturesExtractor(_tokens(3, 6), arch="selection", last_scales=(10.0, 1.0))
+    scaled.load_state_dict(plain.state_dict())  # scales are no weights
+    tokens, mask = torch.rand(2, 3, 6), torch.ones(2, 3)
+    larger = tokens.clone()
+    larger[..., 4] *= 10
+    torch.testing.assert_close(
+        scaled({"tokens": tokens, "mask": mask}), plain({"tokens": larger, "mask": mask}), atol=1e-5, rtol=0
+    )
+    with pytest.raises(ValueError, match="expected at most 6 last_scales, one for each number"):
+        SetFeaturesExtractor(_tokens(3, 6), last_scales=(1.0,) * 7)
+
+
+def test_selection_reads_the_difference_of_two_objects():
+    """The vertical distance of a ball to a paddle, which are told by their looks, among others."""
+    torch.manual_seed(0)
+    network = SetFeaturesExtractor(_tokens(6, 5), arch="selection", features_dim=1, width=32)
+    optimizer = torch.optim.Adam(network.parameters(), 3e-3)
+
+    def batch(number):
+        tokens = torch.rand(number, 6, 5) * 2 - 1
+        kinds = torch.zeros(6)
+        kinds[:2] = torch.tensor([1.0, -1.0])
+        tokens[..., 2] = kinds
+        distance = tokens[:, 0, 1] - tokens[:, 1, 1]
+        order = torch.rand(number, 6).argsort(1)
+        return {"tokens": tokens[torch.arange(number)[:, None], order], "mask": torch.ones(number, 6)}, distance
+
+    for _ in range(600):
+        observations, distance = batch(128)
+        loss = (network(observations)[:, 0] - distance).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    observations, distance = batch(1_000)
+    assert (network(observations)[:, 0] - distance).square().mean() < 0.05 * distance.var()

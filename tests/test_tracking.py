@@ -97,7 +97,7 @@ def _objects(*columns, presence=0.9):
     number = len(columns)
     mask = np.arange(3)[None] < number
     location = np.zeros((1, 3, 2), int)
-    location[0, :number] = [(50, column) for column in columns]
+    location[0, :number] = np.reshape([(50, column) for column in columns], (-1, 2))
     appearance = np.where(mask[..., None], [1.0, 2.0], 0.0)
     return Objects(
         count=np.array([number]),

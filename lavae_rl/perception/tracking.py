@@ -69,7 +69,9 @@ class SlotTracker:
             self._appearance = np.zeros((self._slots, appearance.shape[1]))
         slot, velocity = np.full(len(xy), -1), np.zeros((len(xy), 2))
         held = np.flatnonzero(self._missed >= 0)
-        moved = np.linalg.norm(xy[:, None] - self._xy[held], axis=2)
+        coasted = np.minimum(self._missed[held], self.config.coast)[:, None]
+        expected = self._xy[held] + coasted * self._velocity[held]
+        moved = np.linalg.norm(xy[:, None] - expected, axis=2)
         changed = np.linalg.norm(appearance[:, None] - self._appearance[held], axis=2)
         cost = moved + self.config.appearance_weight * changed
         # A forbidden pair costs more than any set of allowed ones, so it is chosen only where nothing else is left.
