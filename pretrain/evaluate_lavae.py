@@ -7,10 +7,13 @@ python pretrain/evaluate_lavae.py runs/pong --frames runs/pong/frames --picture 
 import argparse
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from rich import progress as bars
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -48,14 +51,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Runs the program. Exit status: 0 done, 1 failed, 2 unusable arguments, 130 stopped."""
     args = parse_args(argv)
     with clean_exit() as console:
-        dataset, metrics = run(args)
+        dataset, metrics = run(args, console)
     table = Table(title=f"{escape(args.model)} on {dataset}", show_header=False, title_justify="left")
     for name, value in metrics.items():
         table.add_row(name, "none found" if value is None else f"{value:.4f}")
     console.print(table)
 
 
-def run(args: argparse.Namespace) -> tuple[str, dict[str, float | None]]:
+def run(args: argparse.Namespace, console: Console) -> tuple[str, dict[str, float | None]]:
     """Measures, and writes the files that the arguments name; returns the data set and the metrics."""
     for name in ("num_scenes", "num_samples", "bound_scenes", "num_frames"):
         if getattr(args, name) < 1:
@@ -64,7 +67,9 @@ def run(args: argparse.Namespace) -> tuple[str, dict[str, float | None]]:
         if file is not None and not file.parent.is_dir():
             raise FileNotFoundError(f"the folder of {file} does not exist; make it first")
     model = load_model(args.model, choose_device(args.device))
-    measured = measure_scenes(args, model) if args.frames is None else measure_frames(args, model)
+    columns = bars.TextColumn("frames read"), bars.BarColumn(20), bars.MofNCompleteColumn(), bars.TimeElapsedColumn()
+    with bars.Progress(*columns, console=console, transient=True) as bar:
+        measured = (measure_scenes if args.frames is None else measure_frames)(args, model, bar)
     if args.picture is not None:
         save_png(args.picture, reconstruction_figure(model, measured.shown))
     if args.json is not None:
@@ -80,22 +85,25 @@ class Measured(NamedTuple):
     shown: Frames
 
 
-def measure_scenes(args: argparse.Namespace, model: Any) -> Measured:
+def measure_scenes(args: argparse.Namespace, model: Any, bar: bars.Progress) -> Measured:
     """Measures on scenes with truth."""
     data = read_data(find(args.model), args.dataset, args.mnist_dir)
     bound_scenes = min(args.num_scenes, args.bound_scenes)
-    metrics = evaluate(model, data, args.num_scenes, args.num_samples, bound_scenes)
+    task = bar.add_task("", total=2 * args.num_scenes * model.finds_objects + bound_scenes)
+    metrics = evaluate(model, data, args.num_scenes, args.num_samples, bound_scenes, partial(bar.advance, task))
     return Measured(data.dataset, metrics, open_source(data, "test-7")[:6])
 
 
-def measure_frames(args: argparse.Namespace, model: Any) -> Measured:
+def measure_frames(args: argparse.Namespace, model: Any, bar: bars.Progress) -> Measured:
     """Measures on frames without truth."""
     if not model.finds_objects:
         raise ValueError(f"expected a LAVAE with --frames, got {args.model}, which finds no objects")
     spec = FrameSpec(str(args.frames))
     source = open_source(spec, "test")
     shown = np.linspace(0, len(source) - 1, 4).round().astype(int)
-    return Measured(str(args.frames), evaluate_frames(model, spec, args.num_frames), source[shown])
+    task = bar.add_task("", total=2 * min(args.num_frames, len(source)))
+    metrics = evaluate_frames(model, spec, args.num_frames, partial(bar.advance, task))
+    return Measured(str(args.frames), metrics, source[shown])
 
 
 if __name__ == "__main__":

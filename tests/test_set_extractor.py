@@ -12,7 +12,7 @@ from lavae_rl.perception.sb3 import SetFeaturesExtractor
 from lavae_rl.perception.tokens import TokenLayout
 from lavae_rl.policies.set_extractor import ARCHITECTURES
 
-INVARIANT = ("relation", "attention", "deepsets")
+INVARIANT = ("relation", "attention", "deepsets", "selection")
 SLOTS, WIDTH = 8, 12
 
 

@@ -8,6 +8,7 @@ from scipy.optimize import linear_sum_assignment
 
 from lavae_rl.data.sources import SceneDataset
 from lavae_rl.data.sprites import PATCH_SIZE
+from lavae_rl.evaluation.progress import OnFrames, ignore
 from lavae_rl.model.lavae import LAVAE
 
 MATCH_RADIUS = PATCH_SIZE / 2
@@ -92,7 +93,9 @@ def match_locations(
     return rows[near], columns[near]
 
 
-def measure_agreement(model: LAVAE, dataset: SceneDataset, num_scenes: int | None = None) -> Agreement:
+def measure_agreement(
+    model: LAVAE, dataset: SceneDataset, num_scenes: int | None = None, on_frames: OnFrames = ignore
+) -> Agreement:
     """Encode the first ``num_scenes`` scenes (None: all) and compare them with the truth."""
     total = Agreement(0, 0, np.zeros((0, 2)), 0, 0)
     stop = len(dataset) if num_scenes is None else min(num_scenes, len(dataset))
@@ -109,4 +112,5 @@ def measure_agreement(model: LAVAE, dataset: SceneDataset, num_scenes: int | Non
         correct = int((objects.count == scenes.count).sum())
         sizes = int(scenes.count.sum()), int(objects.count.sum())
         total += Agreement(correct, len(scenes), np.concatenate(displacement), *sizes)
+        on_frames(len(scenes))
     return total

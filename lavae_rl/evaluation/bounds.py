@@ -3,6 +3,7 @@
 import torch
 
 from lavae_rl.data.frame_source import FrameSource
+from lavae_rl.evaluation.progress import OnFrames, ignore
 from lavae_rl.model.baseline import ConvVAE
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.shapes import PerImage
@@ -11,7 +12,7 @@ _BATCH = 250
 
 
 def measure_bounds(
-    model: LAVAE | ConvVAE, source: FrameSource, num_frames: int, num_samples: int
+    model: LAVAE | ConvVAE, source: FrameSource, num_frames: int, num_samples: int, on_frames: OnFrames = ignore
 ) -> tuple[PerImage, PerImage]:
     """Single-sample ELBO and importance-weighted bound on log p(x) of the first ``num_frames`` frames, in nats.
 
@@ -26,4 +27,5 @@ def measure_bounds(
         frames = source[start : min(start + _BATCH, stop)]
         elbo.append(model.elbo(frames, generator))
         bound.append(model.log_likelihood(frames, num_samples, generator))
+        on_frames(len(frames))
     return torch.cat(elbo).cpu(), torch.cat(bound).cpu()

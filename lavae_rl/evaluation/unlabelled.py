@@ -8,6 +8,7 @@ from scipy.optimize import linear_sum_assignment
 
 from lavae_rl.data.frame_source import FrameSource
 from lavae_rl.data.recordings import Recording
+from lavae_rl.evaluation.progress import OnFrames, ignore
 from lavae_rl.model.explained import explained_share, frame_surprise
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.objects import Objects
@@ -38,13 +39,14 @@ class Findings:
         return {"explained": self.explained, "mean_count": self.mean_count, "persistence": self.persistence}
 
 
-def measure_findings(model: LAVAE, source: FrameSource, num_frames: int) -> Findings:
+def measure_findings(model: LAVAE, source: FrameSource, num_frames: int, on_frames: OnFrames = ignore) -> Findings:
     """Encode pairs of successive frames, spread over a recording; or single frames of a source without time.
 
     Args:
         model: finds and explains.
         source: at least one frame; those of a ``Recording`` are in the order of time.
         num_frames: number of frames to read, at least 2; there may be fewer.
+        on_frames: shows the progress.
     """
     followed = _followed(source)
     chosen, wanted = (followed, num_frames // 2) if len(followed) else (np.arange(len(source)), num_frames)
@@ -60,6 +62,7 @@ def measure_findings(model: LAVAE, source: FrameSource, num_frames: int) -> Find
             background += float(nats.background.sum())
             reconstruction += float(nats.reconstruction.sum())
         found = [model.encode(frames) for frames in successive]
+        on_frames(sum(map(len, successive)))
         counts += [int(count) for each in found for count in each.count]
         if len(followed):
             kept += sum(_found_again(found[0], found[1], i, model.config.sprite_size) for i in range(len(index)))

@@ -1,0 +1,10 @@
+"""How what takes minutes tells its progress."""
+
+from collections.abc import Callable
+
+OnFrames = Callable[[int], None]
+"""Called after each batch with its number of frames."""
+
+
+def ignore(frames: int) -> None:
+    """Show nothing."""
