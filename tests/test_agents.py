@@ -131,9 +131,7 @@ def test_damaged_files_are_named(tmp_path, describe):
     with pytest.raises(ValueError, match=r"agent\.zip cannot be loaded"):
         load_agent(find_run(tmp_path))
     write_run(tmp_path, describe(preset=replace(SMALL, algorithm="reinforce")))
-    with pytest.raises(
-        ValueError, match=r"config\.json with algorithm of ppo, .*, got 'reinforce'"
-    ):
+    with pytest.raises(ValueError, match=r"config\.json with algorithm of ppo, .*, got 'reinforce'"):
         load_agent(find_run(tmp_path))
 
 

@@ -20,6 +20,7 @@ def test_presets_are_found_by_model_and_name():
             "paper-small-no-forcing",
             "paper-small-no-map",
             "paper-smoke",
+            "prototypes",
             "smoke",
             "world",
             "world-smoke",

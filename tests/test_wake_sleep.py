@@ -99,3 +99,30 @@ def test_calibration_reads_as_many_frames_and_samples_as_the_recipe_has(last, sc
     monkeypatch.setattr("lavae_rl.pretraining.sharpness.elbo_terms", elbo_terms)
     method.calibrate(method.model, scenes, last)
     assert read == [6] * (len(TEMPERATURES) + 1) * (3 if last else 1)
+
+
+def _with_prototypes(**changes):
+    recipe = dataclasses.replace(SMOKE, joint_fraction=0.0, prototypes_from_step=12, **changes)
+    return _training(LAVAEConfig(latents=9, networks="prototypes"), recipe), recipe
+
+
+def test_remembered_sprites_become_prototypes_once_and_edges_are_corrected_later(scenes):
+    training, recipe = _with_prototypes(corrections_fraction=0.2)
+    decoder = training.method.model.sprite_decoder
+    assert recipe.corrections_from_step == 16
+    for step in range(18):
+        assert int(decoder.used.sum()) == 1 if step <= 12 else decoder.used.any()
+        before = decoder.templates.clone()
+        row = training.step(scenes)
+        moved = (decoder.templates - before).abs().max()
+        assert (moved > 0.5) == (step == 12)  # a gradient step moves them by little
+        assert bool(decoder.corrects) == (step >= 16)
+        assert np.isfinite(row["dream_appearance"])
+    assert training.progress.skipped == 0
+    assert training.average.sprite_decoder.corrects
+    assert training.average.sprite_decoder.used.equal(decoder.used)
+
+
+def test_models_without_prototypes_dream_no_sprites(scenes):
+    row = _training(LAVAEConfig(latents=4), SMOKE).step(scenes)
+    assert np.isnan(row["dream_appearance"])

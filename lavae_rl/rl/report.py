@@ -133,7 +133,7 @@ def _returns(task: str, rows: Sequence[Row]) -> str:
     """The table of an environment without success."""
     lines = [f"### {task}", "", "| observation | mean return | seeds | steps | minutes | steps/s |", "|---" * 6 + "|"]
     for name, same in grouped(rows, label).items():
-        speed = spread([row["steps_per_second"] for row in same], 0)
+        speed = spread([float(row["steps_per_second"]) for row in same], 0)
         cells = [
             spread([row["mean_return"] for row in same], 1),
             str(len(same)),
