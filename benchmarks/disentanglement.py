@@ -5,7 +5,9 @@
 
 Scenes of one object, so that the baseline's whole latent map can be asked the same questions. Classes by logistic
 regression (share of test objects that are right), numbers by ridge regression (R^2: 1 is perfect, 0 is the mean).
-Angles are asked as sine and cosine of the angle times the symmetry of the shape, within each shape.
+Angles are asked as sine and cosine of the angle times the symmetry of the shape, with a probe for each shape.
+*shape, held-out looks*: the probe is fitted on the combinations of shape and colour that agents are trained with, and
+asked for those that they never see.
 """
 
 import argparse
@@ -20,6 +22,7 @@ from sklearn.preprocessing import StandardScaler
 
 from lavae_rl.data.scenes import sample_scenes
 from lavae_rl.data.sources import DATASETS, SceneDataset, load_bank
+from lavae_rl.envs.looks import COMBINATIONS, HELD_OUT
 from lavae_rl.model.baseline import ConvVAE
 from lavae_rl.model.lavae import LAVAE
 
@@ -39,7 +42,8 @@ def targets(dataset: SceneDataset) -> tuple[dict[str, np.ndarray], dict[str, np.
     if "label" in truth:
         return {"digit": truth["label"]}, numbers
     turn = truth["angle"] * np.array(SYMMETRIES)[truth["shape"]]
-    numbers |= {"scale": truth["scale"][:, None], "angle": np.stack([np.cos(turn), np.sin(turn)], axis=1)}
+    numbers |= {"scale": truth["scale"][:, None], "scale within shapes": truth["scale"][:, None]}
+    numbers |= {"angle within shapes": np.stack([np.cos(turn), np.sin(turn)], axis=1)}
     return {"shape": truth["shape"], "color": truth["color"]}, numbers
 
 
@@ -52,14 +56,24 @@ def probe(features: np.ndarray, dataset: SceneDataset, num_train: int) -> dict[s
         linear = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2_000))
         scores[name] = float(linear.fit(features[train], values[train]).score(features[test], values[test]))
         scores[f"{name} (most frequent)"] = float(np.bincount(values[test]).max() / len(values[test]))
+    if "shape" in classes:
+        scores["shape, held-out looks"] = held_out_shapes(features, classes["shape"], classes["color"])
     for name, values in numbers.items():
         # Half a turn of an ellipse is no turn; of a triangle it is the opposite: a probe for each shape.
-        group = classes["shape"] if name == "angle" else np.zeros(len(values), int)
+        group = classes["shape"] if name.endswith("within shapes") else np.zeros(len(values), int)
         members = [np.flatnonzero(group == kind) for kind in np.unique(group)]
         scores[f"{name} R^2"] = float(
             np.mean([r_squared(features[i], values[i], (i < num_train).sum()) for i in members])
         )
     return scores
+
+
+def held_out_shapes(features: np.ndarray, shape: np.ndarray, color: np.ndarray) -> float:
+    """How well shapes are named in looks that the probe was not fitted on."""
+    held_out = {tuple(look) for look in COMBINATIONS[HELD_OUT].tolist()}
+    unseen = np.array([look in held_out for look in zip(shape.tolist(), color.tolist(), strict=True)])
+    linear = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2_000))
+    return float(linear.fit(features[~unseen], shape[~unseen]).score(features[unseen], shape[unseen]))
 
 
 def r_squared(features: np.ndarray, values: np.ndarray, num_train: int) -> float:

@@ -103,7 +103,7 @@ SCREEN = Preset(
     tokens=TokenOptions(None, tracked=True),
 )
 """The default of environments that are none of our tasks."""
-GAME = replace(SCREEN, steps=3_000_000, reward="clipped", num_envs=32, episodic_life=True)
+GAME = replace(SCREEN, steps=3_000_000, reward="clipped", num_envs=64, rollout=32, episodic_life=True)
 """The default of Atari games."""
 
 PRESETS = {
