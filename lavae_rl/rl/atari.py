@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
+import torch
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 from stable_baselines3.common.atari_wrappers import FireResetEnv, NoopResetEnv
@@ -29,14 +30,15 @@ MOST_NOOPS = 30
 def make_games(env_id: str, view: str, num_envs: int) -> VectorEnv:
     """Make many games in one, in autoreset mode SAME_STEP, see ``screens.make_screens``.
 
-    Frames come from the emulator's own vector environment, with a thread per core: four pictures of 84 x 84 grey
-    pixels for "pixels", native colour for "frames".
+    Frames come from the emulator's own vector environment, with as many threads as PyTorch has: four pictures of 84 by
+    84 grey pixels for "pixels", native colour for "frames".
     """
     same = AutoresetMode.SAME_STEP
     if view == "oracle":
         return SyncVectorEnv([lambda: make_game(env_id, view)] * num_envs, autoreset_mode=same)
     register(env_id)
     options: dict[str, Any] = {"noop_max": MOST_NOOPS, "use_fire_reset": True, "reward_clipping": False}
+    options |= {"num_threads": torch.get_num_threads()}
     if view == "frames":
         with make_env(env_id) as single:
             height, width, _ = single.observation_space.shape  # type: ignore[misc]

@@ -6,7 +6,6 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import ResizeObservation
 
@@ -19,11 +18,10 @@ SIDE = 84
 """Largest side in pixels of frames that convolutional policies read; larger ones are resized to it."""
 
 
-class ScreenObservation(gym.ObservationWrapper[Any, Any, Any], RecordConstructorArgs):
+class ScreenObservation(gym.ObservationWrapper[Any, Any, Any]):
     """The frames of an environment as its observations, whether it observes or renders them."""
 
     def __init__(self, screen: Screen) -> None:
-        RecordConstructorArgs.__init__(self)
         super().__init__(screen.env)
         self._read = screen.read
         observation, _ = screen.env.reset(seed=0)
