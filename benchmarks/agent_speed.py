@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -27,7 +28,7 @@ from lavae_rl.rl.vec_envs import make_training_vec_env
 
 def make(env: str, observation: str, num_envs: int | None, model: str | None) -> BaseAlgorithm:
     """An agent of the environment's preset that has learned nothing."""
-    given = {"task": env, "observation": observation}
+    given: dict[str, Any] = {"task": env, "observation": observation}
     given |= {} if num_envs is None else {"num_envs": num_envs}
     given |= {"model": model} if OBSERVATIONS[observation].wrap and model else {}
     run = new_run(given)

@@ -26,7 +26,7 @@ from lavae_rl.rl.presets import TRACKING
 from lavae_rl.shapes import Frames
 
 TEST_SEED = 10_000
-TRACKERS = {"plain": TrackingConfig(), "hysteresis": TrackingConfig(**TRACKING)}
+TRACKERS = {"plain": TrackingConfig(), "hysteresis": TRACKING}
 BATCH = 50
 
 
@@ -48,7 +48,8 @@ def record(game: str, steps: int, seed: int) -> Recording:
     env: Any = oracle.env
     env.action_space.seed(seed)
     frames, starts, boxes, identities = [], [], [], []
-    frame, over, episode = None, True, -1
+    frame: Any = None
+    over, episode = True, -1
     for _ in range(steps):
         if over:
             oracle.reset(seed=seed if episode < 0 else None)

@@ -5,7 +5,7 @@ import json
 import re
 from dataclasses import replace
 from importlib.util import find_spec
-from typing import ClassVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -27,7 +27,7 @@ SIZE = (40, 56)
 class Button(gym.Env):
     """Four steps; action 1, or a push to the right, is worth 2, all else -1."""
 
-    metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 5}
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 5}  # noqa: RUF012
     observation_space = spaces.Box(-1, 1, (1,), np.float32)
 
     def __init__(self, render_mode=None, continuous=False):
@@ -51,8 +51,8 @@ class Button(gym.Env):
 
 @pytest.fixture
 def button():
-    gym.register("test/Button-v0", Button)
-    gym.register("test/Push-v0", Button, kwargs={"continuous": True})
+    gym.register("test/Button-v0", lambda **kwargs: Button(**kwargs))
+    gym.register("test/Push-v0", lambda **kwargs: Button(**kwargs), kwargs={"continuous": True})
     yield "test/Button-v0"
     del gym.registry["test/Button-v0"], gym.registry["test/Push-v0"]
 
@@ -60,7 +60,7 @@ def button():
 @pytest.fixture
 def model(tmp_path):
     """The folder of a model that has learned nothing."""
-    world = {"networks": "world", "likelihood": "normal", "composition": "over", "background_states": 1}
+    world: Any = {"networks": "world", "likelihood": "normal", "composition": "over", "background_states": 1}
     config = LAVAEConfig(sprite_size=9, latents=3, max_objects=4, canvas_size=SIZE, **world)
     LAVAE(config).save_pretrained(tmp_path / "model")
     return str(tmp_path / "model")

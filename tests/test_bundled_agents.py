@@ -28,7 +28,7 @@ def test_agent_is_as_good_as_its_last_evaluation(task):
     last = run.evaluations[-1]
     assert last.step >= run.preset.steps
     venv = make_run_vec_env(run, 50, seed=5_000_000, num_objects=run.preset.num_objects)
-    assert success_rate(agent.predict, venv, 100).rate > last.success_rate - 0.12  # three standard deviations
+    assert success_rate(agent.predict, venv, 100).rate > last.score - 0.12  # three standard deviations
 
 
 def test_unknown_agent_is_refused_with_the_names_that_exist():

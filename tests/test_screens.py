@@ -1,7 +1,7 @@
 import re
 from dataclasses import replace
 from importlib.util import find_spec
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -24,7 +24,7 @@ PONG = "ALE/Pong-v5"
 class Dot(gym.Env):
     """A dot on a screen, and a point for each step; episodes of 5 steps."""
 
-    metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 5}
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 5}  # noqa: RUF012
     action_space = spaces.Discrete(2)
     observation_space = spaces.Box(-1, 1, (1,), np.float32)
 
@@ -48,7 +48,7 @@ class Dot(gym.Env):
 
 @pytest.fixture
 def dot():
-    gym.register("test/Dot-v0", Dot)
+    gym.register("test/Dot-v0", lambda **kwargs: Dot(**kwargs))
     yield "test/Dot-v0"
     del gym.registry["test/Dot-v0"]
 
@@ -90,6 +90,7 @@ def test_screens_are_what_an_environment_renders(dot):
 
 
 def test_flags_of_our_tasks_are_refused_elsewhere(dot):
+    given: Any
     for given, message in [
         ({"num_objects": 3}, "expected --num-objects with one of our tasks"),
         ({"reward": "shaped"}, "expected --reward plain or clipped"),
@@ -137,7 +138,7 @@ class Lives(gym.Env):
 
 
 def test_a_life_is_an_episode_and_the_game_goes_on():
-    venv = VecClippedReward(VecLives(DummyVecEnv([Lives])))
+    venv: Any = VecClippedReward(VecLives(DummyVecEnv([Lives])))
     venv.reset()
     seen = []
     for _ in range(8):
@@ -184,7 +185,7 @@ def test_the_end_of_a_game_is_told_with_its_last_frame():
 @atari
 @pytest.mark.skipif(find_spec("ocatari") is None, reason="needs OCAtari")
 def test_true_objects_of_a_game():
-    vector = make_games(PONG, "oracle", 2)
+    vector: Any = make_games(PONG, "oracle", 2)
     observations, _ = vector.reset(seed=3)
     for _ in range(40):
         observations, *_ = vector.step(np.array([2, 3]))

@@ -36,7 +36,7 @@ def test_run_describes_itself_and_resumes_where_it_stopped(tmp_path, capsys):
     assert run.preset.num_objects == (2, 3)
     assert run.provenance.commit
     assert [row.step for row in run.evaluations] == [1024, 2048]
-    assert all(0 <= row.success_rate <= 1 for row in run.evaluations)
+    assert all(0 <= row.score <= 1 for row in run.evaluations)
     with (out / "progress.csv").open() as stream:
         logged = [float(row["eval/success_rate"]) for row in csv.DictReader(stream) if row["eval/success_rate"]]
     assert logged == [row.success_rate for row in run.evaluations]

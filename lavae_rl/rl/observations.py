@@ -26,14 +26,14 @@ class Observation:
 
     view: str
     """What our tasks show: the value of their option ``observation``."""
-    screen: str | None
-    """What other environments show, see ``screens.make_screens``; None where nothing they show is this."""
     policy: str
     """Policy of Stable-Baselines3."""
     reads_tokens: bool = False
     """Whether a ``SetFeaturesExtractor`` reads the observations; otherwise the policy's own networks do."""
     wrap: Callable[[VecEnv, str, str, Options], VecEnv] | None = None
     """Wrapper that makes the observations: (environments, model, device, options of tokens); None without a model."""
+    screen: str | None = None
+    """What other environments show, see ``screens.make_screens``; None where nothing they show is this."""
     bundled: bool = False
     """Whether the model is by default the bundled one for the environment."""
     watch: Callable[[Env, Any, Options], Env] | None = lambda env, *_: env
@@ -75,7 +75,6 @@ OBSERVATIONS: Mapping[str, Observation] = {
     "pixels": Observation(view="pixels", screen="pixels", policy="CnnPolicy"),
     "vae": Observation(
         view="pixels",
-        screen=None,
         policy="MlpPolicy",
         wrap=lambda venv, model, device, _: VecVAEObservation(venv, model, device),
         watch=None,

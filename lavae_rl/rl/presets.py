@@ -7,10 +7,11 @@ from typing import Any
 import gymnasium as gym
 from gymnasium import spaces
 
+from lavae_rl.perception.tracking import TrackingConfig
 from lavae_rl.rl.environments import is_atari, is_task
 
-TRACKING = {"appear": 0.5, "coast": 2}
-"""Fields of ``TrackingConfig`` for agents: what flickers does not come and go."""
+TRACKING = TrackingConfig(appear=0.5, coast=2)
+"""Tracking for agents: what flickers does not come and go."""
 
 
 @dataclass(frozen=True)
