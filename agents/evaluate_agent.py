@@ -91,7 +91,7 @@ def check(args: argparse.Namespace, run: AgentRun) -> None:
     args.mode = args.mode or "train"
     args.episodes = args.episodes if args.episodes is not None else 500 if is_task(run.task) else 20
     if args.episodes < 1:
-        raise ValueError(f"expected --episodes of at least 1, got {args.episodes}")
+        raise ValueError(f"expected at least one episode, got --episodes {args.episodes}")
     if args.model is not None:
         require("--model", run.observation, lambda kind: kind.wrap)
     if args.video is not None:

@@ -28,5 +28,5 @@ def test_files_that_hold_no_agent_are_refused(tmp_path):
     ):
         load_policy(tmp_path / "missing.zip")
     (tmp_path / "a.zip").write_bytes(b"text")
-    with pytest.raises(ValueError, match=r"a\.zip to be an agent of ppo, a2c, dqn, sac; ppo: "):
+    with pytest.raises(ValueError, match=r"a\.zip to be an agent of ppo, a2c, dqn, sac, td3.*; ppo: "):
         load_policy(tmp_path / "a.zip")

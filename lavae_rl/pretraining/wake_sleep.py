@@ -33,7 +33,7 @@ class WakeSleep(Method):
 
     # Nats per frame, but for the dreams (nats per dreamed object) and the norm.
     terms: tuple[str, ...] = ("loss", "log_likelihood", "kl_count", "kl_appearance")
-    terms += ("joint_elbo", "dream_centre", "dream_location", "dream_appearance", "gradient_norm")
+    terms += ("joint_elbo", "dream_centre", "dream_location", "gradient_norm")
     model_class, recipe_class = LAVAE, LAVAERecipe
     validation, validate = LAVAE_VALIDATION, staticmethod(validate_lavae)
     optimizer = torch.optim.Adam
@@ -45,6 +45,8 @@ class WakeSleep(Method):
         self.memory = SpriteMemory(recipe.memory, config.channels, config.sprite_size).to(accelerator.device)
         self.modules = {"model": model, "memory": self.memory}
         self.parameter_groups = wake_sleep_groups(model, recipe)
+        if isinstance(model.sprite_decoder, PrototypeDecoder):
+            self.terms = (*self.terms, "dream_appearance")
 
     def loss(self, frames: Frames, step: int, generator: torch.Generator) -> Loss:
         """The ELBO's terms at locations found, later the whole ELBO, and beside them what the dreams teach."""
