@@ -102,7 +102,7 @@ def flicker(recording: Recording, places: list[np.ndarray]) -> int:
 
 def measure(model: LAVAE, recording: Recording, config: TrackingConfig, game: str) -> dict[str, float]:
     """Switches, ghosts and flicker per 100 frames, and recall."""
-    places, slots = follow(model, recording, config, slots=32)
+    places, slots = follow(model, recording, config, slots=64)
     top, bottom = ROWS.get(game, (0, HEIGHT))
     inside = [(top <= each[:, 0]) & (each[:, 0] < bottom) for each in places]
     places = [each[mask] for each, mask in zip(places, inside, strict=True)]
