@@ -144,7 +144,10 @@ CONFIG = {"channels": 1, "sprite_size": 21, "latents": 4, "max_objects": 3, "net
         (CONFIG | {"latents": 4.5}, 'got .*"latents"'),
         (CONFIG | {"networks": None}, 'got .*"networks"'),
         (CONFIG | {"sprite_size": 20}, "got expected an odd sprite_size of at least 5, got 20"),
-        (CONFIG | {"networks": "huge"}, r"got expected networks to be one of .*'paper-small', 'prototypes', 'world'\], got 'huge'"),
+        (
+            CONFIG | {"networks": "huge"},
+            r"got expected networks to be one of .*'paper-small', 'prototypes', 'world'\], got 'huge'",
+        ),
     ],
     ids=["unknown", "text for a number", "fraction", "none", "out of range", "unknown networks"],
 )
