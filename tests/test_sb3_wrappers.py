@@ -1,5 +1,7 @@
 """What docs/agents.md says of Stable-Baselines3's own wrappers around object tokens."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize
@@ -24,7 +26,7 @@ def test_rewards_and_tokens_can_be_normalised_but_no_mask():
 
 
 def test_flat_tracked_tokens_are_stacked():
-    venv = VecFrameStack(_tokens(flatten=True, tracking="hungarian"), 3)
+    venv: Any = VecFrameStack(_tokens(flatten=True, tracking="hungarian"), 3)
     assert venv.observation_space.shape == (3 * 8 * 11,)
     venv.reset()
     assert venv.step(np.zeros(2, int))[0].shape == (2, 3 * 8 * 11)
