@@ -24,6 +24,7 @@ from lavae_rl.rl.environments import environment_name, is_task
 from lavae_rl.rl.observations import OBSERVATIONS
 from lavae_rl.rl.presets import preset_for
 from lavae_rl.rl.report import TESTS_FILE, write_report
+from lavae_rl.rl.run import usual_episodes
 from lavae_rl.runs.config import CONFIG_FILE
 from lavae_rl.runs.exits import EXIT_FAILED, clean_exit
 from lavae_rl.runs.sweep import check_flags, check_steps, running, sweep, sweep_parser
@@ -108,12 +109,7 @@ def is_complete(cell: Cell, folder: Path, args: argparse.Namespace) -> bool:
     except (OSError, ValueError, KeyError, TypeError):  # none yet, or a damaged file: it is tested again
         return False
     asked = (MODES, TASKS[cell.task].tested) if is_task(cell.task) else ([None], [None])
-    return done == set(itertools.product(*asked, [episodes_of(cell, args)]))
-
-
-def episodes_of(cell: Cell, args: argparse.Namespace) -> int:
-    """Episodes of each test of an agent."""
-    return int(args.episodes) if args.episodes is not None else 500 if is_task(cell.task) else 20
+    return done == set(itertools.product(*asked, [args.episodes or usual_episodes(cell.task)]))
 
 
 def complete(cell: Cell, folder: Path, args: argparse.Namespace) -> None:
@@ -133,7 +129,7 @@ def complete(cell: Cell, folder: Path, args: argparse.Namespace) -> None:
     tests = []
     for mode in MODES if is_task(cell.task) else ("test",):
         file = folder / f"{mode}.json"
-        options = ["--json", str(file), "--episodes", str(episodes_of(cell, args))]
+        options = ["--json", str(file), "--episodes", str(args.episodes or usual_episodes(cell.task))]
         if is_task(cell.task):
             options += ["--num-objects", *map(str, TASKS[cell.task].tested), "--mode", mode]
         execute("evaluate_agent.py", str(folder), *options)

@@ -24,18 +24,16 @@ from lavae_rl.pictures import write_gif
 from lavae_rl.rl.agents import SavedAgent, find_run, load_agent
 from lavae_rl.rl.environments import is_task
 from lavae_rl.rl.observations import require
-from lavae_rl.rl.run import AgentRun
+from lavae_rl.rl.run import AgentRun, usual_episodes
 from lavae_rl.rl.scores import Episode, MeanReturn, play_episodes
 from lavae_rl.rl.success import SuccessRate
-from lavae_rl.rl.vec_envs import make_run_env, make_run_vec_env
+from lavae_rl.rl.vec_envs import MOST_TEST_ENVS, make_run_env, make_run_vec_env
 from lavae_rl.runs.devices import DEVICES, choose_device
 from lavae_rl.runs.exits import clean_exit, program_parser
 from lavae_rl.shapes import Picture
 
 TEST_SEED = 2_000_000
 """First seed of these episodes: used neither in training nor in its evaluations."""
-TEST_ENVS = 50
-"""Most environments in one batch."""
 VIDEO_EPISODES, VIDEO_STEPS = 3, 600
 """Episodes of each number of objects in a video, one of other environments, and most steps of each."""
 
@@ -89,7 +87,7 @@ def check(args: argparse.Namespace, run: AgentRun) -> None:
     if not is_task(run.task) and (args.num_objects or args.mode):
         raise ValueError(f"expected --num-objects and --mode with one of our tasks, got them with {run.task}")
     args.mode = args.mode or "train"
-    args.episodes = args.episodes if args.episodes is not None else 500 if is_task(run.task) else 20
+    args.episodes = usual_episodes(run.task) if args.episodes is None else args.episodes
     if args.episodes < 1:
         raise ValueError(f"expected at least one episode, got --episodes {args.episodes}")
     if args.model is not None:
@@ -104,7 +102,7 @@ def evaluate(args: argparse.Namespace, saved: SavedAgent, console: Console) -> d
     """Measure each of the conditions asked for, under a progress bar."""
     agent, run = saved
     same = {"seed": args.seed, "device": agent.device.type}
-    most = min(TEST_ENVS, args.episodes)
+    most = min(MOST_TEST_ENVS, args.episodes)
     # All environments first: a number that the task cannot have is refused before the others are tested.
     tested = [(asked, make_run_vec_env(run, most, **same, **asked)) for asked in conditions(args, run)]
     agent.set_random_seed(args.seed)  # for --stochastic
@@ -162,12 +160,8 @@ def table(results: dict[str, Any]) -> Table:
     if "mode" not in results:
         table = Table("return", "95 %", "random", "episodes", title=f"{results['env']}, {results['observation']}")
         for row in results["results"]:
-            numbers = (
-                f"{row['mean_return']:.2f}",
-                "{:.2f} to {:.2f}".format(*row["ci95"]),
-                f"{row['random_return']:.2f}",
-            )
-            table.add_row(*numbers, str(row["episodes"]))
+            mean, random = (f"{row[name]:.2f}" for name in ("mean_return", "random_return"))
+            table.add_row(mean, "{:.2f} to {:.2f}".format(*row["ci95"]), random, str(row["episodes"]))
         return table
     combinations = "combinations of the training" if results["mode"] == "train" else "held-out combinations"
     title = f"{results['env']}, {results['observation']}, {combinations}, {actions} actions"

@@ -34,14 +34,14 @@ from lavae_rl.rl.presets import preset_for
 from lavae_rl.rl.run import DEFAULTS, AgentRun, Evaluation, given_settings, new_run, resumed_run
 from lavae_rl.rl.scores import MeanReturn, play_episodes
 from lavae_rl.rl.success import SuccessRate
-from lavae_rl.rl.vec_envs import make_run_vec_env, make_training_vec_env
+from lavae_rl.rl.vec_envs import MOST_TEST_ENVS, make_run_vec_env, make_training_vec_env
 from lavae_rl.runs.devices import DEVICES, choose_device
 from lavae_rl.runs.exits import clean_exit, program_parser
 from lavae_rl.runs.folder import claimed
 
 SECONDS_BETWEEN_UPDATES = 0.2
-TEST_ENVS, TEST_SEED = 50, 1_000_000
-"""Number of environments of the evaluations, and the first of their seeds."""
+TEST_SEED = 1_000_000
+"""First seed of the environments of the evaluations."""
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -137,7 +137,7 @@ class Watch(BaseCallback):
         self.model = agent  # learn() sets it too, but Ctrl-C may come before
         self._out, self._run, self._console = out, run, console
         options = {"num_objects": run.preset.num_objects} if is_task(run.task) else {}
-        most = min(TEST_ENVS, run.eval_episodes)
+        most = min(MOST_TEST_ENVS, run.eval_episodes)
         self._test = make_run_vec_env(run, most, seed=TEST_SEED, device=agent.device.type, **options)
         self._first, self._opened = agent.num_timesteps, time.perf_counter()
         self._start = self._opened - run.seconds
@@ -183,16 +183,14 @@ class Watch(BaseCallback):
         self._test.seed(TEST_SEED)
         episodes = play_episodes(self.model.predict, self._test, self._run.eval_episodes)
         seconds = time.perf_counter() - self._start
-        result = Evaluation(step, None, round(seconds, 1), MeanReturn.of(episodes).mean)
+        name, word, score = "mean_return", "return", MeanReturn.of(episodes).mean
         if is_task(self._run.task):
-            result = Evaluation(step, SuccessRate.of(episodes).rate, round(seconds, 1))
-        self._run.evaluations.append(result)
+            name, word, score = "success_rate", "success", SuccessRate.of(episodes).rate
+        self._run.evaluations.append(Evaluation(step, seconds=round(seconds, 1), **{name: score}))
         self.save()
-        name = "mean_return" if result.success_rate is None else "success_rate"
-        logger.record(f"eval/{name}", result.score)
+        logger.record(f"eval/{name}", score)
         logger.dump(step)
-        score = f"{name.partition('_')[0 if result.success_rate is not None else 2]} {result.score:.2f}"
-        self._console.print(f"step {step:9,d}  {score}  {step / seconds:,.0f} steps/s")
+        self._console.print(f"step {step:9,d}  {word} {score:.2f}  {step / seconds:,.0f} steps/s")
 
     def save(self) -> None:
         """Write the agent and its run as they are."""

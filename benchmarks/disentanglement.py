@@ -69,7 +69,7 @@ def probe(features: np.ndarray, dataset: SceneDataset, num_train: int) -> dict[s
 
 
 def held_out_shapes(features: np.ndarray, shape: np.ndarray, color: np.ndarray) -> float:
-    """How well shapes are named in looks that the probe was not fitted on."""
+    """Accuracy of a probe of the shape on combinations with colours that it was not fitted on."""
     held_out = {tuple(look) for look in COMBINATIONS[HELD_OUT].tolist()}
     unseen = np.array([look in held_out for look in zip(shape.tolist(), color.tolist(), strict=True)])
     linear = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2_000))

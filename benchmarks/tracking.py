@@ -1,4 +1,4 @@
-"""What a tracker makes of Atari recordings: switches of identity, ghosts and flicker, with and without hysteresis.
+"""Identity switches, ghosts and flicker of trackers on Atari recordings, with and without hysteresis.
 
     python benchmarks/tracking.py --games Pong Boxing Freeway
 
@@ -35,10 +35,10 @@ class Recording(NamedTuple):
 
     frames: Frames
     starts: np.ndarray
-    """Whether an episode begins with each."""
+    """True for the first frame of each episode."""
     boxes: list[np.ndarray]
     identities: list[list[tuple[int, int]]]
-    """Of each object its episode and OCAtari's slot."""
+    """(episode, slot of OCAtari) of each object of each frame."""
 
 
 def record(game: str, steps: int, seed: int) -> Recording:
@@ -91,7 +91,7 @@ def follow(model: LAVAE, recording: Recording, config: TrackingConfig, slots: in
 
 
 def flicker(recording: Recording, places: list[np.ndarray]) -> int:
-    """How often an object is hit, missed in the next frame, and hit in the one after."""
+    """Number of times that an object is hit, missed in the next frame, and hit in the one after."""
     hits = []
     for boxes, found, identities in zip(recording.boxes, places, recording.identities, strict=True):
         one = [measure_detection([found], [box[None]], (HEIGHT, WIDTH)).hits for box in boxes]

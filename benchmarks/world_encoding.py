@@ -63,8 +63,9 @@ def synthetic_frames(model: LAVAE, number: int, blobs: int) -> Frames:
 
 def recorded_frames(path: Path, number: int) -> Frames:
     """The second half of a recording, as many whole batches as it holds."""
-    frames = np.load(path, mmap_mode="r")[len(np.load(path, mmap_mode="r")) // 2 :]
-    return np.ascontiguousarray(frames[: len(frames) // number * number])
+    frames = np.load(path, mmap_mode="r")
+    second = frames[len(frames) // 2 :]
+    return np.ascontiguousarray(second[: len(second) // number * number])
 
 
 def encode(model: LAVAE, frames: Frames, way: str) -> Objects:

@@ -307,3 +307,45 @@ def same_weights():
         return all(torch.equal(value, expected[name]) for name, value in found.items())
 
     return check
+
+
+class Slide(gym.Env):
+    """A square slides over a screen, and what is observed is not the screen; action 1 or above 0 has its own reward."""
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 5}  # noqa: RUF012
+    observation_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+
+    def __init__(self, size, steps, rewards, continuous=False, render_mode=None):
+        self.render_mode = render_mode
+        self._size, self._steps, self._rewards = size, steps, rewards
+        self.action_space = gym.spaces.Box(-1, 1, (1,), np.float32) if continuous else gym.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self._clock = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self._clock += 1
+        reward = self._rewards[int(np.all(action > 0))]
+        return np.zeros(1, np.float32), reward, self._clock == self._steps, False, {}
+
+    def render(self):
+        frame = np.zeros((*self._size, 3), np.uint8)
+        frame[10:14, 10 * self._clock : 10 * self._clock + 4] = 255
+        return frame
+
+
+@pytest.fixture
+def register_slide():
+    """Registers ``Slide`` under an id, with its options, and returns the id."""
+    ids = []
+
+    def register(env_id, **options):
+        gym.register(env_id, lambda **kwargs: Slide(**kwargs), kwargs=options)
+        ids.append(env_id)
+        return env_id
+
+    yield register
+    for env_id in ids:
+        del gym.registry[env_id]

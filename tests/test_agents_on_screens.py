@@ -7,10 +7,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
-import gymnasium as gym
-import numpy as np
 import pytest
-from gymnasium import spaces
 from PIL import Image
 
 from lavae_rl.agents import evaluate_agent, train_agent
@@ -24,37 +21,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:a frame has", "ignore:the object
 SIZE = (40, 56)
 
 
-class Button(gym.Env):
-    """Four steps; action 1, or a push to the right, is worth 2, all else -1."""
-
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 5}  # noqa: RUF012
-    observation_space = spaces.Box(-1, 1, (1,), np.float32)
-
-    def __init__(self, render_mode=None, continuous=False):
-        self.render_mode = render_mode
-        self.action_space = spaces.Box(-1, 1, (1,), np.float32) if continuous else spaces.Discrete(2)
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self._clock = 0
-        return np.zeros(1, np.float32), {}
-
-    def step(self, action):
-        self._clock += 1
-        return np.zeros(1, np.float32), 2.0 if np.all(action > 0) else -1.0, self._clock == 4, False, {}
-
-    def render(self):
-        frame = np.zeros((*SIZE, 3), np.uint8)
-        frame[10:16, 8 * self._clock : 8 * self._clock + 6] = 255
-        return frame
-
-
 @pytest.fixture
-def button():
-    gym.register("test/Button-v0", lambda **kwargs: Button(**kwargs))
-    gym.register("test/Push-v0", lambda **kwargs: Button(**kwargs), kwargs={"continuous": True})
-    yield "test/Button-v0"
-    del gym.registry["test/Button-v0"], gym.registry["test/Push-v0"]
+def button(register_slide):
+    """Four steps; action 1, or a push to the right, is worth 2, all else -1."""
+    options = {"size": SIZE, "steps": 4, "rewards": (-1.0, 2.0)}
+    register_slide("test/Push-v0", continuous=True, **options)
+    return register_slide("test/Button-v0", **options)
 
 
 @pytest.fixture

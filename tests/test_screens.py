@@ -21,36 +21,10 @@ atari = pytest.mark.skipif(find_spec("ale_py") is None, reason="needs ale-py")
 PONG = "ALE/Pong-v5"
 
 
-class Dot(gym.Env):
-    """A dot on a screen, and a point for each step; episodes of 5 steps."""
-
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 5}  # noqa: RUF012
-    action_space = spaces.Discrete(2)
-    observation_space = spaces.Box(-1, 1, (1,), np.float32)
-
-    def __init__(self, render_mode=None):
-        self.render_mode = render_mode
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self._clock = 0
-        return np.zeros(1, np.float32), {}
-
-    def step(self, action):
-        self._clock += 1
-        return np.zeros(1, np.float32), 3.0, self._clock == 5, False, {}
-
-    def render(self):
-        frame = np.zeros((96, 120, 3), np.uint8)
-        frame[10:14, 10 * self._clock : 10 * self._clock + 4] = 255
-        return frame
-
-
 @pytest.fixture
-def dot():
-    gym.register("test/Dot-v0", lambda **kwargs: Dot(**kwargs))
-    yield "test/Dot-v0"
-    del gym.registry["test/Dot-v0"]
+def dot(register_slide):
+    """An environment with a point of 3 for each of 5 steps."""
+    return register_slide("test/Dot-v0", size=(96, 120), steps=5, rewards=(3.0, 3.0))
 
 
 def test_environments_are_named_by_task_or_by_id(dot):

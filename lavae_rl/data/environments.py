@@ -84,7 +84,7 @@ def make_env(env_id: str, **options: Any) -> gym.Env[Any, Any]:
         # The checker warns of faults of other people's environments, such as MinAtar's bool observations.
         return gym.make(env_id, disable_env_checker=True, **options)
     except (gym.error.UnregisteredEnv, ModuleNotFoundError) as error:
-        raise ValueError(f"expected the id of an environment, got {env_id!r} ({error}); {_remedy(env_id)}") from error
+        raise _unknown(env_id, error) from error
     except TypeError as error:
         raise ValueError(f"{env_id} does not take the options {options}: {error}") from error
     except gym.error.Error as error:
@@ -104,7 +104,7 @@ def find_spec_of(env_id: str) -> EnvSpec:
             importlib.import_module(module)
         return gym.spec(name)
     except (gym.error.Error, ModuleNotFoundError) as error:
-        raise ValueError(f"expected the id of an environment, got {env_id!r} ({error}); {_remedy(env_id)}") from error
+        raise _unknown(env_id, error) from error
 
 
 def register(env_id: str) -> None:
@@ -126,6 +126,10 @@ def is_frame(space: "spaces.Space[Any]") -> bool:
 
 def _is_installed(module: str) -> bool:
     return find_spec(module.partition(".")[0]) is not None
+
+
+def _unknown(env_id: str, error: Exception) -> ValueError:
+    return ValueError(f"expected the id of an environment, got {env_id!r} ({error}); {_remedy(env_id)}")
 
 
 def _remedy(env_id: str) -> str:

@@ -80,11 +80,11 @@ def evaluate(
         ImpossibleBoundError: the bound is better than the entropy of the scenes by more than chance.
     """
     start = time.perf_counter()
-    few, many = open_source(spec, "test"), open_source(spec, "test-7")
+    few = open_source(spec, "test")
     objects: dict[str, float | None] = {}
     if model.finds_objects:
-        lavae = cast("LAVAE", model)
-        found = [measure_agreement(lavae, scenes, num_scenes, on_frames) for scenes in (few, many)]
+        lavae, splits = cast("LAVAE", model), (few, open_source(spec, "test-7"))
+        found = [measure_agreement(lavae, scenes, num_scenes, on_frames) for scenes in splits]
         both = found[0] + found[1]
         error = both.location_error if len(both.displacement) else None
         values = (found[0].count_accuracy, found[1].count_accuracy, error, both.miss_rate, both.false_rate)

@@ -1,4 +1,4 @@
-"""How what takes minutes tells its progress."""
+"""Callbacks that show the progress of an evaluation."""
 
 from collections.abc import Callable
 

@@ -154,10 +154,9 @@ class Objects:
 
         return self._map(moved, fixed=_PER_FRAME)
 
-    def arrays(self) -> dict[str, Array]:
-        """The fields that have a value for each slot, by name."""
-        names = [field.name for field in dataclasses.fields(self) if field.name not in _PER_FRAME]
-        return {name: getattr(self, name) for name in names}
+    def arrays(self) -> list[Array]:
+        """The fields that have a value for each slot."""
+        return [getattr(self, field.name) for field in dataclasses.fields(self) if field.name not in _PER_FRAME]
 
     def copied(self) -> "Objects":
         """The same objects in new NumPy arrays."""

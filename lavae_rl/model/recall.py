@@ -1,4 +1,4 @@
-"""What was computed for parts of earlier frames, found again by their content.
+"""Results for parts of earlier frames, looked up by the content of each part.
 
 Most of a screen is as it was in some earlier frame: a score stays, a paddle comes back to a place. What a network of
 limited reach makes of a cell depends on the cell and its surroundings alone, so it is computed once for each content.
@@ -44,7 +44,7 @@ class Recall:
         return np.array([slot(key, -1) for key in keys.tolist()], np.int64)
 
     def rows(self, slots: Int[np.ndarray, " rows"]) -> list[Tensor]:
-        """What was kept in some slots."""
+        """The rows in some slots, of each tensor."""
         return [column[torch.from_numpy(slots)] for column in self._columns]
 
     def keep(self, keys: Keys, *columns: Tensor) -> None:

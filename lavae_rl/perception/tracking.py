@@ -101,8 +101,8 @@ class SlotTracker:
         missing = (self._missed > 0) & (self._missed <= self.config.coast) & ~objects.mask[frame]
         if self._last is not None and missing.any():
             missing &= self._last.mask[0]
-            for name, values in objects.arrays().items():
-                values[frame, missing] = self._last.arrays()[name][0, missing]
+            for values, last in zip(objects.arrays(), self._last.arrays(), strict=True):
+                values[frame, missing] = last[0, missing]
             sides = np.array(objects.canvas_size)
             pixels = np.rint(self._velocity[missing, ::-1] * (sides - 1) / 2).astype(int)  # (row, column)
             before = objects.location[frame, missing]
@@ -142,5 +142,4 @@ def track(objects: Objects, trackers: list[SlotTracker], owners: np.ndarray) -> 
     if trackers[0].config.coast:
         for i, owner in enumerate(owners):
             trackers[owner].coast(moved, velocity, i)
-    count = moved.mask.sum(1)
-    return replace(moved, count=count), velocity
+    return replace(moved, count=moved.mask.sum(1)), velocity

@@ -45,29 +45,29 @@ class WakeSleep(Method):
         self.memory = SpriteMemory(recipe.memory, config.channels, config.sprite_size).to(accelerator.device)
         self.modules = {"model": model, "memory": self.memory}
         self.parameter_groups = wake_sleep_groups(model, recipe)
-        if isinstance(model.sprite_decoder, PrototypeDecoder):
+        decoder = model.sprite_decoder
+        self._prototypes = decoder if isinstance(decoder, PrototypeDecoder) else None
+        if self._prototypes is not None:
             self.terms = (*self.terms, "dream_appearance")
 
     def loss(self, frames: Frames, step: int, generator: torch.Generator) -> Loss:
         """The ELBO's terms at locations found, later the whole ELBO, and beside them what the dreams teach."""
         images = self.model.images(frames).contiguous(memory_format=torch.channels_last)
-        self._shape(step, generator)
+        if self._prototypes is not None:
+            self._shape(self._prototypes, step, generator)
         joint = step >= self.recipe.joint_from_step
         loss, terms = self._joint(images, step, generator) if joint else self._wake(images, step, generator)
         if len(self.memory):  # empty before the first dreams, and while all frames are
             dreaming, dream_terms = self._dream(frames.shape[1:3], joint, generator)
             loss, terms = loss + dreaming, terms | dream_terms
-        if isinstance(self.model.sprite_decoder, PrototypeDecoder):
-            naming = self._dream_sprites(self.model.sprite_decoder, generator)
+        if self._prototypes is not None:
+            naming = self._dream_sprites(self._prototypes, generator)
             loss, terms = loss + self.recipe.dreamed_weight * naming / 100, terms | {"dream_appearance": naming}
         return loss, terms
 
     @torch.no_grad()
-    def _shape(self, step: int, generator: torch.Generator) -> None:
+    def _shape(self, decoder: PrototypeDecoder, step: int, generator: torch.Generator) -> None:
         """Gives a decoder of prototypes what no gradient finds, the same in all processes."""
-        decoder = self.model.sprite_decoder
-        if not isinstance(decoder, PrototypeDecoder):
-            return
         if step == self.recipe.prototypes_from_step and len(self.memory):
             sprites = self.memory.read(MOST_SPRITES, generator)
             drawing = torch.Generator().manual_seed(self._seed)

@@ -19,6 +19,7 @@ from stable_baselines3.common.vec_env import VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
 from lavae_rl.data.environments import make_env, register
+from lavae_rl.perception.wrappers import take
 from lavae_rl.rl.observations import Env
 
 _SEEDS = 2**31 - 2**16
@@ -145,7 +146,7 @@ def _reader(env_id: str) -> tuple[str, Any]:
     if find_spec("ocatari") is None:
         raise ValueError(
             "expected OCAtari for the true objects of Atari games, which is not installed: pip install --no-deps "
-            "ocatari, and pip install termcolor pygame"
+            "ocatari, and pip install termcolor pygame scikit-image"
         )
     core, reader = (importlib.import_module(f"ocatari.{name}") for name in ("core", "ram.extract_ram_info"))
     game = env_id.rpartition("/")[2].rpartition("-")[0]
@@ -159,9 +160,9 @@ class VecLives(VecEnvWrapper):
 
     def reset(self) -> Any:
         """Reset all games."""
+        self._lives = np.zeros(self.num_envs, int)  # known after the first step
         observations = self.venv.reset()
         self.reset_infos = self.venv.reset_infos
-        self._lives = np.array([info.get("lives", 0) for info in self.reset_infos])
         return observations
 
     def step_wait(self) -> VecEnvStepReturn:
@@ -170,18 +171,9 @@ class VecLives(VecEnvWrapper):
         lives = np.array([info.get("lives", 0) for info in infos])
         lost = (lives < self._lives) & (lives > 0) & ~dones
         for i in np.flatnonzero(lost):
-            infos[i] = {**infos[i], "terminal_observation": _row(observations, int(i)), "TimeLimit.truncated": False}
-        if dones.any():
-            again = np.array([info.get("lives", 0) for info in self.venv.reset_infos])
-            lives = np.where(dones, again, lives)
-        self._lives = lives
+            infos[i] = {**infos[i], "terminal_observation": take(observations, int(i)), "TimeLimit.truncated": False}
+        self._lives = np.where(dones, 0, lives)
         return observations, rewards, dones | lost, infos
-
-
-def _row(observations: Any, i: int) -> Any:
-    if isinstance(observations, dict):
-        return {key: values[i] for key, values in observations.items()}
-    return observations[i]
 
 
 class VecClippedReward(VecEnvWrapper):

@@ -67,7 +67,6 @@ class Preset:
     """Architecture of the ``SetFeaturesExtractor``."""
     width: int = 48
     """Units per layer of the ``SetFeaturesExtractor``."""
-
     tokens: TokenOptions = TokenOptions()
     """Tokens that LAVAE makes."""
     episodic_life: bool = False

@@ -152,6 +152,11 @@ def defaults_for(name: str) -> dict[str, Any]:
     return {**DEFAULTS, "task": name} | ({} if is_task(name) else dict(SCREEN_DEFAULTS))
 
 
+def usual_episodes(name: str) -> int:
+    """Episodes that an agent is tested on, unless other numbers are asked for."""
+    return 500 if is_task(name) else 20
+
+
 def check_flags(name: str, observation: str, given: Mapping[str, Any]) -> None:
     """Refuse, with a ValueError, flags that an environment or an observation cannot follow."""
     if "arch" in given:

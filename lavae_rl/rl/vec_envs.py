@@ -13,9 +13,12 @@ from lavae_rl.perception.adapter import GymVectorToSB3
 from lavae_rl.registration import task_name
 from lavae_rl.rl.atari import VecClippedReward, VecLives
 from lavae_rl.rl.environments import is_task
-from lavae_rl.rl.observations import SLOTS, Env, observation_kind, require, screen_view
+from lavae_rl.rl.observations import SLOTS, Env, Observation, Options, observation_kind, require, screen_view
 from lavae_rl.rl.run import AgentRun
 from lavae_rl.rl.screens import make_screen, make_screens
+
+MOST_TEST_ENVS = 50
+"""Most environments in one batch of a test."""
 
 
 def make_task_vec_env(
@@ -43,9 +46,16 @@ def make_task_vec_env(
     vector = gym.make_vec(f"LAVAE/{name}-v0", num_envs, autoreset_mode=AutoresetMode.SAME_STEP, **options)
     if kind.reads_tokens:
         _check_slots(vector)
-    venv: VecEnv = VecMonitor(GymVectorToSB3(vector), info_keywords=("is_success",))
+    venv = VecMonitor(GymVectorToSB3(vector), info_keywords=("is_success",))
+    return _observed(venv, kind, reader, device, {"max_objects": SLOTS}, seed)
+
+
+def _observed(
+    venv: VecEnv, kind: Observation, reader: str | None, device: str, options: Options, seed: int | None
+) -> VecEnv:
+    """Wrap environments in what makes the observations, and seed them."""
     if kind.wrap is not None and reader is not None:
-        venv = kind.wrap(venv, reader, device, {"max_objects": SLOTS})
+        venv = kind.wrap(venv, reader, device, options)
     if seed is not None:
         venv.seed(seed)
     return venv
@@ -54,13 +64,9 @@ def make_task_vec_env(
 def make_screen_vec_env(run: AgentRun, num_envs: int, seed: int | None = None, device: str = "cpu") -> VecEnv:
     """Make environments of a run on none of our tasks, with plain rewards and the statistics of whole episodes."""
     view = screen_view(run.task, run.observation)
-    venv: VecEnv = VecMonitor(GymVectorToSB3(make_screens(run.task, view, num_envs)))
+    venv = VecMonitor(GymVectorToSB3(make_screens(run.task, view, num_envs)))
     kind = observation_kind(run.observation)
-    if kind.wrap is not None and (reader := kind.model(run.task, run.model)) is not None:
-        venv = kind.wrap(venv, reader, device, token_options(run))
-    if seed is not None:
-        venv.seed(seed)
-    return venv
+    return _observed(venv, kind, kind.model(run.task, run.model), device, token_options(run), seed)
 
 
 def token_options(run: AgentRun) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from lavae_rl.model.shapes import AppearanceVectors, Sprites
 GRID = 32
 """Side of a prototype, in cells."""
 EXTENT = 1.9
-"""What a prototype's grid reaches to each side, in radii: that of a disc of the sprite's area is one."""
+"""Half the side of a prototype's grid, in radii. A sprite's radius is that of a disc of the same area."""
 SHARPNESS = 3.0
 """Inverse temperature of the choice among prototypes: at a distance of 2 from the origin the choice is sure."""
 CONTRAST = 8.0
@@ -43,10 +43,10 @@ class Layout(NamedTuple):
 
     @classmethod
     def of(cls, channels: int, latents: int) -> "Layout":
-        """What is left for shapes, after two latents for the turn, one for the scale, and the colour.
+        """Divide latents: one per channel for the colour, two for the turn, one for the scale, the rest for the shape.
 
         Raises:
-            ValueError: nothing is left.
+            ValueError: no latent is left for the shape.
         """
         if latents < channels + 4:
             raise ValueError(
