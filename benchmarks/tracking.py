@@ -20,7 +20,7 @@ from truths.atari import HEIGHT, ROWS, WIDTH
 
 from lavae_rl.evaluation.detection import Detection, measure_detection
 from lavae_rl.model.lavae import LAVAE
-from lavae_rl.perception.tracking import SlotTracker, TrackingConfig, track
+from lavae_rl.perception.tracking import SlotTracker, TrackingConfig
 from lavae_rl.rl.atari import AtariOracle, make_game
 from lavae_rl.rl.presets import TRACKING
 from lavae_rl.shapes import Frames
@@ -82,7 +82,7 @@ def follow(model: LAVAE, recording: Recording, config: TrackingConfig, slots: in
         for i in range(len(objects.count)):
             if recording.starts[start + i]:
                 tracker.reset()
-            found, _ = track(objects[i : i + 1], [tracker], np.zeros(1, int))
+            found, _ = tracker.track(objects[i : i + 1], np.zeros(1, int))
             used = np.flatnonzero(found.mask[0])
             centre = found.location[0, used] + 0.5
             places.append(np.concatenate([centre, 0 * centre], axis=1))

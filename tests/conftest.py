@@ -17,7 +17,7 @@ from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.gaussian import Gaussian
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.perception.tokens import TokenLayout
-from lavae_rl.perception.tracking import SlotTracker, TrackingConfig, track
+from lavae_rl.perception.tracking import SlotTracker, TrackingConfig
 from lavae_rl.runs.config import CONFIG_FILE
 
 SLOTS = 6
@@ -248,7 +248,7 @@ class Reference:
         return self(frame)
 
     def __call__(self, frame):
-        objects, velocity = track(self.model.encode(frame[None], SLOTS), [self.tracker], np.array([0]))
+        objects, velocity = self.tracker.track(self.model.encode(frame[None], SLOTS), np.array([0]))
         return {key: value[0] for key, value in self.layout.tokens(objects, velocity).items()}
 
 

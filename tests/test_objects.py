@@ -64,7 +64,7 @@ class Sized(Objects):
 def test_a_field_that_a_subclass_adds_follows_its_objects_everywhere():
     objects = _objects().numpy()
     sized: Any = Sized(**vars(objects), size=objects.appearance * 10)
-    moved = sized.scatter([np.array([1, 0]), np.array([], int), np.array([1])])
+    moved = sized.scatter(np.array([[1, 0], [-1, -1], [1, -1]]))
     assert moved.size[..., 0].tolist() == [[20, 10], [0, 0], [0, 30]]
     assert moved.mask.tolist() == [[True, True], [False, False], [False, True]]
     assert moved[2:].size[..., 0].tolist() == [[0, 30]]
@@ -129,7 +129,7 @@ def test_boxes_follow_their_objects():
     objects = _scaled_objects(box=box).numpy()
     assert objects.box[0].tolist() == box[:2].tolist()
     assert objects.box[2].tolist() == [[8, 9, 10, 11], [0, 0, 0, 0]]
-    moved = objects.scatter([np.array([1, 0]), np.array([], int), np.array([1])])
+    moved = objects.scatter(np.array([[1, 0], [-1, -1], [1, -1]]))
     assert moved.box[0].tolist() == box[:2].flip(0).tolist()
     assert moved.scale.tolist() == [[4, 1], [0, 0], [0, 2]]
 

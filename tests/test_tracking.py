@@ -3,20 +3,45 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 
 from lavae_rl.model.objects import Objects
-from lavae_rl.perception.tracking import SlotTracker, TrackingConfig, _assign, track
+from lavae_rl.perception.tracking import SlotTracker, TrackingConfig, _cheapest
 
 RED, BLUE = np.array([3.0, 0.0]), np.array([0.0, 3.0])
+
+
+FIRST = np.zeros(1, int)
+"""The only environment."""
 
 
 def _tracker(slots=3, **settings):
     return SlotTracker(slots, TrackingConfig(**settings))
 
 
+def _frame(*objects, slots=3, presence=0.9):
+    """One frame of 201 x 201 pixels with objects at (x, y), in token units, with an appearance."""
+    number = len(objects)
+    mask = np.arange(slots)[None] < number
+    location, appearance = np.zeros((1, slots, 2), int), np.zeros((1, slots, 2))
+    for i, ((x, y), value) in enumerate(objects):
+        location[0, i], appearance[0, i] = np.rint([100 + 100 * y, 100 + 100 * x]), value
+    return Objects(
+        count=np.array([number]),
+        location=location,
+        appearance=appearance,
+        appearance_variance=appearance,
+        presence=np.where(mask, presence, 0.0),
+        mask=mask,
+        dropped=np.zeros(1, int),
+        canvas_size=(201, 201),
+    )
+
+
 def _update(tracker, *objects):
-    xy = np.array([place for place, _ in objects], float).reshape(-1, 2)
-    appearance = np.array([value for _, value in objects], float).reshape(-1, 2)
-    slot, velocity = tracker.update(xy, appearance)
-    return slot.tolist(), velocity
+    """The slot of each object of the next frame, told by where they are, and the velocity of each."""
+    given = _frame(*objects, slots=tracker._xy.shape[1])
+    found, velocity = tracker.track(given, FIRST)
+    places = [place.tolist() for place in found.location[0]]
+    slots = [places.index(place.tolist()) for place in given.location[0, : len(objects)]]
+    return slots, velocity[0, slots]
 
 
 def test_objects_keep_their_slots_when_their_order_changes():
@@ -84,60 +109,66 @@ def test_tracking_refuses_settings_out_of_range(values):
         TrackingConfig(**values)
 
 
-def test_a_new_object_needs_more_confidence_than_one_that_is_tracked():
-    tracker = _tracker(appear=0.5)
-    red, blue = np.array([[0.0, 0.0], [0.8, 0.0]]), np.array([RED, BLUE])
-    assert tracker.update(red, blue, np.array([0.9, 0.4]))[0].tolist() == [0, -1]
-    assert tracker.update(red, blue, np.array([0.4, 0.6]))[0].tolist() == [0, 1]
-    assert tracker.update(red, blue, np.array([0.4, 0.4]))[0].tolist() == [0, 1]
+@pytest.mark.parametrize(
+    ("presence", "reported"), [([0.9, 0.4], [1, 0]), ([0.4, 0.6], [1, 1]), ([0.4, 0.4], [1, 1])], ids=str
+)
+def test_a_new_object_needs_more_confidence_than_one_that_is_tracked(presence, reported):
+    tracker = _tracker(slots=2, appear=0.5)
+    frame = [((0, 0), RED), ((0.8, 0), BLUE)]
+    if presence[0] < 0.5:  # tracked before
+        tracker.track(_frame(*frame[: presence.count(0.4)], slots=2), FIRST)
+    found, _ = tracker.track(_frame(*frame, slots=2, presence=np.array(presence)), FIRST)
+    assert found.mask[0].tolist() == reported
 
 
-def _objects(*columns, presence=0.9):
-    """One frame of 101 x 101 pixels with objects in row 50."""
-    number = len(columns)
-    mask = np.arange(3)[None] < number
-    location = np.zeros((1, 3, 2), int)
-    location[0, :number] = np.reshape([(50, column) for column in columns], (-1, 2))
-    appearance = np.where(mask[..., None], [1.0, 2.0], 0.0)
-    return Objects(
-        count=np.array([number]),
-        location=location,
-        appearance=appearance,
-        appearance_variance=appearance,
-        presence=np.where(mask, presence, 0.0),
-        mask=mask,
-        dropped=np.zeros(1, int),
-        canvas_size=(101, 101),
-    )
+def _at(column):
+    return (column / 100 - 1, 0), RED
 
 
 def test_a_missed_object_coasts_for_some_frames_and_no_longer():
-    trackers = [_tracker(coast=2, gate=0.3)]
-    owners = np.zeros(1, int)
+    tracker = _tracker(coast=2, gate=0.3)
     for column in (40, 44):
-        found, velocity = track(_objects(column), trackers, owners)
+        tracker.track(_frame(_at(column)), FIRST)
     for column in (48, 52):
-        found, velocity = track(_objects(), trackers, owners)
+        found, velocity = tracker.track(_frame(), FIRST)
         assert found.count.tolist() == [1]
-        assert found.location[0, 0].tolist() == [50, column]
-        assert found.box[0, 0, :2].tolist() == [50, column]
+        assert found.location[0, 0].tolist() == [100, column]
+        assert found.box[0, 0, :2].tolist() == [100, column]
         assert found.presence[0, 0] == 0
-        assert found.appearance[0, 0].tolist() == [1.0, 2.0]
-        np.testing.assert_allclose(velocity[0, 0], [0.08, 0])
-    assert not track(_objects(), trackers, owners)[0].mask.any()
-    found, velocity = track(_objects(60), trackers, owners)  # it kept its slot
+        assert found.appearance[0, 0].tolist() == RED.tolist()
+        np.testing.assert_allclose(velocity[0, 0], [0.04, 0])
+    assert not tracker.track(_frame(), FIRST)[0].mask.any()
+    found, velocity = tracker.track(_frame(_at(60)), FIRST)  # it kept its slot
     assert found.mask[0].tolist() == [True, False, False]
-    np.testing.assert_allclose(velocity[0, 0], [0.08, 0])
+    np.testing.assert_allclose(velocity[0, 0], [0.04, 0])
 
 
 def test_objects_that_do_not_appear_leave_no_trace():
-    trackers = [_tracker(appear=0.5, coast=1)]
+    tracker = _tracker(appear=0.5, coast=1)
     for _ in range(3):
-        found, velocity = track(_objects(40, presence=0.4), trackers, np.zeros(1, int))
+        found, velocity = tracker.track(_frame(_at(40), presence=0.4), FIRST)
         assert not found.mask.any()
         assert found.count.tolist() == [0]
         assert not velocity.any()
         assert not found.location.any()
+
+
+def test_environments_are_tracked_apart_and_in_any_order():
+    together = SlotTracker(3, TrackingConfig(appear=0.5, coast=2, gate=0.3), num_envs=3)
+    alone = [_tracker(appear=0.5, coast=2, gate=0.3) for _ in range(3)]
+    rng = np.random.default_rng(0)
+    for step in range(60):
+        owners = rng.permutation(3)[: rng.integers(1, 4)]
+        if step % 20 == 19:
+            together.reset(owners[:1])
+            alone[owners[0]].reset()
+        frames = [_frame(*(_at(x) for x in rng.integers(0, 201, rng.integers(0, 4)))) for _ in owners]
+        found, velocity = together.track(Objects.concatenate(frames), owners)
+        for i, owner in enumerate(owners):
+            expected, moved = alone[owner].track(frames[i], FIRST)
+            for values, ones in zip(found[i : i + 1].arrays(), expected.arrays(), strict=True):
+                np.testing.assert_array_equal(values, ones)
+            np.testing.assert_array_equal(velocity[i : i + 1], moved)
 
 
 @pytest.mark.parametrize("values", [{"appear": 1.5}, {"coast": 4}, {"coast": -1}], ids=str)
@@ -146,11 +177,14 @@ def test_hysteresis_has_its_range(values):
         TrackingConfig(**values)
 
 
-def test_the_cheapest_assignment_is_found_with_and_without_a_search():
+def test_the_cheapest_assignment_of_the_most_allowed_pairs_is_found_with_and_without_a_search():
     rng = np.random.default_rng(0)
     for _ in range(200):
-        cost = rng.random(rng.integers(1, 6, 2))
-        rows, columns = _assign(cost)
-        expected = cost[linear_sum_assignment(cost)].sum()
-        assert cost[rows, columns].sum() == pytest.approx(expected)
-        assert len(set(columns.tolist())) == len(columns) == min(cost.shape)
+        cost = rng.random((4, *rng.integers(1, 6, 2)))
+        allowed = rng.random(cost.shape) < rng.choice([0.3, 0.8, 1])
+        for slot, costs, pairs in zip(_cheapest(cost, allowed), cost, allowed, strict=True):
+            rows, columns = linear_sum_assignment(np.where(pairs, costs, 100))
+            chosen = np.flatnonzero(slot >= 0)
+            assert pairs[chosen, slot[chosen]].all()
+            assert len(set(slot[chosen])) == len(chosen) == pairs[rows, columns].sum()
+            assert costs[chosen, slot[chosen]].sum() == pytest.approx((costs * pairs)[rows, columns].sum())

@@ -139,17 +139,13 @@ class Objects:
         """One batch of several, NumPy, with as many slots and on the same canvas."""
         return batches[0]._map(lambda *values: np.concatenate(values), *batches[1:])
 
-    def scatter(self, slots: Sequence[np.ndarray]) -> "Objects":
-        """Move the objects of each frame, NumPy, from its first slots to other slots.
-
-        Args:
-            slots: for each frame the new slot of each of its objects, -1 for one that is left out.
-        """
+    def scatter(self, slots: Int[np.ndarray, "batch slots"]) -> "Objects":
+        """Move the objects of each frame, NumPy, to other slots: the new one of each, -1 for what is left out."""
+        frame, index = np.nonzero(slots >= 0)
 
         def moved(values: np.ndarray) -> np.ndarray:
             result = np.zeros_like(values)
-            for i, slot in enumerate(slots):
-                result[i, slot[slot >= 0]] = values[i, : len(slot)][slot >= 0]
+            result[frame, slots[frame, index]] = values[frame, index]
             return result
 
         return self._map(moved, fixed=_PER_FRAME)

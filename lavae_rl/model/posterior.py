@@ -37,9 +37,11 @@ def find_peaks(logits: LogitMaps, window: int = PEAK_WINDOW, scales: Sequence[in
     _, height, width = logits.shape
     image_index, row, column = unravel(nonzero(logits > MIN_LOGIT), (len(logits), height, width))
     # Only these few pixels are compared with their windows, not every pixel; argmax is the first of equals.
-    padded = F.pad(logits, (half, half, half, half), value=-math.inf)
-    windows = padded.unfold(1, window, 1).unfold(2, window, 1)[image_index, row, column]
-    peak = windows.flatten(1).argmax(dim=1) == window**2 // 2
+    reach = torch.arange(window, device=logits.device) - half
+    rows, columns = (row[:, None] + reach)[:, :, None], (column[:, None] + reach)[:, None]
+    outside = (rows < 0) | (rows >= height) | (columns < 0) | (columns >= width)
+    windows = logits[image_index[:, None, None], rows.clamp(0, height - 1), columns.clamp(0, width - 1)]
+    peak = windows.masked_fill(outside, -math.inf).flatten(1).argmax(dim=1) == window**2 // 2
     image_index, row, column = image_index[peak], row[peak], column[peak]
     # Two stable sorts make one lexicographic order: by image, then the most confident first.
     order = logits[image_index, row, column].argsort(descending=True, stable=True)

@@ -87,24 +87,21 @@ class Search:
     def _recall(
         self, pixels: FramePixels, changed: Sites, wanted: Sites, cells: Cells
     ) -> tuple[Float[Tensor, "batch height width"], UInt8[Tensor, "batch height width"]]:
-        """What ``_logits`` gives, recalled for cells that were seen before."""
+        """The largest logit of each pixel and the index of its scale; -inf and 0 where none is wanted.
+
+        They are recalled for cells that were seen before.
+        """
         slots = self._logits_of.find(cells.keys)
         new = slots < 0
         old = self._logits_of.rows(slots[~new])
         batch, height, width, _ = pixels.frames.shape
         shape = (batch, -(-height // CELL) * CELL, -(-width // CELL) * CELL)
-        maps = torch.full(shape, -math.inf), torch.zeros(shape, dtype=torch.uint8)
+        logits, scales = torch.full(shape, -math.inf), torch.zeros(shape, dtype=torch.uint8)
         if new.any():
-            some = torch.from_numpy(np.unique(cells.frame[new]))
-            frames = FramePixels(pixels.frames[some], self.background)
-            sites = cells.sites(wanted, new)
-            fresh = self._logits(frames, Sites(changed.mask[some]), Sites(sites.mask[some]))
-            for whole, part in zip(maps, fresh, strict=True):
-                whole[some, :height, :width] = part
-            self._logits_of.keep(cells.keys[new], *(cells.read(whole, new) for whole in maps))
-        for whole, rows in zip(maps, old, strict=False):  # nothing is recalled before anything is kept
+            self._read(pixels, changed, cells.sites(wanted, new), logits, scales)
+            self._logits_of.keep(cells.keys[new], *(cells.read(whole, new) for whole in (logits, scales)))
+        for whole, rows in zip((logits, scales), old, strict=False):  # nothing is recalled before anything is kept
             cells.write(whole, rows, ~new)
-        logits, scales = maps
         return logits[:, :height, :width], scales[:, :height, :width]
 
     def _changed(self, pixels: FramePixels, likelihood: Likelihood) -> tuple[Sites, Sites]:
@@ -120,21 +117,17 @@ class Search:
         surprising[frame[chosen], row[chosen] // 2, column[chosen] // 2] = True
         return Sites(changed), near_surprise(Sites(surprising), self._config.sprite_size)
 
-    def _logits(self, pixels: FramePixels, changed: Sites, wanted: Sites) -> tuple[Tensor, Tensor]:
-        """The largest logit of each pixel and the index of its scale; -inf and 0 where none is wanted."""
+    def _read(self, pixels: FramePixels, changed: Sites, wanted: Sites, logits: Tensor, scales: Tensor) -> None:
+        """Write the largest logit of each pixel wanted and the index of its scale into maps."""
         crowded = wanted.mask.flatten(1).float().mean(1) > LARGEST_SHARE
         sites = Sites(wanted.mask & ~crowded[:, None, None])
-        batch, height, width, _ = pixels.frames.shape
-        logits = torch.full((batch, 2 * wanted.shape[1], 2 * wanted.shape[2]), -math.inf)
-        scales = torch.zeros(logits.shape, dtype=torch.uint8)
         self._search(pixels, changed, sites, logits, scales)
-        logits, scales = logits[:, :height, :width], scales[:, :height, :width]
         if crowded.any():
+            _, height, width, _ = pixels.frames.shape
             images = self.background.cover(as_images(pixels.frames[crowded]))
             inputs = torch.cat([images, images - self.background(images)], dim=1)
             best, scale = self._network(inputs).max(1)
-            logits[crowded], scales[crowded] = best, scale.byte()
-        return logits, scales
+            logits[crowded, :height, :width], scales[crowded, :height, :width] = best, scale.byte()
 
     def _search(self, pixels: FramePixels, changed: Sites, sites: Sites, logits: Tensor, scales: Tensor) -> None:
         """Write the logits at sites."""

@@ -17,7 +17,7 @@ from lavae_rl.model.image.background import SizedBackground
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.objects import Objects
 from lavae_rl.perception.tokens import Observations, TokenLayout
-from lavae_rl.perception.tracking import SlotTracker, TrackingConfig, track
+from lavae_rl.perception.tracking import SlotTracker, TrackingConfig
 from lavae_rl.perception.watch import EncoderWatch
 from lavae_rl.runs.config import CONFIG_FILE, parse, read_json
 
@@ -88,7 +88,7 @@ class FrameEncoder:
         self.layout = TokenLayout(config.max_objects, model.latents, **options)
         check_frames(config.model, model, self.prepare, frame_space.shape)
         tracking = cast("TrackingConfig | None", config.tracking)
-        self._trackers = [SlotTracker(config.max_objects, tracking) for _ in range(num_envs)] if tracking else []
+        self._tracker = SlotTracker(config.max_objects, tracking, num_envs) if tracking else None
         self.area = _area(self.prepare, frame_space.shape)
         self._maximum = FrameMaximum(num_envs) if self.prepare.max_frames == 2 else None
         self.watch = EncoderWatch(config.model, self.prepare)
@@ -129,15 +129,15 @@ class FrameEncoder:
             self._maximum.reset(envs)
 
     def _forget_tracks(self, envs: np.ndarray) -> None:
-        for index in envs if self._trackers else ():
-            self._trackers[index].reset()
+        if self._tracker is not None:
+            self._tracker.reset(envs)
 
     def observe(self, objects: Objects, owners: np.ndarray) -> tuple[Objects, Observations]:
         """Return the objects of a batch, with tracking in the slots that they keep, and the observations.
 
         ``owners``, (batch,), are the indices of the environments whose next frames hold ``objects``, made by ``find``.
         """
-        objects, velocity = track(objects, self._trackers, owners) if self._trackers else (objects, None)
+        objects, velocity = (objects, None) if self._tracker is None else self._tracker.track(objects, owners)
         return objects, self.layout.tokens(objects, velocity)
 
     def encode(self, frames: np.ndarray, started: np.ndarray, finals: np.ndarray) -> tuple[Observations, Observations]:

@@ -7,12 +7,15 @@ that is missed for a few frames goes on as it moved.
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
 
 from lavae_rl.data.coordinates import to_xy
 from lavae_rl.model.objects import Objects
 from lavae_rl.perception.tokens import Velocity
+
+FREE = -1
+"""In place of the number of frames since the object of a slot was detected: there is none."""
 
 
 @dataclass(frozen=True)
@@ -39,107 +42,117 @@ class TrackingConfig:
 
 
 class SlotTracker:
-    """Hungarian assignment of the objects of successive frames to slots, by location and appearance."""
+    """Hungarian assignment of the objects of successive frames to slots, by location and appearance.
 
-    def __init__(self, slots: int, config: TrackingConfig) -> None:
-        self.config, self._slots = config, slots
-        self.reset()
+    It tracks in several environments at once, each with ``slots`` of its own.
+    """
 
-    def reset(self) -> None:
-        """Forget all objects, at the beginning of an episode."""
-        self._xy = np.zeros((self._slots, 2))
-        self._appearance: np.ndarray | None = None
-        self._missed = np.full(self._slots, -1)  # frames since a slot's object was detected; -1: the slot is free
-        self._velocity = np.zeros((self._slots, 2))
-        self._last: Objects | None = None
+    def __init__(self, slots: int, config: TrackingConfig, num_envs: int = 1) -> None:
+        self.config = config
+        self._xy = np.zeros((num_envs, slots, 2))
+        self._velocity = np.zeros((num_envs, slots, 2))
+        self._missed = np.full((num_envs, slots), FREE)
+        # Made when the first objects show their fields: appearances, and all that was reported last.
+        self._appearance = np.zeros((num_envs, slots, 0))
+        self._last: list[np.ndarray] = []
 
-    def update(
-        self,
-        xy: Float[np.ndarray, "objects 2"],
-        appearance: Float[np.ndarray, "objects latents"],
-        presence: Float[np.ndarray, " objects"] | None = None,
-    ) -> tuple[np.ndarray, Float[np.ndarray, "objects 2"]]:
-        """Assign the objects of the next frame, at most as many as there are slots, the most confident first.
+    def reset(self, envs: Int[np.ndarray, " envs"] | slice = slice(None)) -> None:
+        """Forget all objects of some environments, in which an episode begins; by default of all."""
+        self._missed[envs] = FREE
+
+    def track(self, objects: Objects, owners: Int[np.ndarray, " batch"]) -> tuple[Objects, Velocity]:
+        """Move the objects of each frame, NumPy, to the slots of those that they are.
+
+        Args:
+            objects: of the next frame of some environments, the most confident first, in as many slots.
+            owners: the environment of each frame, each at most once.
 
         Returns:
-            The slot of each object, -1 for a new one that is not confident enough to ``appear``; and its change of
-            (x, y) per frame: 0 for an object that is new.
+            New objects, whose used slots need not come first, without those that are new and not confident enough to
+            ``appear``; and the change of (x, y) per frame in each slot: 0 for an object that is new.
         """
-        if self._appearance is None:
-            self._appearance = np.zeros((self._slots, appearance.shape[1]))
-        slot, velocity = np.full(len(xy), -1), np.zeros((len(xy), 2))
-        held = np.flatnonzero(self._missed >= 0)
-        coasted = np.minimum(self._missed[held], self.config.coast)[:, None]
-        expected = self._xy[held] + coasted * self._velocity[held]
-        moved = np.linalg.norm(xy[:, None] - expected, axis=2)
-        changed = np.linalg.norm(appearance[:, None] - self._appearance[held], axis=2)
-        cost = moved + self.config.appearance_weight * changed
-        # A forbidden pair costs more than any set of allowed ones, so it is chosen only where nothing else is left.
-        rows, columns = _assign(np.where(moved <= self.config.gate, cost, 1e6))
-        near = moved[rows, columns] <= self.config.gate
-        old, new = held[columns[near]], rows[near]
-        slot[new] = old
+        xy = to_xy(objects.location, objects.canvas_size)
+        if not self._appearance.size:
+            self._appearance = np.zeros((*self._missed.shape, objects.appearance.shape[2]))
+        slot, velocity = self._assign(xy, objects, owners)
+        frame, index = np.nonzero(slot >= 0)
+        where = (owners[frame], slot[frame, index])
+        self._missed[owners] += self._missed[owners] != FREE
+        self._missed[where] = 0
+        self._missed[self._missed > self.config.hold] = FREE
+        self._xy[where], self._appearance[where] = xy[frame, index], objects.appearance[frame, index]
+        self._velocity[where] = velocity[frame, index]
+        moved = objects.scatter(slot)
+        moving = np.where(moved.mask[..., None], self._velocity[owners], 0)
+        if self.config.coast:
+            self._coast(moved, moving, owners)
+        return replace(moved, count=moved.mask.sum(1)), moving
+
+    def _assign(
+        self, xy: Float[np.ndarray, "batch objects 2"], objects: Objects, owners: np.ndarray
+    ) -> tuple[Int[np.ndarray, "batch objects"], Float[np.ndarray, "batch objects 2"]]:
+        """The slot of each object, -1 for none, and its velocity."""
+        config, missed = self.config, self._missed[owners]
+        coasted = np.clip(missed, 0, config.coast)[..., None]
+        expected = self._xy[owners] + coasted * self._velocity[owners]
+        moved = _distances(xy, expected)
+        cost = moved + config.appearance_weight * _distances(objects.appearance, self._appearance[owners])
+        allowed = (moved <= config.gate) & objects.mask[..., None] & (missed != FREE)[:, None]
+        slot = _cheapest(cost, allowed)
+        frame, index = np.nonzero(slot >= 0)
+        old = slot[frame, index]
+        velocity = np.zeros(xy.shape)
         # An object that reappears after some frames moved that far in as many steps.
-        velocity[new] = (xy[new] - self._xy[old]) / (1 + self._missed[old])[:, None]
+        steps = 1 + missed[frame, old]
+        velocity[frame, index] = (xy[frame, index] - self._xy[owners[frame], old]) / steps[:, None]
         # Others take a free slot, or else that of the object undetected for longest.
-        missed = np.where(self._missed < 0, np.iinfo(int).max, self._missed)
-        missed[old] = -1  # taken
-        sure = np.ones(len(xy), bool) if presence is None else presence >= self.config.appear
-        for i in np.flatnonzero((slot < 0) & sure):
-            slot[i] = missed.argmax()
-            missed[slot[i]] = -1
-        self._missed[self._missed >= 0] += 1
-        kept = slot >= 0
-        self._missed[slot[kept]] = 0
-        self._missed[self._missed > self.config.hold] = -1
-        self._xy[slot[kept]], self._appearance[slot[kept]] = xy[kept], appearance[kept]
-        self._velocity[slot[kept]] = velocity[kept]
+        waiting = np.where(missed == FREE, np.iinfo(int).max, missed)
+        waiting[frame, old] = -1  # taken
+        by_wait = np.argsort(-waiting, axis=1, kind="stable")
+        new = objects.mask & (slot < 0) & (objects.presence >= config.appear)
+        rank = new.cumsum(1) - 1
+        slot[new] = np.take_along_axis(by_wait, np.maximum(rank, 0), 1)[new]
         return slot, velocity
 
-    def coast(self, objects: Objects, velocity: Velocity, frame: int) -> None:
-        """Report undetected objects among those of a frame, in place, and remember all that are reported."""
-        missing = (self._missed > 0) & (self._missed <= self.config.coast) & ~objects.mask[frame]
-        if self._last is not None and missing.any():
-            missing &= self._last.mask[0]
-            for values, last in zip(objects.arrays(), self._last.arrays(), strict=True):
-                values[frame, missing] = last[0, missing]
-            sides = np.array(objects.canvas_size)
-            pixels = np.rint(self._velocity[missing, ::-1] * (sides - 1) / 2).astype(int)  # (row, column)
-            before = objects.location[frame, missing]
-            objects.location[frame, missing] = (before + pixels).clip(0, sides - 1)
-            objects.box[frame, missing, :2] += objects.location[frame, missing] - before
-            objects.presence[frame, missing] = 0
-            velocity[frame, missing] = self._velocity[missing]
-        self._last = objects[frame : frame + 1].copied()
+    def _coast(self, objects: Objects, velocity: Velocity, owners: np.ndarray) -> None:
+        """Report undetected objects among those of frames, in place, and remember all that are reported."""
+        if not self._last:
+            self._last = [np.zeros((len(self._missed), *each.shape[1:]), each.dtype) for each in objects.arrays()]
+        missed = self._missed[owners]
+        frame, slot = np.nonzero((missed > 0) & (missed <= self.config.coast))
+        owner = owners[frame]
+        for values, last in zip(objects.arrays(), self._last, strict=True):
+            values[frame, slot] = last[owner, slot]
+        sides = np.array(objects.canvas_size)
+        pixels = np.rint(self._velocity[owner, slot, ::-1] * (sides - 1) / 2).astype(int)  # (row, column)
+        before = objects.location[frame, slot]
+        objects.location[frame, slot] = (before + pixels).clip(0, sides - 1)
+        objects.box[frame, slot, :2] += objects.location[frame, slot] - before
+        objects.presence[frame, slot] = 0
+        velocity[frame, slot] = self._velocity[owner, slot]
+        for values, last in zip(objects.arrays(), self._last, strict=True):
+            last[owners] = values
 
 
-def _assign(cost: Float[np.ndarray, "objects held"]) -> tuple[np.ndarray, np.ndarray]:
-    """The assignment of least cost, (rows, columns)."""
-    if cost.size and len(nearest := cost.argmin(axis=1)) == len(set(nearest.tolist())):
-        return np.arange(len(cost)), nearest  # each has what costs it least, so nothing costs less
-    rows, columns = linear_sum_assignment(cost)
-    return rows, columns
+def _distances(
+    points: Float[np.ndarray, "batch objects axes"], others: Float[np.ndarray, "batch slots axes"]
+) -> Float[np.ndarray, "batch objects slots"]:
+    return np.sqrt(np.square(points[:, :, None] - others[:, None]).sum(3))
 
 
-def track(objects: Objects, trackers: list[SlotTracker], owners: np.ndarray) -> tuple[Objects, Velocity]:
-    """Move the objects of each frame, NumPy, to the slots that the tracker of its environment assigns.
-
-    Args:
-        objects: of one frame after the other.
-        trackers: one per environment.
-        owners: (batch,), the environment of each frame.
-
-    Returns:
-        New objects, whose used slots need not come first, and the velocity of each slot.
-    """
-    xy, velocity = to_xy(objects.location, objects.canvas_size), np.zeros((*objects.mask.shape, 2))
-    slots: list[np.ndarray] = []
-    for i, (owner, count) in enumerate(zip(owners, objects.count, strict=True)):
-        slot, speed = trackers[owner].update(xy[i, :count], objects.appearance[i, :count], objects.presence[i, :count])
-        velocity[i, slot[slot >= 0]] = speed[slot >= 0]
-        slots.append(slot)
-    moved = objects.scatter(slots)
-    if trackers[0].config.coast:
-        for i, owner in enumerate(owners):
-            trackers[owner].coast(moved, velocity, i)
-    return replace(moved, count=moved.mask.sum(1)), velocity
+def _cheapest(
+    cost: Float[np.ndarray, "batch objects slots"], allowed: Bool[np.ndarray, "batch objects slots"]
+) -> Int[np.ndarray, "batch objects"]:
+    """The assignment of least cost among those of the most allowed pairs: the slot of each object, -1 for none."""
+    # A forbidden pair costs more than any set of allowed ones, so it is chosen only where nothing else is left.
+    cost = np.where(allowed, cost, 1e6)
+    slot = np.where(allowed.any(2), cost.argmin(2), -1)
+    frame, index = np.nonzero(slot >= 0)
+    claims = np.zeros((len(cost), cost.shape[2]), int)
+    np.add.at(claims, (frame, slot[frame, index]), 1)
+    # Where each object has what costs it least, nothing costs less.
+    for i in np.flatnonzero((claims > 1).any(1)):
+        rows, columns = linear_sum_assignment(cost[i])
+        slot[i] = -1
+        slot[i, rows] = np.where(allowed[i, rows, columns], columns, -1)
+    return slot

@@ -121,7 +121,7 @@ class Pictures(SizedBackground):
         """
         self.check(images.shape[2:])
         picture = self.typical.expand(len(images), -1, -1, -1)
-        pixels = self._several().nonzero()[:, 0]
+        pixels = self.several().nonzero()[:, 0]
         if not len(pixels):
             return picture
         nearest = self._nearest(images.flatten(2)[:, :, pixels], pixels)
@@ -134,13 +134,17 @@ class Pictures(SizedBackground):
     ) -> Float[Tensor, "places channels"]:
         """What ``forward`` gives at single places: pixels, by their index in reading order, that show some values."""
         states = torch.zeros_like(pixels)
-        several = self._several()[pixels]
+        several = self.several()[pixels]
         states[several] = self._nearest(values[several].T[None], pixels[several])[0]
         return self.states.flatten(2)[states, :, pixels].float() / 255
 
+    def several(self) -> Bool[Tensor, " pixels"]:
+        """Which pixels have more than one state, in reading order."""
+        return ((self.frequency[1:] > 0).any(0) & ~self.ignored).flatten()
+
     def kl(self, images: Images) -> PerImage:
         """KL(q(states | x) || p(states)) = -log p of the nearest states, in nats."""
-        pixels = self._several().nonzero()[:, 0]
+        pixels = self.several().nonzero()[:, 0]
         nearest = self._nearest(images.flatten(2)[:, :, pixels], pixels)
         return -self.frequency.flatten(1)[nearest, pixels].log().sum(1)
 
@@ -155,10 +159,6 @@ class Pictures(SizedBackground):
     def examples(self) -> Float[Tensor, "states channels height width"]:
         """The states."""
         return self.states.float() / 255
-
-    def _several(self) -> Bool[Tensor, " pixels"]:
-        """Which pixels have more than one state, in reading order."""
-        return ((self.frequency[1:] > 0).any(0) & ~self.ignored).flatten()
 
     def _nearest(
         self, values: Float[Tensor, "batch channels pixels"], pixels: Int[Tensor, " pixels"]

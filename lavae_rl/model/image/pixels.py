@@ -21,6 +21,7 @@ class FramePixels:
     def __init__(self, frames: UInt8[Tensor, "batch height width channels"], background: Pictures) -> None:
         self.frames, self.background = frames.contiguous(), background
         self._first = background.states[0].flatten(1).T.contiguous()  # pixels, channels
+        self._several = background.several()
 
     @cached_property
     def changed(self) -> tuple[Places, Places, Places]:
@@ -39,8 +40,8 @@ class FramePixels:
         shown = take(self.frames.view(-1, channels), frame * (height * width) + pixel)
         first = take(self._first, pixel)
         values, behind = (part.float().div_(255).mul_(inside[:, None]) for part in (shown, first))
-        # Of most pixels, the first state is the nearest.
         other = torch.unique_consecutive(nonzero((shown != first) & inside[:, None]) // channels)
+        other = other[self._several[pixel[other]]]  # of most pixels, there is one state
         behind[other] = self.background.behind(values[other], pixel[other])
         ignored = self.background.ignored.flatten()[pixel]
         return torch.where(ignored[:, None], behind, values), behind
