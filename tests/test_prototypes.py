@@ -98,7 +98,7 @@ def test_codes_are_nearly_discrete_and_never_of_unused_prototypes(found):
     torch.testing.assert_close(distance[~torch.eye(5, dtype=torch.bool)], distance[0, 1].expand(20))
 
 
-def test_corrections_move_edges_and_teach_the_latents_nothing(found):
+def test_corrections_move_edges_and_teach_the_shape_nothing(found):
     decoder = _decoder(found)
     torch.nn.init.normal_(decoder.correction[-1].weight)
     appearance: Any = _appearance(decoder).requires_grad_()
@@ -109,6 +109,9 @@ def test_corrections_move_edges_and_teach_the_latents_nothing(found):
     assert not torch.equal(before, after)
     inside = before[:, 0] > 0.9999
     assert (after[:, 0][inside] > 0.5).all()
+    (corrected,) = torch.autograd.grad(after.sum(), appearance)
+    pose = slice(decoder.layout.shape, decoder.layout.shape + 3)
+    assert not torch.allclose(plain[:, pose], corrected[:, pose])
     torch.nn.init.zeros_(decoder.correction[-1].weight)
     (corrected,) = torch.autograd.grad(decoder(appearance).sum(), appearance)
     torch.testing.assert_close(plain, corrected)

@@ -92,7 +92,7 @@ class LAVAERecipe(Recipe):
     prototypes_from_step: int = 400
     """Networks "prototypes": step at which remembered sprites are clustered."""
     corrections_fraction: float = 0.7
-    """Networks "prototypes": last part of the run, in which edges are corrected."""
+    """Networks "prototypes": last part of the run, in which edges are corrected and no sprites are dreamed."""
     dreamed_sprites: int = 64
     """Networks "prototypes": sprites dreamed per step, whose appearance is known."""
     dreamed_weight: float = 0.3

@@ -60,7 +60,7 @@ class WakeSleep(Method):
         if len(self.memory):  # empty before the first dreams, and while all frames are
             dreaming, dream_terms = self._dream(frames.shape[1:3], joint, generator)
             loss, terms = loss + dreaming, terms | dream_terms
-        if self._prototypes is not None:
+        if self._prototypes is not None and not self._prototypes.corrects:
             naming = self._dream_sprites(self._prototypes, generator)
             loss, terms = loss + self.recipe.dreamed_weight * naming / 100, terms | {"dream_appearance": naming}
         return loss, terms

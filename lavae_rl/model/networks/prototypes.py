@@ -25,6 +25,8 @@ CONTRAST = 8.0
 """Logits from the inside to the outside of a prototype at first, per pixel of radius over ``_USUAL_RADIUS``."""
 CORRECTION = 5.0
 """Most that a correction adds to the logit of a pixel: it moves an edge, and turns no inside out."""
+HARMONICS = 6
+"""Sines and cosines of multiples of the turn that corrections read, up to this one."""
 _USUAL_RADIUS = 5.0
 
 
@@ -79,8 +81,8 @@ class PrototypeDecoder(nn.Module):
 
     The turn is the angle of two latents, divided by the order of the prototype's symmetry: each look has one angle, and
     a full turn of the latents is one of its looks. Until ``set_prototypes`` is called there is one, a disc. Once
-    ``corrects`` is set, edges are moved by what a network says that reads all latents; no gradient of it reaches them,
-    so that no latent learns to mean something else for its sake.
+    ``corrects`` is set, edges are moved by what a network says that reads shape, turn and scale. No gradient of it
+    reaches the shape, so that shapes do not learn to mean something else for its sake.
 
     Args:
         channels: number of channels of the sprites.
@@ -109,7 +111,8 @@ class PrototypeDecoder(nn.Module):
         nn.init.eye_(self.color.weight)
         self.color.weight.data.mul_(3)
         nn.init.zeros_(self.color.bias)
-        hidden = (nn.Linear(latents, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
+        pose = 2 + 2 * HARMONICS
+        hidden = (nn.Linear(number * pose, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
         self.correction = nn.Sequential(*hidden, nn.Linear(width, size * size))
         for values in self.correction[-1].parameters():
             nn.init.zeros_(values)
@@ -154,9 +157,15 @@ class PrototypeDecoder(nn.Module):
             logits = logits + shares[:, number, None, None] * drawn
         logits = logits * (radius / _USUAL_RADIUS)[:, None, None]  # an edge is as sharp in pixels, whatever the scale
         if self.corrects:
-            moved = self.correction(appearance.detach()).float().view_as(logits)
-            logits = logits + CORRECTION * torch.tanh(moved)
+            pose = torch.cat([torch.ones_like(scale), scale, _harmonics(angle)], dim=1)
+            read = (shares.detach()[:, :, None] * pose[:, None]).flatten(1)
+            logits = logits + CORRECTION * torch.tanh(self.correction(read).float().view_as(logits))
         return logits
+
+
+def _harmonics(angle: Float[Tensor, " objects"]) -> Float[Tensor, "objects values"]:
+    multiples = angle[:, None] * torch.arange(1, HARMONICS + 1, device=angle.device)
+    return torch.cat([multiples.cos(), multiples.sin()], dim=1)
 
 
 def _logits(masks: Float[Tensor, "prototypes grid grid"]) -> Float[Tensor, "prototypes grid grid"]:
