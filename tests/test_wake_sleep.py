@@ -117,10 +117,15 @@ def test_remembered_sprites_become_prototypes_once_and_edges_are_corrected_later
         moved = (decoder.templates - before).abs().max()
         assert (moved > 0.5) == (step == 12)  # a gradient step moves them by little
         assert bool(decoder.corrects) == (step >= 16)
-        assert np.isfinite(row["dream_appearance"])
+        assert np.isfinite(row.get("dream_appearance", np.nan)) == (step < 16)
     assert training.progress.skipped == 0
     assert training.average.sprite_decoder.corrects
     assert training.average.sprite_decoder.used.equal(decoder.used)
+
+
+def test_a_run_that_ends_before_sprites_are_clustered_is_refused():
+    with pytest.raises(ValueError, match="expected more than 20 steps with networks prototypes.*got 20"):
+        _training(LAVAEConfig(latents=9, networks="prototypes"), dataclasses.replace(SMOKE, prototypes_from_step=20))
 
 
 def test_models_without_prototypes_dream_no_sprites(scenes):

@@ -48,6 +48,11 @@ class WakeSleep(Method):
         decoder = model.sprite_decoder
         self._prototypes = decoder if isinstance(decoder, PrototypeDecoder) else None
         if self._prototypes is not None:
+            if recipe.steps <= recipe.prototypes_from_step:
+                raise ValueError(
+                    f"expected more than {recipe.prototypes_from_step} steps with networks prototypes, which are "
+                    f"clustered then, got {recipe.steps}"
+                )
             self.terms = (*self.terms, "dream_appearance")
 
     def loss(self, frames: Frames, step: int, generator: torch.Generator) -> Loss:
