@@ -272,19 +272,20 @@ def _tokens(slots, width):
     return spaces.Dict({"tokens": spaces.Box(-1, 1, (slots, width)), "mask": spaces.MultiBinary(slots)})
 
 
-def test_last_numbers_of_a_token_are_scaled():
+def test_numbers_of_a_token_are_scaled():
     torch.manual_seed(0)
     plain = SetFeaturesExtractor(_tokens(3, 6), arch="selection")
-    scaled = SetFeaturesExtractor(_tokens(3, 6), arch="selection", last_scales=(10.0, 1.0))
+    scaled = SetFeaturesExtractor(_tokens(3, 6), arch="selection", last_scales=(10.0, 1.0), appearance_scale=0.3)
     scaled.load_state_dict(plain.state_dict())  # scales are no weights
     tokens, mask = torch.rand(2, 3, 6), torch.ones(2, 3)
     larger = tokens.clone()
+    larger[..., 2:4] *= 0.3
     larger[..., 4] *= 10
     torch.testing.assert_close(
         scaled({"tokens": tokens, "mask": mask}), plain({"tokens": larger, "mask": mask}), atol=1e-5, rtol=0
     )
-    with pytest.raises(ValueError, match="expected at most 6 last_scales, one for each number"):
-        SetFeaturesExtractor(_tokens(3, 6), last_scales=(1.0,) * 7)
+    with pytest.raises(ValueError, match="expected at most 4 last_scales, one for each number after x and y"):
+        SetFeaturesExtractor(_tokens(3, 6), last_scales=(1.0,) * 5)
 
 
 def test_selection_reads_the_difference_of_two_objects():

@@ -53,6 +53,7 @@ class SetFeaturesExtractor(BaseFeaturesExtractor):
             Stable-Baselines3 reads, also counts what is appended.
         width: units per hidden layer; for "attention" a multiple of 4.
         last_scales: what the last numbers of a token are multiplied by, for example a velocity, which is small.
+        appearance_scale: what the appearance is multiplied by: the numbers between x, y and those with scales.
 
     Raises:
         TypeError: the observation space is not a dictionary, or has entries of other kinds or shapes.
@@ -68,20 +69,22 @@ class SetFeaturesExtractor(BaseFeaturesExtractor):
         features_dim: int = 64,
         width: int = 48,
         last_scales: Sequence[float] = (),
+        appearance_scale: float = 1.0,
     ) -> None:
         if features_dim < 1 or width < 1:
             raise ValueError(f"expected features_dim and width of at least 1, got {features_dim} and {width}")
         if arch not in ARCHITECTURES:
             raise ValueError(f"expected arch as one of {', '.join(ARCHITECTURES)}, got {arch!r}")
         slots, token_width, others = _sizes(observation_space)
-        if len(last_scales) > token_width:
-            raise ValueError(f"expected at most {token_width} last_scales, one for each number, got {last_scales}")
+        if (appearance := token_width - 2 - len(last_scales)) < 0:
+            expected = f"at most {token_width - 2} last_scales, one for each number after x and y"
+            raise ValueError(f"expected {expected}, got {last_scales}")
         super().__init__(observation_space, features_dim + sum(others.values()))
         sizes = (token_width, width, features_dim)
         self.network = FlatNetwork(slots, *sizes) if arch == "flat" else _NETWORKS[arch](*sizes)
         self._others = tuple(others)
         # Not part of the weights: agents saved without scales keep loading.
-        scales = torch.tensor([1.0] * (token_width - len(last_scales)) + list(last_scales))
+        scales = torch.tensor([1.0, 1.0, *[appearance_scale] * appearance, *last_scales])
         self.register_buffer("_scales", scales, persistent=False)
 
     def forward(self, observations: dict[str, Tensor]) -> Float[Tensor, "batch features"]:

@@ -125,7 +125,8 @@ def policy_kwargs(kind: Observation, preset: Preset) -> dict[str, Any]:
         kwargs = {"features_extractor_class": SetFeaturesExtractor, "net_arch": [64]}
         kwargs["features_extractor_kwargs"] = {"arch": preset.arch, "width": preset.width}
         if preset.tokens.tracked:
-            kwargs["features_extractor_kwargs"]["last_scales"] = LAST_SCALES
+            scales = {"last_scales": LAST_SCALES, "appearance_scale": kind.appearance_scale}
+            kwargs["features_extractor_kwargs"] |= scales
     if preset.algorithm in ("sac", "td3"):
         # The value of a place is a more nonlinear function than the best place. Without future rewards nothing is
         # overestimated, so a second critic would double the work for nothing.

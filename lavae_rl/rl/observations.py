@@ -30,6 +30,8 @@ class Observation:
     """Policy of Stable-Baselines3."""
     reads_tokens: bool = False
     """Whether a ``SetFeaturesExtractor`` reads the observations; otherwise the policy's own networks do."""
+    appearance_scale: float = 1.0
+    """What networks multiply the appearance in tracked tokens by."""
     wrap: Callable[[VecEnv, str, str, Options], VecEnv] | None = None
     """Wrapper that makes the observations: (environments, model, device, options of tokens); None without a model."""
     screen: str | None = None
@@ -67,6 +69,7 @@ OBSERVATIONS: Mapping[str, Observation] = {
         screen="frames",
         policy="MultiInputPolicy",
         reads_tokens=True,
+        appearance_scale=0.3,  # some ten numbers with a variance of 1 become a vector of length 1, as one-hot classes are
         wrap=lambda venv, model, device, options: VecLAVAEObservation(venv, model, device=device, **options),
         bundled=True,
         watch=lambda env, model, options: LAVAEObservation(env, model, render_objects=True, **options),
