@@ -124,7 +124,7 @@ def test_remembered_sprites_become_prototypes_once_and_edges_are_corrected_later
 
 
 def test_a_run_that_ends_before_sprites_are_clustered_is_refused():
-    with pytest.raises(ValueError, match="expected more than 20 steps with networks prototypes.*got 20"):
+    with pytest.raises(ValueError, match=r"expected more than 20 steps with networks prototypes.*got 20"):
         _training(LAVAEConfig(latents=9, networks="prototypes"), dataclasses.replace(SMOKE, prototypes_from_step=20))
 
 

@@ -8,7 +8,6 @@ appearance network make of a part of a frame is kept, and recalled where the sam
 import math
 from dataclasses import replace
 
-import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor

@@ -69,7 +69,7 @@ OBSERVATIONS: Mapping[str, Observation] = {
         screen="frames",
         policy="MultiInputPolicy",
         reads_tokens=True,
-        appearance_scale=0.3,  # some ten numbers with a variance of 1 become a vector of length 1, as one-hot classes are
+        appearance_scale=0.3,  # a vector of some ten numbers with a variance of 1 becomes as long as a one-hot class
         wrap=lambda venv, model, device, options: VecLAVAEObservation(venv, model, device=device, **options),
         bundled=True,
         watch=lambda env, model, options: LAVAEObservation(env, model, render_objects=True, **options),
