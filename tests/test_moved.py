@@ -73,7 +73,7 @@ NAMES = {
         "DeepSetsNetwork FlatNetwork"
     ),
     "perception.tokens": "APPEARANCE_RANGE Observations TokenLayout normalised_xy",
-    "perception.tracking": "TrackingConfig SlotTracker",
+    "perception.tracking": "TrackingConfig SlotTracker track",
     "perception.vae_vector": "VecVAEObservation",
     "perception.wrappers": "ObservationPort take replace LAVAEObservation VectorLAVAEObservation encode_with_finals",
     "registration": "TaskSpec TASKS register_envs task_name",

@@ -53,6 +53,27 @@ accelerator.wait_for_everyone()  # a process that leaves early can abort the oth
 accelerator.end_training()
 """
 
+PROTOTYPES = """
+import dataclasses, json
+from lavae_rl.data.sources import load_dataset
+from lavae_rl.model.config import LAVAEConfig
+from lavae_rl.pretraining.recipes import SMOKE
+from lavae_rl.pretraining.state import Training, make_accelerator
+from lavae_rl.pretraining.wake_sleep import WakeSleep
+
+accelerator = make_accelerator(cpu=True)
+recipe = dataclasses.replace(SMOKE, joint_fraction=0.0, prototypes_from_step=8, corrections_fraction=0.4)
+method = WakeSleep(LAVAEConfig(latents=9, networks="prototypes"), recipe, 0, accelerator)
+training, dataset = Training(method, recipe, 0, accelerator), load_dataset("multi-dsprites", "validation")
+for _ in range(14):
+    training.step(dataset)
+decoder = method.model.sprite_decoder
+found = [decoder.order.tolist(), decoder.used.tolist(), bool(decoder.corrects), decoder.templates.sum().item()]
+print("RESULT", json.dumps(found), flush=True)
+accelerator.wait_for_everyone()
+accelerator.end_training()
+"""
+
 
 def _launch(processes, *command):
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
@@ -79,6 +100,17 @@ def test_two_processes_take_the_steps_of_one_with_twice_the_batch(tmp_path):
     assert one["steps"][0] != one["steps"][-1]
     assert one["agreed"]
     assert two["agreed"]
+
+
+@pytest.mark.slow
+def test_two_processes_hold_the_same_prototypes(tmp_path):
+    """Each remembers sprites of its own, and clusters them; those of the first count."""
+    script = tmp_path / "prototypes.py"
+    script.write_text(PROTOTYPES)
+    lines = _launch(2, str(script)).split("RESULT ")[1:]
+    first, second = (json.loads(line.splitlines()[0]) for line in lines)
+    assert first == second
+    assert first[2]
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""What docs/agents.md says of Stable-Baselines3's own wrappers around object tokens."""
+"""Stable-Baselines3's own wrappers around object tokens, as docs/agents.md describes them."""
 
 from typing import Any
 

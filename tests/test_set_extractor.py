@@ -284,8 +284,8 @@ def test_numbers_of_a_token_are_scaled():
     torch.testing.assert_close(
         scaled({"tokens": tokens, "mask": mask}), plain({"tokens": larger, "mask": mask}), atol=1e-5, rtol=0
     )
-    with pytest.raises(ValueError, match="expected at most 4 last_scales, one for each number after x and y"):
-        SetFeaturesExtractor(_tokens(3, 6), last_scales=(1.0,) * 5)
+    with pytest.raises(ValueError, match="expected at most 6 last_scales, one for each number"):
+        SetFeaturesExtractor(_tokens(3, 6), last_scales=(1.0,) * 7)
 
 
 def test_selection_reads_the_difference_of_two_objects():

@@ -3,11 +3,9 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 
 from lavae_rl.model.objects import Objects
-from lavae_rl.perception.tracking import SlotTracker, TrackingConfig, _cheapest
+from lavae_rl.perception.tracking import SlotTracker, TrackingConfig, _cheapest, track
 
 RED, BLUE = np.array([3.0, 0.0]), np.array([0.0, 3.0])
-
-
 FIRST = np.zeros(1, int)
 """The only environment."""
 
@@ -36,7 +34,7 @@ def _frame(*objects, slots=3, presence=0.9):
 
 
 def _update(tracker, *objects):
-    """The slot of each object of the next frame, told by where they are, and the velocity of each."""
+    """The slot of each object of the next frame, identified by its location, and the velocity of each."""
     given = _frame(*objects, slots=tracker._xy.shape[1])
     found, velocity = tracker.track(given, FIRST)
     places = [place.tolist() for place in found.location[0]]
@@ -109,16 +107,13 @@ def test_tracking_refuses_settings_out_of_range(values):
         TrackingConfig(**values)
 
 
-@pytest.mark.parametrize(
-    ("presence", "reported"), [([0.9, 0.4], [1, 0]), ([0.4, 0.6], [1, 1]), ([0.4, 0.4], [1, 1])], ids=str
-)
-def test_a_new_object_needs_more_confidence_than_one_that_is_tracked(presence, reported):
-    tracker = _tracker(slots=2, appear=0.5)
-    frame = [((0, 0), RED), ((0.8, 0), BLUE)]
-    if presence[0] < 0.5:  # tracked before
-        tracker.track(_frame(*frame[: presence.count(0.4)], slots=2), FIRST)
-    found, _ = tracker.track(_frame(*frame, slots=2, presence=np.array(presence)), FIRST)
-    assert found.mask[0].tolist() == reported
+def test_a_new_object_needs_more_confidence_than_one_that_is_tracked():
+    tracker, frame = _tracker(slots=2, appear=0.5), [((0, 0), RED), ((0.8, 0), BLUE)]
+    for presence, number in (([0.9, 0.4], 1), ([0.4, 0.6], 2), ([0.4, 0.4], 2)):
+        given = _frame(*frame, slots=2, presence=np.array(presence))
+        found, _ = tracker.track(given, FIRST)
+        assert found.mask[0].tolist() == [True, number == 2]
+        assert found.location[0, :number].tolist() == given.location[0, :number].tolist()
 
 
 def _at(column):
@@ -163,12 +158,11 @@ def test_environments_are_tracked_apart_and_in_any_order():
             together.reset(owners[:1])
             alone[owners[0]].reset()
         frames = [_frame(*(_at(x) for x in rng.integers(0, 201, rng.integers(0, 4)))) for _ in owners]
-        found, velocity = together.track(Objects.concatenate(frames), owners)
-        for i, owner in enumerate(owners):
-            expected, moved = alone[owner].track(frames[i], FIRST)
-            for values, ones in zip(found[i : i + 1].arrays(), expected.arrays(), strict=True):
-                np.testing.assert_array_equal(values, ones)
-            np.testing.assert_array_equal(velocity[i : i + 1], moved)
+        objects = Objects.concatenate(frames)
+        (found, velocity), (expected, moved) = together.track(objects, owners), track(objects, alone, owners)
+        for values, ones in zip(found.arrays(), expected.arrays(), strict=True):
+            np.testing.assert_array_equal(values, ones)
+        np.testing.assert_array_equal(velocity, moved)
 
 
 @pytest.mark.parametrize("values", [{"appear": 1.5}, {"coast": 4}, {"coast": -1}], ids=str)

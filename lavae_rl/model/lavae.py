@@ -147,7 +147,7 @@ class LAVAE(LAVAECore, PretrainedModel):
 
     def _boxes(self, found: Detections, appearance: AppearanceVectors, canvas_size: Sequence[int]) -> Tensor:
         """(row, column, height, width) of what each decoded sprite shows on the canvas."""
-        distinct, which = appearance.unique(dim=0, return_inverse=True)  # a paddle looks the same in many frames
+        distinct, which = torch.unique(appearance, dim=0, return_inverse=True)  # a paddle looks the same in many frames
         sprites = self.sprite_decoder(distinct)
         shown = sprites[:, -1] if self.config.composition == "over" else sprites.amax(1)
         lit = shown >= 0.5 * shown.amax((1, 2), keepdim=True).clamp(max=1)

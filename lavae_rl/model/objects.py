@@ -154,10 +154,6 @@ class Objects:
         """The fields that have a value for each slot."""
         return [getattr(self, field.name) for field in dataclasses.fields(self) if field.name not in _PER_FRAME]
 
-    def copied(self) -> "Objects":
-        """The same objects in new NumPy arrays."""
-        return self._map(np.copy)
-
     def _map(
         self, convert: Callable[..., Array], *others: "Objects", fixed: Sequence[str] = ("canvas_size",)
     ) -> "Objects":

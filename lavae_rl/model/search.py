@@ -95,11 +95,11 @@ class Search:
         old = self._logits_of.rows(slots[~new])
         batch, height, width, _ = pixels.frames.shape
         shape = (batch, -(-height // CELL) * CELL, -(-width // CELL) * CELL)
-        logits, scales = torch.full(shape, -math.inf), torch.zeros(shape, dtype=torch.uint8)
+        logits, scales = maps = torch.full(shape, -math.inf), torch.zeros(shape, dtype=torch.uint8)
         if new.any():
-            self._read(pixels, changed, cells.sites(wanted, new), logits, scales)
-            self._logits_of.keep(cells.keys[new], *(cells.read(whole, new) for whole in (logits, scales)))
-        for whole, rows in zip((logits, scales), old, strict=False):  # nothing is recalled before anything is kept
+            self._read(pixels, changed, cells.sites(wanted, new), *maps)
+            self._logits_of.keep(cells.keys[new], *(cells.read(whole, new) for whole in maps))
+        for whole, rows in zip(maps, old, strict=False):  # nothing is recalled before anything is kept
             cells.write(whole, rows, ~new)
         return logits[:, :height, :width], scales[:, :height, :width]
 

@@ -4,6 +4,7 @@ With hysteresis, what flickers does not come and go: an object needs more confid
 that is missed for a few frames goes on as it moved.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from lavae_rl.model.objects import Objects
 from lavae_rl.perception.tokens import Velocity
 
 FREE = -1
-"""In place of the number of frames since the object of a slot was detected: there is none."""
+"""Marks a slot without an object, in place of the number of frames since that was detected."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class SlotTracker:
         self._xy = np.zeros((num_envs, slots, 2))
         self._velocity = np.zeros((num_envs, slots, 2))
         self._missed = np.full((num_envs, slots), FREE)
-        # Made when the first objects show their fields: appearances, and all that was reported last.
+        # The first objects show how long appearances are and which fields there are: what was reported last.
         self._appearance = np.zeros((num_envs, slots, 0))
         self._last: list[np.ndarray] = []
 
@@ -61,7 +62,7 @@ class SlotTracker:
         self._missed[envs] = FREE
 
     def track(self, objects: Objects, owners: Int[np.ndarray, " batch"]) -> tuple[Objects, Velocity]:
-        """Move the objects of each frame, NumPy, to the slots of those that they are.
+        """Move the objects of each frame, NumPy, to the slots that they have been assigned.
 
         Args:
             objects: of the next frame of some environments, the most confident first, in as many slots.
@@ -95,8 +96,9 @@ class SlotTracker:
         config, missed = self.config, self._missed[owners]
         coasted = np.clip(missed, 0, config.coast)[..., None]
         expected = self._xy[owners] + coasted * self._velocity[owners]
-        moved = _distances(xy, expected)
-        cost = moved + config.appearance_weight * _distances(objects.appearance, self._appearance[owners])
+        moved = np.linalg.norm(xy[:, :, None] - expected[:, None], axis=3)
+        changed = np.linalg.norm(objects.appearance[:, :, None] - self._appearance[owners][:, None], axis=3)
+        cost = moved + config.appearance_weight * changed
         allowed = (moved <= config.gate) & objects.mask[..., None] & (missed != FREE)[:, None]
         slot = _cheapest(cost, allowed)
         frame, index = np.nonzero(slot >= 0)
@@ -110,8 +112,8 @@ class SlotTracker:
         waiting[frame, old] = -1  # taken
         by_wait = np.argsort(-waiting, axis=1, kind="stable")
         new = objects.mask & (slot < 0) & (objects.presence >= config.appear)
-        rank = new.cumsum(1) - 1
-        slot[new] = np.take_along_axis(by_wait, np.maximum(rank, 0), 1)[new]
+        rank = new.cumsum(1)[new] - 1
+        slot[new] = by_wait[np.nonzero(new)[0], rank]
         return slot, velocity
 
     def _coast(self, objects: Objects, velocity: Velocity, owners: np.ndarray) -> None:
@@ -134,12 +136,6 @@ class SlotTracker:
             last[owners] = values
 
 
-def _distances(
-    points: Float[np.ndarray, "batch objects axes"], others: Float[np.ndarray, "batch slots axes"]
-) -> Float[np.ndarray, "batch objects slots"]:
-    return np.sqrt(np.square(points[:, :, None] - others[:, None]).sum(3))
-
-
 def _cheapest(
     cost: Float[np.ndarray, "batch objects slots"], allowed: Bool[np.ndarray, "batch objects slots"]
 ) -> Int[np.ndarray, "batch objects"]:
@@ -156,3 +152,19 @@ def _cheapest(
         slot[i] = -1
         slot[i, rows] = np.where(allowed[i, rows, columns], columns, -1)
     return slot
+
+
+def track(
+    objects: Objects, trackers: Sequence[SlotTracker], owners: Int[np.ndarray, " batch"]
+) -> tuple[Objects, Velocity]:
+    """Track frame after frame, each by the tracker of its environment; see ``SlotTracker.track``, which is faster.
+
+    Args:
+        objects: of one frame after the other, at least one.
+        trackers: one per environment.
+        owners: the environment of each frame.
+    """
+    first = np.zeros(1, int)
+    tracked = [trackers[owner].track(objects[i : i + 1], first) for i, owner in enumerate(owners)]
+    found, velocity = zip(*tracked, strict=True)
+    return Objects.concatenate(found), np.concatenate(velocity)

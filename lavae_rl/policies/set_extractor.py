@@ -52,8 +52,8 @@ class SetFeaturesExtractor(BaseFeaturesExtractor):
         features_dim: number of features made of the tokens. The attribute ``features_dim``, which
             Stable-Baselines3 reads, also counts what is appended.
         width: units per hidden layer; for "attention" a multiple of 4.
-        last_scales: what the last numbers of a token are multiplied by, for example a velocity, which is small.
-        appearance_scale: what the appearance is multiplied by: the numbers between x, y and those with scales.
+        last_scales: factors of the last numbers of a token, for example of a velocity, which is small.
+        appearance_scale: factor of the appearance: of the numbers between x, y and those with ``last_scales``.
 
     Raises:
         TypeError: the observation space is not a dictionary, or has entries of other kinds or shapes.
@@ -76,15 +76,16 @@ class SetFeaturesExtractor(BaseFeaturesExtractor):
         if arch not in ARCHITECTURES:
             raise ValueError(f"expected arch as one of {', '.join(ARCHITECTURES)}, got {arch!r}")
         slots, token_width, others = _sizes(observation_space)
-        if (appearance := token_width - 2 - len(last_scales)) < 0:
-            expected = f"at most {token_width - 2} last_scales, one for each number after x and y"
-            raise ValueError(f"expected {expected}, got {last_scales}")
+        if len(last_scales) > token_width:
+            raise ValueError(f"expected at most {token_width} last_scales, one for each number, got {last_scales}")
         super().__init__(observation_space, features_dim + sum(others.values()))
         sizes = (token_width, width, features_dim)
         self.network = FlatNetwork(slots, *sizes) if arch == "flat" else _NETWORKS[arch](*sizes)
         self._others = tuple(others)
         # Not part of the weights: agents saved without scales keep loading.
-        scales = torch.tensor([1.0, 1.0, *[appearance_scale] * appearance, *last_scales])
+        scales, last = torch.ones(token_width), token_width - len(last_scales)
+        scales[2:last] = appearance_scale
+        scales[last:] = torch.tensor(last_scales)
         self.register_buffer("_scales", scales, persistent=False)
 
     def forward(self, observations: dict[str, Tensor]) -> Float[Tensor, "batch features"]:

@@ -50,8 +50,8 @@ class WakeSleep(Method):
         if self._prototypes is not None:
             if recipe.steps <= recipe.prototypes_from_step:
                 raise ValueError(
-                    f"expected more than {recipe.prototypes_from_step} steps with networks prototypes, which are "
-                    f"clustered then, got {recipe.steps}"
+                    f"expected more than {recipe.prototypes_from_step} steps with networks prototypes, whose sprites "
+                    f"are clustered after as many, got {recipe.steps}"
                 )
             self.terms = (*self.terms, "dream_appearance")
 

@@ -31,7 +31,7 @@ class Observation:
     reads_tokens: bool = False
     """Whether a ``SetFeaturesExtractor`` reads the observations; otherwise the policy's own networks do."""
     appearance_scale: float = 1.0
-    """What networks multiply the appearance in tracked tokens by."""
+    """Factor of the appearance in tracked tokens."""
     wrap: Callable[[VecEnv, str, str, Options], VecEnv] | None = None
     """Wrapper that makes the observations: (environments, model, device, options of tokens); None without a model."""
     screen: str | None = None

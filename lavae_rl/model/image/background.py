@@ -132,14 +132,12 @@ class Pictures(SizedBackground):
     def behind(
         self, values: Float[Tensor, "places channels"], pixels: Int[Tensor, " places"]
     ) -> Float[Tensor, "places channels"]:
-        """What ``forward`` gives at single places: pixels, by their index in reading order, that show some values."""
-        states = torch.zeros_like(pixels)
-        several = self.several()[pixels]
-        states[several] = self._nearest(values[several].T[None], pixels[several])[0]
+        """Pixel means as of ``forward`` at single pixels that are not ignored, by their index in reading order."""
+        states = self._nearest(values.T[None], pixels)[0]
         return self.states.flatten(2)[states, :, pixels].float() / 255
 
     def several(self) -> Bool[Tensor, " pixels"]:
-        """Which pixels have more than one state, in reading order."""
+        """True for each pixel, in reading order, that has more than one state and is not ignored."""
         return ((self.frequency[1:] > 0).any(0) & ~self.ignored).flatten()
 
     def kl(self, images: Images) -> PerImage:
