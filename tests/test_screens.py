@@ -7,6 +7,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
+from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from lavae_rl.rl.agents import make_agent
@@ -51,7 +52,7 @@ def test_bundled_models_are_found_by_game(dot):
 
 
 def test_screens_are_what_an_environment_renders(dot):
-    vector = make_screens(dot, "frames", 3)
+    vector = make_screens(dot, "frames", 3, AutoresetMode.SAME_STEP)
     observations, _ = vector.reset(seed=0)
     assert observations.shape == (3, 96, 120, 3)
     for step in range(1, 6):
@@ -60,7 +61,7 @@ def test_screens_are_what_an_environment_renders(dot):
     assert infos["final_obs"][1][10, :, 0].argmax() == 50
     assert make_screen(dot, "pixels").observation_space.shape == (84, 84, 3)
     with pytest.raises(ValueError, match="expected observation lavae or pixels, got oracle"):
-        make_screens(dot, "oracle", 2)
+        make_screens(dot, "oracle", 2, AutoresetMode.SAME_STEP)
 
 
 def test_flags_of_our_tasks_are_refused_elsewhere(dot):
@@ -128,7 +129,7 @@ def test_a_life_is_an_episode_and_the_game_goes_on():
 @atari
 @pytest.mark.parametrize("view", ["frames", "pixels"])
 def test_games_in_a_batch_show_what_single_ones_do(view):
-    vector = make_games(PONG, view, 2)
+    vector = make_games(PONG, view, 2, AutoresetMode.SAME_STEP)
     shape = {"frames": (210, 160, 3), "pixels": (4, 84, 84)}[view]
     assert vector.single_observation_space.shape == shape
     observations, _ = vector.reset(seed=2**32 - 1)  # more than the emulator takes
@@ -142,7 +143,7 @@ def test_games_in_a_batch_show_what_single_ones_do(view):
 
 @atari
 def test_the_end_of_a_game_is_told_with_its_last_frame():
-    vector: Any = make_games("ALE/Freeway-v5", "frames", 1)  # 2,048 steps, whatever is done
+    vector: Any = make_games("ALE/Freeway-v5", "frames", 1, AutoresetMode.SAME_STEP)  # 2,048 steps, whatever is done
     frames, _ = vector.reset(seed=0)
     for _ in range(3_000):
         last = frames
@@ -159,7 +160,7 @@ def test_the_end_of_a_game_is_told_with_its_last_frame():
 @atari
 @pytest.mark.skipif(find_spec("ocatari") is None, reason="needs OCAtari")
 def test_true_objects_of_a_game():
-    vector: Any = make_games(PONG, "oracle", 2)
+    vector: Any = make_games(PONG, "oracle", 2, AutoresetMode.SAME_STEP)
     observations, _ = vector.reset(seed=3)
     for _ in range(40):
         observations, *_ = vector.step(np.array([2, 3]))
