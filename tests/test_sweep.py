@@ -1,6 +1,8 @@
+import importlib
 import io
 import os
 import signal
+import sys
 import threading
 import time
 from argparse import Namespace
@@ -66,6 +68,7 @@ def _begin_anew(run, folder, args):
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("ray") is None, reason="needs the extra rllib")
 def test_runs_go_to_a_ray_cluster_and_begin_again_where_a_worker_dies(tmp_path):
+    importlib.import_module("ray.cloudpickle").register_pickle_by_value(sys.modules[__name__])  # workers have no tests
     complete, printed = _sweep(tmp_path, _begin_anew, engine="ray")
     assert complete == {"a": True, "b": False, "c": True}
     assert (tmp_path / "a.tried").exists()
