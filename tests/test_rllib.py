@@ -7,11 +7,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from gymnasium import spaces
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AutoresetMode
 
 from lavae_rl.rl.agents import make_agent
-from lavae_rl.rl.atari import VectorLives
 from lavae_rl.rl.observations import SLOTS
 from lavae_rl.rl.run import new_run
 from lavae_rl.rl.vec_envs import make_run_vec_env, make_task_vector
@@ -165,34 +163,6 @@ def test_observations_without_tokens_and_too_many_objects_are_refused():
         make_runner_env({"run": _run(observation="pixels"), "num_envs": 2})
     with pytest.raises(ValueError, match="tokens have 8 slots"):
         make_runner_env({"run": _run(observation="lavae", num_objects=12), "num_envs": 2})
-
-
-class Lives(gym.Env):
-    """Three lives of 2 steps each."""
-
-    action_space, observation_space = spaces.Discrete(2), spaces.Box(0, 9, (1,), np.float32)
-
-    def reset(self, *, seed=None, options=None):
-        self._clock = 0
-        return np.zeros(1, np.float32), {"lives": 3}
-
-    def step(self, action):
-        self._clock += 1
-        lives = 3 - self._clock // 2
-        return np.array([self._clock], np.float32), 1.0, lives == 0, False, {"lives": lives}
-
-
-def test_a_life_is_an_episode_and_the_game_goes_on():
-    vector = VectorLives(SyncVectorEnv([Lives], autoreset_mode=AutoresetMode.NEXT_STEP))
-    vector.reset()
-    seen = []
-    for _ in range(9):
-        observations, _, terminated, truncated, _ = vector.step(np.zeros(1, int))
-        assert not truncated[0]
-        seen.append((float(observations[0, 0]), bool(terminated[0])))
-    # After the third life the environment resets itself, in a step of its own.
-    game = [(1, False), (2, True), (3, False), (4, True), (5, False), (6, True)]
-    assert seen == [*game, (0, False), (1, False), (2, True)]
 
 
 def test_other_environments_have_clipped_rewards_and_returns_of_plain_ones(register_slide):

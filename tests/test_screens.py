@@ -7,11 +7,11 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from lavae_rl.rl.agents import make_agent
-from lavae_rl.rl.atari import VecClippedReward, VecLives, make_game, make_games
+from lavae_rl.rl.atari import VecClippedReward, VecLives, VectorLives, make_game, make_games
 from lavae_rl.rl.environments import default_model, environment_name, is_atari, is_task
 from lavae_rl.rl.presets import GAME, SCREEN, preset_for
 from lavae_rl.rl.run import new_run
@@ -124,6 +124,19 @@ def test_a_life_is_an_episode_and_the_game_goes_on():
             assert not infos[0]["TimeLimit.truncated"]
     # The fourth life is the first of another game.
     assert seen == [(1, False), (2, True), (3, False), (4, True), (5, False), (0, True), (1, False), (2, True)]
+
+
+def test_a_life_is_an_episode_in_mode_next_step_too():
+    vector = VectorLives(SyncVectorEnv([Lives], autoreset_mode=AutoresetMode.NEXT_STEP))
+    vector.reset()
+    seen = []
+    for _ in range(9):
+        observations, _, terminated, truncated, _ = vector.step(np.zeros(1, int))
+        assert not truncated[0]
+        seen.append((float(observations[0, 0]), bool(terminated[0])))
+    # After the third life the environment resets itself, in a step of its own.
+    game = [(1, False), (2, True), (3, False), (4, True), (5, False), (6, True)]
+    assert seen == [*game, (0, False), (1, False), (2, True)]
 
 
 @atari
