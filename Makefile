@@ -17,7 +17,7 @@ setup: $(INSTALLED) ## install the package and its tools, at the tested versions
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --constraint constraints.txt --editable '.[dev,rllib]'
 	touch $@
 
 pretrain: $(INSTALLED) ## train a LAVAE on multi-dsprites (DATASET=...), or go on where an earlier try stopped

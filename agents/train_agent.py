@@ -11,14 +11,11 @@ the environments begin new scenes, and DQN, SAC and TD3 fill their replay buffer
 """
 
 import argparse
-import math
 import signal
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from rich import progress as bars
 from rich.console import Console
 from rich.markup import escape
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -31,17 +28,12 @@ from lavae_rl.rl.agents import ALGORITHMS, find_run, load_agent, make_agent, sav
 from lavae_rl.rl.environments import is_task
 from lavae_rl.rl.observations import OBSERVATIONS
 from lavae_rl.rl.presets import preset_for
+from lavae_rl.rl.progress import Progress
 from lavae_rl.rl.run import DEFAULTS, AgentRun, Evaluation, given_settings, new_run, resumed_run
-from lavae_rl.rl.scores import MeanReturn, play_episodes
-from lavae_rl.rl.success import SuccessRate
-from lavae_rl.rl.vec_envs import MOST_TEST_ENVS, make_run_vec_env, make_training_vec_env
+from lavae_rl.rl.vec_envs import make_training_vec_env
 from lavae_rl.runs.devices import DEVICES, choose_device
 from lavae_rl.runs.exits import clean_exit, program_parser
 from lavae_rl.runs.folder import claimed
-
-SECONDS_BETWEEN_UPDATES = 0.2
-TEST_SEED = 1_000_000
-"""First seed of the environments of the evaluations."""
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -113,89 +105,50 @@ def learn(agent: BaseAlgorithm, out: Path, run: AgentRun, console: Console) -> N
     # Stable-Baselines3 seeds environments with seed, seed + 1, ..., so runs with seeds 0 and 1 would share nearly all
     # scenes, and a resumed run would repeat its first ones. Sessions with these seeds share none, but by chance.
     agent.set_random_seed(int(np.random.SeedSequence([run.seed, first]).generate_state(1)[0]))
-    watch, interval = Watch(agent, out, run, console), ALGORITHMS[run.preset.algorithm].log_interval
+    progress, interval = Progress(agent, out, run, console), ALGORITHMS[run.preset.algorithm].log_interval
+    watch = Watch(progress)
     try:
-        with watch.bar:
+        with progress.bar:
             agent.learn(run.preset.steps - first, watch, interval, reset_num_timesteps=not first)
             watch.finish()
     except KeyboardInterrupt:
-        watch.save()
+        progress.save()
         raise
     finally:
         agent.logger.close()
 
 
 class Watch(BaseCallback):
-    """Evaluates and saves the agent every so many steps: the latest one, which --resume needs, not the best.
+    """Calls ``Progress`` from the training loop of Stable-Baselines3."""
 
-    Its ``bar`` shows the progress of the run, the success or the mean return of the latest 100 training episodes, and
-    the speed.
-    """
-
-    def __init__(self, agent: BaseAlgorithm, out: Path, run: AgentRun, console: Console) -> None:
+    def __init__(self, progress: Progress) -> None:
         super().__init__()
-        self.model = agent  # learn() sets it too, but Ctrl-C may come before
-        self._out, self._run, self._console = out, run, console
-        options = {"num_objects": run.preset.num_objects} if is_task(run.task) else {}
-        most = min(MOST_TEST_ENVS, run.eval_episodes)
-        self._test = make_run_vec_env(run, most, seed=TEST_SEED, device=agent.device.type, **options)
-        self._first, self._opened = agent.num_timesteps, time.perf_counter()
-        self._start = self._opened - run.seconds
-        columns = bars.BarColumn(20), bars.MofNCompleteColumn(), bars.TimeRemainingColumn()
-        self.bar = bars.Progress(*columns, bars.TextColumn("{task.description}"), console=console)
-        self._task = self.bar.add_task("", total=run.preset.steps, completed=self._first)
-        self._shown = -math.inf
-        # At the same steps whether a run was resumed or not; an evaluation that was interrupted is made at once.
-        self._next = (self._last_step() // run.eval_every + 1) * run.eval_every
-
-    def _last_step(self) -> int:
-        return self._run.evaluations[-1].step if self._run.evaluations else 0
+        self._progress = progress
 
     def _on_step(self) -> bool:
-        if time.perf_counter() - self._shown > SECONDS_BETWEEN_UPDATES:
-            self.show()
-        if self.num_timesteps >= self._next:
-            self._next += self._run.eval_every
-            self.evaluate()
+        if self._progress.stale():
+            self._progress.show(self.scores())
+        if self._progress.due():
+            self.log(self._progress.evaluate())
         return True
 
-    def show(self) -> None:
-        """Update the bar."""
-        self._shown = now = time.perf_counter()
-        score = "no episode over yet"
-        if is_task(self._run.task) and self.model.ep_success_buffer:
-            score = f"success {np.mean(self.model.ep_success_buffer):.2f}"
-        elif self.model.ep_info_buffer:
-            score = f"return {np.mean([episode['r'] for episode in self.model.ep_info_buffer]):.1f}"
-        speed = (self.model.num_timesteps - self._first) / max(now - self._opened, 1e-9)
-        text = f"{score}  {speed:,.0f} steps/s"
-        self.bar.update(self._task, completed=self.model.num_timesteps, description=text)
+    def scores(self) -> Sequence[float]:
+        """Successes, or else returns, of the latest 100 training episodes."""
+        if is_task(self._progress.run.task):
+            return [float(success) for success in self.model.ep_success_buffer or ()]
+        return [float(episode["r"]) for episode in self.model.ep_info_buffer or ()]
 
     def finish(self) -> None:
-        """Evaluate the agent unless it has learned nothing since the last evaluation."""
-        self.show()
-        if self._last_step() < self.model.num_timesteps:
-            self.evaluate()
+        """Show and evaluate the agent at the end."""
+        self._progress.show(self.scores())
+        if (evaluation := self._progress.finish()) is not None:
+            self.log(evaluation)
 
-    def evaluate(self) -> None:
-        """Measure the success or the mean return of the agent, and save it."""
-        step, logger = self.model.num_timesteps, self.model.logger
-        self._test.seed(TEST_SEED)
-        episodes = play_episodes(self.model.predict, self._test, self._run.eval_episodes)
-        seconds = time.perf_counter() - self._start
-        name, word, score = "mean_return", "return", MeanReturn.of(episodes).mean
-        if is_task(self._run.task):
-            name, word, score = "success_rate", "success", SuccessRate.of(episodes).rate
-        self._run.evaluations.append(Evaluation(step, seconds=round(seconds, 1), **{name: score}))
-        self.save()
-        logger.record(f"eval/{name}", score)
-        logger.dump(step)
-        self._console.print(f"step {step:9,d}  {word} {score:.2f}  {step / seconds:,.0f} steps/s")
-
-    def save(self) -> None:
-        """Write the agent and its run as they are."""
-        self._run.seconds = time.perf_counter() - self._start
-        save_agent(self._out, self.model, self._run)
+    def log(self, evaluation: Evaluation) -> None:
+        """Write an evaluation into the logs."""
+        name = "success_rate" if evaluation.mean_return is None else "mean_return"
+        self.logger.record(f"eval/{name}", evaluation.score)
+        self.logger.dump(evaluation.step)
 
 
 if __name__ == "__main__":

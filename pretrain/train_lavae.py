@@ -11,7 +11,7 @@ Everything lands in one run folder: config.json, metrics.csv and TensorBoard eve
 and figures/. Ctrl-C leaves a run that --resume continues to the same weights as if nothing had happened.
 
 On several GPUs or machines, launch it with Accelerate or torchrun; the batch size is each process's own, --out one
-folder for all:
+folder for all, and --auto-resume lets a launcher start it again:
 
     accelerate launch --multi_gpu pretrain/train_lavae.py --recipe paper --mixed-precision bf16
 """
@@ -45,10 +45,10 @@ from lavae_rl.pretraining.frame_options import (
 from lavae_rl.pretraining.loop import TrainingDivergedError, train
 from lavae_rl.pretraining.recipes import PRESETS
 from lavae_rl.pretraining.report import describe, describe_evaluation, summary, survey_figure
-from lavae_rl.pretraining.run import PretrainingRun, new_run, read_run
+from lavae_rl.pretraining.run import PretrainingRun, new_run, read_run, scaled_run
 from lavae_rl.pretraining.state import Method, Progress, Training, make_accelerator
 from lavae_rl.pretraining.survey import Survey
-from lavae_rl.runs.config import check_agreement
+from lavae_rl.runs.config import CONFIG_FILE, check_agreement
 from lavae_rl.runs.devices import DEVICES, choose_device
 from lavae_rl.runs.exits import EXIT_STOPPED, clean_exit, program_parser
 from lavae_rl.runs.folder import RunFolder
@@ -58,7 +58,8 @@ BOUND_SAMPLES = 100
 """Importance samples of the log-likelihood bound (paper)."""
 PRECISIONS = ("no", "bf16")
 DEFAULTS: dict[str, Any] = {"model": "lavae", "seed": 0}
-SETTINGS = (*DEFAULTS, "recipe", "dataset", "steps", "mnist_dir", "mixed_precision", "compile")
+SCALING = ("batch_size", "learning_rate_scale")
+SETTINGS = (*DEFAULTS, *SCALING, "recipe", "dataset", "steps", "mnist_dir", "mixed_precision", "compile")
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -75,6 +76,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     recipes = "training settings (default: world with --env or --frames, otherwise fast)"
     parser.add_argument("--recipe", choices=names, help=recipes)
     parser.add_argument("--steps", type=int, help="length of the run in optimiser steps (default: the recipe's)")
+    batch = "training frames per step of each process (default: the recipe's)"
+    parser.add_argument("--batch-size", type=int, help=batch)
+    scale = "factor of the recipe's learning rates, for larger batches (default: 1)"
+    parser.add_argument("--learning-rate-scale", type=float, help=scale)
     parser.add_argument("--seed", type=int, help="of weights, batches and noise, from 0; never of data (default: 0)")
     parser.add_argument("--device", choices=DEVICES, default="auto", help="auto takes a GPU if any (default: auto)")
     parser.add_argument(
@@ -84,6 +89,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--compile", action="store_true", default=None, help=compiling)
     parser.add_argument("--out", type=Path, help="run folder (default: runs/DATA-RECIPE-seedN)")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out from its last checkpoint")
+    again = "continue the run in --out if there is one, else start it: for schedulers and elastic restarts"
+    parser.add_argument("--auto-resume", action="store_true", help=again)
     parser.add_argument("--mnist-dir", help="folder of MNIST's IDX files, to draw digits from all 60,000")
     return parser.parse_args(argv)
 
@@ -106,6 +113,7 @@ def run(args: argparse.Namespace, console: Console) -> bool:
     defaults = {"recipe": "world"} if args.env or args.frames else {"recipe": "fast", "dataset": "multi-dsprites"}
     chosen = DEFAULTS | defaults | {"mixed_precision": os.environ.get("ACCELERATE_MIXED_PRECISION", "no")} | given
     out = args.out or default_folder(chosen, args.env or args.frames)
+    args.resume = resumes(args, out)
     with RunFolder(out, args.resume) as folder:
         run, found = open_run(args, out, given, chosen, console)
         if run.metrics is not None:
@@ -123,6 +131,7 @@ def run(args: argparse.Namespace, console: Console) -> bool:
         if args.resume and (state := folder.load_checkpoint(training.device)) is not None:
             training.load(state)
             console.print(f"resuming {escape(str(out))} at step {training.progress.step}")
+        training.check_agreement()
         sources = [open_frames(run, split) for split in ("train", "validation")]
         accelerator.wait_for_everyone()  # none may look for an empty folder after the first has written to it
         if accelerator.is_main_process:
@@ -141,16 +150,27 @@ def run(args: argparse.Namespace, console: Console) -> bool:
     return complete
 
 
+def resumes(args: argparse.Namespace, out: Path) -> bool:
+    """Whether to continue a run."""
+    there, processes = (out / CONFIG_FILE).is_file(), int(os.environ.get("WORLD_SIZE", "1"))
+    if args.resume and not there and processes > 1:
+        raise FileNotFoundError(f"no run in {out} on this machine: --out has to be a folder that all machines share")
+    return bool(args.resume or (args.auto_resume and there))
+
+
 def open_run(
     args: argparse.Namespace, out: Path, given: dict[str, Any], chosen: dict[str, Any], console: Console
 ) -> tuple[PretrainingRun, Survey | None]:
     """The run to resume or to start, and the survey of its frames if it starts on frames of an environment."""
     if args.resume:
         return resumed_run(out, given | world_flags(args)), None
+    scaling = {name: chosen[name] for name in SCALING if name in chosen}
+    chosen = {name: value for name, value in chosen.items() if name not in SCALING}
     if args.env or args.frames:
-        return start_world_run(args, out, chosen, console)
+        run, found = start_world_run(args, out, chosen, console)
+        return scaled_run(run, **scaling), found
     refuse_foreign_flags(args)
-    return new_run(**chosen), None
+    return scaled_run(new_run(**chosen), **scaling), None
 
 
 def open_frames(run: PretrainingRun, split: str) -> FrameSource:
@@ -191,8 +211,8 @@ def default_folder(chosen: Mapping[str, Any], frames: str | Path | None) -> Path
 def resumed_run(out: Path, given: dict[str, Any]) -> PretrainingRun:
     """The run in a folder; flags given again must agree with it."""
     run = read_run(out)
-    stored = {name: getattr(run, name) for name in ("seed", "mixed_precision", "compile")}
-    stored |= stored_data(run) | {"steps": run.recipe.steps}
+    stored = {name: getattr(run, name) for name in ("seed", "mixed_precision", "compile", "learning_rate_scale")}
+    stored |= stored_data(run) | {name: getattr(run.recipe, name) for name in ("steps", "batch_size")}
     stored |= {"recipe": run.recipe_name, "model": "baseline" if run.method == "vae" else "lavae"}
     check_agreement(out, stored, given)
     run.resumed.append(Provenance.here())

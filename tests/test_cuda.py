@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from lavae_rl.agents import evaluate_agent, train_agent
+from lavae_rl.data.environments import make_env
 from lavae_rl.data.sources import load_dataset, open_source
 from lavae_rl.model.checkpoint import load_model
 from lavae_rl.model.lavae import LAVAE
@@ -46,6 +47,29 @@ def test_a_pretraining_runs_to_its_end(model, recipe, tmp_path):
     assert config["device"] == torch.cuda.get_device_name()
     assert metrics["log_likelihood_bound"] < -metrics["entropy_floor"]
     assert load_model(out, "cuda").device.type == "cuda"
+
+
+@pytest.fixture
+def play():
+    """400 frames of random play of Pong."""
+    with make_env("ALE/Pong-v5") as env:
+        env.action_space.seed(0)
+        frames = [env.reset(seed=0)[0], *(env.step(env.action_space.sample())[0] for _ in range(399))]
+    return np.stack(frames)
+
+
+def test_a_pretraining_on_frames_runs_to_its_end(play, tmp_path):
+    np.save(tmp_path / "frames.npy", play)
+    argv = ["--frames", str(tmp_path / "frames.npy"), "--recipe", "world-smoke", "--device", "cuda"]
+    program.main([*argv, "--out", str(tmp_path / "run")])
+    assert np.isfinite(json.loads((tmp_path / "run" / "config.json").read_text())["metrics"]["elbo"])
+
+
+def test_objects_of_a_game_are_those_that_a_cpu_finds(play):
+    expected, got = (LAVAE.from_pretrained("Pong", device).encode(play[60:]) for device in ("cpu", "cuda"))
+    assert (got.count == expected.count).mean() >= 0.99
+    ours, theirs = _by_location(expected), _by_location(got)
+    assert len(ours.keys() & theirs.keys()) >= 0.98 * len(ours)
 
 
 @pytest.mark.parametrize(("model", "recipe"), TRAININGS)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lavae_rl.model.lavae import LAVAE
+from lavae_rl.pretrain import train_lavae
 
 PROGRAM = Path(__file__).parents[1] / "pretrain" / "train_lavae.py"
 
@@ -123,3 +124,89 @@ def test_the_program_trains_in_two_processes_and_one_of_them_writes(tmp_path):
     assert (config["processes"], config["mixed_precision"]) == (2, "bf16")
     assert len((out / "metrics.csv").read_text().splitlines()) == 2
     LAVAE.from_pretrained(out)
+
+
+RESUMED = """
+import json, sys, torch
+from pathlib import Path
+from lavae_rl.data.sources import open_source
+from lavae_rl.pretraining.run import new_run
+from lavae_rl.pretraining.state import Training, make_accelerator
+from lavae_rl.runs.folder import RunFolder
+
+accelerator = make_accelerator(cpu=True)
+run = new_run("lavae", "paper-smoke", "multi-dsprites", seed=0)
+source = open_source(run.data, "train")
+whole, begun, resumed = (Training(run.make_method(accelerator), run.recipe, 0, accelerator) for _ in range(3))
+folder = RunFolder(Path(sys.argv[1]), resume=False)
+for training, steps in ((whole, 4), (begun, 2)):
+    for _ in range(steps):
+        training.step(source)
+if accelerator.is_main_process:
+    folder.path.mkdir()
+    folder.save_checkpoint(begun.state())
+accelerator.wait_for_everyone()
+resumed.load(folder.load_checkpoint(accelerator.device))
+resumed.check_agreement()
+for _ in range(2):
+    resumed.step(source)
+# Averages of the first process alone are saved: in others, statistics of batch norms are of their own batches.
+ours, theirs = (each.average.state_dict() if accelerator.is_main_process else {} for each in (whole, resumed))
+same = all(torch.equal(ours[name], theirs[name]) for name in ours)
+if accelerator.process_index == 1:  # a folder of its own, with another checkpoint
+    next(iter(resumed.average.parameters())).data.add_(1)
+try:
+    resumed.check_agreement()
+    refused = ""
+except ValueError as error:
+    refused = str(error)
+print("RESULT", json.dumps([same, refused]), flush=True)
+accelerator.wait_for_everyone()
+accelerator.end_training()
+"""
+
+DYING = """
+import os, sys
+from pathlib import Path
+from lavae_rl.pretrain import train_lavae as program
+
+marker, step = Path(sys.argv.pop(1)), program.Training.step
+def dies_once(training, source):
+    if os.environ["RANK"] == "1" and training.progress.step == 12 and not marker.exists():
+        marker.touch()
+        os._exit(9)
+    return step(training, source)
+program.Training.step = dies_once
+program.main(sys.argv[1:])
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_resume_to_the_same_weights(tmp_path):
+    script = tmp_path / "resumed.py"
+    script.write_text(RESUMED)
+    lines = _launch(2, str(script), str(tmp_path / "run")).split("RESULT ")[1:]
+    for same, refused in (json.loads(line.splitlines()[0]) for line in lines):
+        assert same
+        assert "of steps 4, 4: --out has to be a folder that all machines share" in refused
+    assert len(lines) == 2
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_is_started_again(tmp_path):
+    script, out = tmp_path / "dying.py", tmp_path / "run"
+    script.write_text(DYING)
+    options = ["--recipe", "paper-smoke", "--device", "cpu", "--auto-resume", "--out", str(out)]
+    output = _launch(2, "--max-restarts", "1", str(script), str(tmp_path / "died"), *options)
+    assert (tmp_path / "died").exists()
+    assert "at step 10" in output
+    config = json.loads((out / "config.json").read_text())
+    assert config["metrics"] is not None
+    assert len(config["resumed"]) == 1
+
+
+def test_a_machine_without_the_run_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SystemExit):
+        train_lavae.main(["--resume", "--out", str(tmp_path / "run")])
+    assert "--out has to be a folder that all machines share" in " ".join(capsys.readouterr().out.split())

@@ -7,10 +7,11 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from lavae_rl.rl.agents import make_agent
-from lavae_rl.rl.atari import VecClippedReward, VecLives, make_game, make_games
+from lavae_rl.rl.atari import VecClippedReward, VecLives, VectorLives, make_game, make_games
 from lavae_rl.rl.environments import default_model, environment_name, is_atari, is_task
 from lavae_rl.rl.presets import GAME, SCREEN, preset_for
 from lavae_rl.rl.run import new_run
@@ -51,7 +52,7 @@ def test_bundled_models_are_found_by_game(dot):
 
 
 def test_screens_are_what_an_environment_renders(dot):
-    vector = make_screens(dot, "frames", 3)
+    vector = make_screens(dot, "frames", 3, AutoresetMode.SAME_STEP)
     observations, _ = vector.reset(seed=0)
     assert observations.shape == (3, 96, 120, 3)
     for step in range(1, 6):
@@ -60,7 +61,7 @@ def test_screens_are_what_an_environment_renders(dot):
     assert infos["final_obs"][1][10, :, 0].argmax() == 50
     assert make_screen(dot, "pixels").observation_space.shape == (84, 84, 3)
     with pytest.raises(ValueError, match="expected observation lavae or pixels, got oracle"):
-        make_screens(dot, "oracle", 2)
+        make_screens(dot, "oracle", 2, AutoresetMode.SAME_STEP)
 
 
 def test_flags_of_our_tasks_are_refused_elsewhere(dot):
@@ -125,10 +126,23 @@ def test_a_life_is_an_episode_and_the_game_goes_on():
     assert seen == [(1, False), (2, True), (3, False), (4, True), (5, False), (0, True), (1, False), (2, True)]
 
 
+def test_a_life_is_an_episode_in_mode_next_step_too():
+    vector = VectorLives(SyncVectorEnv([Lives], autoreset_mode=AutoresetMode.NEXT_STEP))
+    vector.reset()
+    seen = []
+    for _ in range(9):
+        observations, _, terminated, truncated, _ = vector.step(np.zeros(1, int))
+        assert not truncated[0]
+        seen.append((float(observations[0, 0]), bool(terminated[0])))
+    # After the third life the environment resets itself, in a step of its own.
+    game = [(1, False), (2, True), (3, False), (4, True), (5, False), (6, True)]
+    assert seen == [*game, (0, False), (1, False), (2, True)]
+
+
 @atari
 @pytest.mark.parametrize("view", ["frames", "pixels"])
 def test_games_in_a_batch_show_what_single_ones_do(view):
-    vector = make_games(PONG, view, 2)
+    vector = make_games(PONG, view, 2, AutoresetMode.SAME_STEP)
     shape = {"frames": (210, 160, 3), "pixels": (4, 84, 84)}[view]
     assert vector.single_observation_space.shape == shape
     observations, _ = vector.reset(seed=2**32 - 1)  # more than the emulator takes
@@ -142,7 +156,7 @@ def test_games_in_a_batch_show_what_single_ones_do(view):
 
 @atari
 def test_the_end_of_a_game_is_told_with_its_last_frame():
-    vector: Any = make_games("ALE/Freeway-v5", "frames", 1)  # 2,048 steps, whatever is done
+    vector: Any = make_games("ALE/Freeway-v5", "frames", 1, AutoresetMode.SAME_STEP)  # 2,048 steps, whatever is done
     frames, _ = vector.reset(seed=0)
     for _ in range(3_000):
         last = frames
@@ -159,7 +173,7 @@ def test_the_end_of_a_game_is_told_with_its_last_frame():
 @atari
 @pytest.mark.skipif(find_spec("ocatari") is None, reason="needs OCAtari")
 def test_true_objects_of_a_game():
-    vector: Any = make_games(PONG, "oracle", 2)
+    vector: Any = make_games(PONG, "oracle", 2, AutoresetMode.SAME_STEP)
     observations, _ = vector.reset(seed=3)
     for _ in range(40):
         observations, *_ = vector.step(np.array([2, 3]))

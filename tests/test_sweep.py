@@ -1,9 +1,12 @@
+import importlib
 import io
 import os
 import signal
+import sys
 import threading
 import time
 from argparse import Namespace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -16,11 +19,11 @@ from lavae_rl.runs.sweep import RunError, check_steps, log_file, running, sweep
 RUNS = ("a", "b", "c")
 
 
-def _sweep(out, work, runs=RUNS, jobs=1):
+def _sweep(out, work, runs=RUNS, jobs=1, engine="local"):
     """What of the runs is complete, and what was printed; a run is complete when its folder is there."""
     printed = io.StringIO()
     console = Console(file=printed, soft_wrap=True)
-    args = Namespace(out=out, jobs=jobs)
+    args = Namespace(out=out, jobs=jobs, engine=engine, address=None if engine == "local" else "local")
     complete = sweep(dict.fromkeys(runs), args, lambda _, folder, __: folder.exists(), work, console)
     return complete, printed.getvalue()
 
@@ -48,6 +51,27 @@ def test_a_run_that_fails_is_shown_and_the_others_go_on(tmp_path):
 
     complete, printed = _sweep(tmp_path, work)
     assert complete == {"a": True, "b": False, "c": True}
+    assert "b: out of [memory]" in printed
+
+
+def _begin_anew(run, folder, args):
+    """Dies with its process at the first time; "b" always fails."""
+    if folder.name == "b":
+        raise RunError("out of [memory]")
+    tried = folder.with_suffix(".tried")
+    if folder.name == "a" and not tried.exists():
+        tried.touch()
+        os._exit(1)
+    folder.mkdir()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("ray") is None, reason="needs the extra rllib")
+def test_runs_go_to_a_ray_cluster_and_begin_again_where_a_worker_dies(tmp_path):
+    importlib.import_module("ray.cloudpickle").register_pickle_by_value(sys.modules[__name__])  # workers have no tests
+    complete, printed = _sweep(tmp_path, _begin_anew, engine="ray")
+    assert complete == {"a": True, "b": False, "c": True}
+    assert (tmp_path / "a.tried").exists()
     assert "b: out of [memory]" in printed
 
 

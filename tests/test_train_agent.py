@@ -9,10 +9,11 @@ import pytest
 import torch
 from stable_baselines3 import PPO
 
-from lavae_rl.agents.train_agent import Watch, main
+from lavae_rl.agents.train_agent import main
 from lavae_rl.model.checkpoint import find
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.rl.agents import load_agent
+from lavae_rl.rl.progress import Progress
 from lavae_rl.rl.run import DEFAULTS, PRESET_FLAGS, given_settings, new_run, read_run, write_run
 from lavae_rl.runs.folder import claimed
 
@@ -116,8 +117,8 @@ def test_seeds_and_resumed_sessions_share_no_scene(tmp_path, monkeypatch):
 @pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_interrupted_run_keeps_what_was_learned(tmp_path, monkeypatch, number):
-    evaluate = Watch.evaluate
-    monkeypatch.setattr(Watch, "evaluate", lambda watch: os.kill(os.getpid(), number))
+    evaluate = Progress.evaluate
+    monkeypatch.setattr(Progress, "evaluate", lambda watch: os.kill(os.getpid(), number))
     with pytest.raises(SystemExit) as stop:
         main([*SHORT, "--steps", "1024", "--eval-every", "512", "--out", str(tmp_path / "run")])
     assert stop.value.code == 130
@@ -125,7 +126,7 @@ def test_interrupted_run_keeps_what_was_learned(tmp_path, monkeypatch, number):
     assert agent.num_timesteps == 512
     assert run.seconds > 0
     assert run.evaluations == []
-    monkeypatch.setattr(Watch, "evaluate", evaluate)
+    monkeypatch.setattr(Progress, "evaluate", evaluate)
     main(["--out", str(tmp_path / "run"), "--resume"])
     assert [row.step // 512 for row in read_run(tmp_path / "run").evaluations][:2] == [1, 2]
 

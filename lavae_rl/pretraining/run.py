@@ -1,6 +1,7 @@
 """The run of a pretraining, as ``config.json`` in its run folder describes it."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +53,8 @@ class PretrainingRun:
     compile: bool = False
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     """Preprocessing of the frames; it is stored with the weights."""
+    learning_rate_scale: float = 1.0
+    """Factor of the preset's learning rates; those of ``recipe`` are the products."""
     processes: int | None = None
     """Number of processes that train, each with a batch of its own."""
     device: str | None = None
@@ -157,6 +160,23 @@ def new_world_run(
         **settings,
     )
     return run, found
+
+
+def scaled_run(run: PretrainingRun, batch_size: int | None = None, learning_rate_scale: float = 1.0) -> PretrainingRun:
+    """A new run with a batch size, None for its own, and learning rates that are its own times a factor.
+
+    Raises:
+        ValueError: a batch size below 1, or a factor that is not above 0.
+    """
+    if not 0 < learning_rate_scale < math.inf:
+        raise ValueError(f"expected --learning-rate-scale above 0, got {learning_rate_scale}")
+    recipe = run.recipe
+    rates = [field.name for field in dataclasses.fields(recipe) if field.name.endswith("learning_rate")]
+    changed = {name: learning_rate_scale * getattr(recipe, name) for name in rates}
+    changed |= {} if batch_size is None else {"batch_size": batch_size}
+    return dataclasses.replace(
+        run, recipe=dataclasses.replace(recipe, **changed), learning_rate_scale=learning_rate_scale
+    )
 
 
 def affordable_batch(found: Survey, most: int) -> int:

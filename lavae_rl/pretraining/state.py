@@ -4,12 +4,13 @@ import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -125,6 +126,18 @@ class Training:
         measured = zip(names, self.accelerator.reduce(values, "mean").tolist(), strict=True)
         return dict.fromkeys(self.method.terms, math.nan) | dict(measured)
 
+    def check_agreement(self) -> None:
+        """Refuse, with a ValueError, to go on where the processes hold other weights than the first."""
+        weights = sum(value.double().sum() for value in self.average.state_dict().values())
+        mine = torch.stack([torch.tensor(float(self.progress.step), device=self.device), weights.float()])
+        states = self.accelerator.gather(mine).view(-1, 2).tolist()
+        if any(state != states[0] for state in states):
+            steps = ", ".join(f"{step:.0f}" for step, _ in states)
+            raise ValueError(
+                f"expected one checkpoint for all processes, got several, of steps {steps}: --out has to be a folder "
+                "that all machines share"
+            )
+
     def agree(self, flag: bool) -> bool:
         """Whether the flag is up in any process."""
         raised = torch.tensor(float(flag), device=self.device)
@@ -190,4 +203,6 @@ def make_accelerator(cpu: bool = False, mixed_precision: str = "no") -> Accelera
     """
     # Early steps leave networks out: nothing is dreamed, and nothing counted, before there is anything to count.
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-    return Accelerator(cpu=cpu, mixed_precision=mixed_precision, kwargs_handlers=[unused])
+    # The others wait while the first evaluates.
+    patience = InitProcessGroupKwargs(timeout=timedelta(hours=2))
+    return Accelerator(cpu=cpu, mixed_precision=mixed_precision, kwargs_handlers=[unused, patience])

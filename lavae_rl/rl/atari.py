@@ -28,15 +28,14 @@ MOST_NOOPS = 30
 """After a reset, 1 to so many steps pass without an action."""
 
 
-def make_games(env_id: str, view: str, num_envs: int) -> VectorEnv:
-    """Make many games in one, in autoreset mode SAME_STEP, see ``screens.make_screens``.
+def make_games(env_id: str, view: str, num_envs: int, mode: AutoresetMode) -> VectorEnv:
+    """Make many games in one, see ``screens.make_screens``.
 
     Frames come from the emulator's own vector environment, with as many threads as PyTorch has: four pictures of 84 by
     84 grey pixels for "pixels", native colour for "frames".
     """
-    same = AutoresetMode.SAME_STEP
     if view == "oracle":
-        return SyncVectorEnv([lambda: make_game(env_id, view)] * num_envs, autoreset_mode=same)
+        return SyncVectorEnv([lambda: make_game(env_id, view)] * num_envs, autoreset_mode=mode)
     register(env_id)
     options: dict[str, Any] = {"noop_max": MOST_NOOPS, "use_fire_reset": True, "reward_clipping": False}
     options |= {"num_threads": torch.get_num_threads()}
@@ -44,7 +43,7 @@ def make_games(env_id: str, view: str, num_envs: int) -> VectorEnv:
         with make_env(env_id) as single:
             height, width, _ = single.observation_space.shape  # type: ignore[misc]
         options |= {"grayscale": False, "img_height": height, "img_width": width, "stack_num": 1, "maxpool": False}
-    vector = gym.make_vec(env_id, num_envs, "vector_entry_point", autoreset_mode=same, **options)
+    vector = gym.make_vec(env_id, num_envs, "vector_entry_point", autoreset_mode=mode, **options)
     return Games(vector)
 
 
@@ -174,6 +173,26 @@ class VecLives(VecEnvWrapper):
             infos[i] = {**infos[i], "terminal_observation": take(observations, int(i)), "TimeLimit.truncated": False}
         self._lives = np.where(dones, 0, lives)
         return observations, rewards, dones | lost, infos
+
+
+class VectorLives(VectorWrapper):
+    """As ``VecLives``, for environments of Gymnasium in autoreset mode NEXT_STEP.
+
+    The step after a lost life stands for a reset: its action is taken, while learners count neither it nor its reward.
+    """
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Reset all games."""
+        self._lives = np.zeros(self.num_envs, int)  # known after the first step
+        return self.env.reset(seed=seed, options=options)
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Step all games."""
+        observations, rewards, terminated, truncated, infos = self.env.step(actions)
+        done, lives = terminated | truncated, np.asarray(infos.get("lives", self._lives))
+        lost = (lives < self._lives) & (lives > 0) & ~done
+        self._lives = np.where(done, 0, lives)
+        return observations, rewards, terminated | lost, truncated, infos
 
 
 class VecClippedReward(VecEnvWrapper):

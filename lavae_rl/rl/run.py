@@ -25,6 +25,8 @@ DEFAULTS: Mapping[str, Any] = {
 """Settings of a run whose flags are not given; all others are those of the environment's preset."""
 SCREEN_DEFAULTS: Mapping[str, Any] = {"eval_every": 250_000, "eval_episodes": 10}
 """Those that are others where the environment is none of our tasks: episodes may be long there."""
+ENGINES: Mapping[str, str] = {"sb3": "train_agent.py", "rllib": "train_rllib.py"}
+"""What trains agents, Stable-Baselines3 or Ray RLlib, and by which program."""
 PRESET_FLAGS = ("algorithm", "steps", "num_envs", "num_objects", "reward", "arch", "episodic_life")
 """Fields of a preset that have a flag."""
 
@@ -83,9 +85,13 @@ class AgentRun:
     """Duration of the training so far."""
     resumed: list[Provenance] = field(default_factory=list)
     """Provenance of the processes that resumed the run."""
+    engine: str = "sb3"
+    """What trains it, a name of ``ENGINES``."""
 
     def __post_init__(self) -> None:
         environment_name(self.task)
+        if self.engine not in ENGINES:
+            raise ValueError(f"expected engine of {', '.join(ENGINES)}, got {self.engine!r}")
         observation_kind(self.observation)
         for name in ("eval_every", "eval_episodes"):
             if getattr(self, name) < 1:
@@ -174,8 +180,8 @@ def check_flags(name: str, observation: str, given: Mapping[str, Any]) -> None:
             raise ValueError(f"expected --num-objects with one of our tasks, got it with {name}")
 
 
-def new_run(given: Mapping[str, Any]) -> AgentRun:
-    """Begin a run with ``given_settings``.
+def new_run(given: Mapping[str, Any], engine: str = "sb3") -> AgentRun:
+    """Begin a run with ``given_settings``, which ``engine`` trains.
 
     Raises:
         ValueError: values out of their range, or settings that contradict each other.
@@ -192,19 +198,22 @@ def new_run(given: Mapping[str, Any]) -> AgentRun:
         most, often = (int(np.max(cast("Any", each.num_objects))) for each in (preset, usual))
         more = max(most - often, 0)
         preset = replace(preset, episode_steps=preset.episode_steps + more)
-    run = AgentRun(**settings, preset=preset, provenance=Provenance.here())
+    run = AgentRun(**settings, preset=preset, provenance=Provenance.here(), engine=engine)
     if (folder := run.model_folder()) is not None:
         run.model_fingerprint = fingerprint(folder)
     return run
 
 
-def resumed_run(folder: Path, given: Mapping[str, Any]) -> AgentRun:
+def resumed_run(folder: Path, given: Mapping[str, Any], engine: str = "sb3") -> AgentRun:
     """Resume the run in a folder by this process.
 
     Raises:
-        ValueError: flags contradict the run, its model has changed, or ``config.json`` describes no agent.
+        ValueError: flags contradict the run, another engine trains it, its model has changed, or ``config.json``
+            describes no agent.
     """
     run = read_run(folder)
+    if run.engine != engine:
+        raise ValueError(f"{folder} is a run of {ENGINES[run.engine]}: continue it with that")
     check_agreement(folder, vars(run) | vars(run.preset), given)
     run.check_model()
     run.resumed.append(Provenance.here())

@@ -32,21 +32,22 @@ class ScreenObservation(gym.ObservationWrapper[Any, Any, Any]):
         return np.array(self._read(observation))
 
 
-def make_screens(env_id: str, view: str, num_envs: int) -> VectorEnv:
-    """Make many environments in one, in autoreset mode SAME_STEP.
+def make_screens(env_id: str, view: str, num_envs: int, mode: AutoresetMode) -> VectorEnv:
+    """Make many environments in one.
 
     Args:
         env_id: id of an environment.
         view: "frames" as they are, "pixels" as convolutional policies read them, or "oracle".
         num_envs: number of environments.
+        mode: autoreset mode.
 
     Raises:
         ValueError: an environment that cannot be made or has no such view.
     """
     if is_atari(env_id):
-        return atari.make_games(env_id, view, num_envs)
+        return atari.make_games(env_id, view, num_envs, mode)
     makers = [partial(make_screen, env_id, view)] * num_envs
-    return SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
+    return SyncVectorEnv(makers, autoreset_mode=mode)
 
 
 def make_screen(env_id: str, view: str, render_mode: str | None = None) -> Env:

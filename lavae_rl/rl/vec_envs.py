@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import gymnasium as gym
-from gymnasium.vector import AutoresetMode
+from gymnasium.vector import AutoresetMode, VectorEnv
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
 from lavae_rl.model.checkpoint import read_config
@@ -42,12 +42,25 @@ def make_task_vec_env(
     """
     kind, name = observation_kind(observation), task_name(task)
     reader = kind.model(name, model)
-    options = {"observation": kind.view, "max_objects": SLOTS, **options}
-    vector = gym.make_vec(f"LAVAE/{name}-v0", num_envs, autoreset_mode=AutoresetMode.SAME_STEP, **options)
-    if kind.reads_tokens:
-        _check_slots(vector)
+    vector = make_task_vector(name, observation, num_envs, AutoresetMode.SAME_STEP, **options)
     venv = VecMonitor(GymVectorToSB3(vector), info_keywords=("is_success",))
     return _observed(venv, kind, reader, device, {"max_objects": SLOTS}, seed)
+
+
+def make_task_vector(
+    task: str, observation: str, num_envs: int, autoreset_mode: AutoresetMode, **options: Any
+) -> VectorEnv:
+    """Make many environments of a task in one of Gymnasium's, before a model reads their frames.
+
+    Raises:
+        ValueError: more objects than tokens have slots.
+    """
+    kind = observation_kind(observation)
+    options = {"observation": kind.view, "max_objects": SLOTS, **options}
+    vector = gym.make_vec(f"LAVAE/{task_name(task)}-v0", num_envs, autoreset_mode=autoreset_mode, **options)
+    if kind.reads_tokens:
+        _check_slots(vector)
+    return vector
 
 
 def _observed(
@@ -64,7 +77,7 @@ def _observed(
 def make_screen_vec_env(run: AgentRun, num_envs: int, seed: int | None = None, device: str = "cpu") -> VecEnv:
     """Make environments of a run on none of our tasks, with plain rewards and the statistics of whole episodes."""
     view = screen_view(run.task, run.observation)
-    venv = VecMonitor(GymVectorToSB3(make_screens(run.task, view, num_envs)))
+    venv = VecMonitor(GymVectorToSB3(make_screens(run.task, view, num_envs, AutoresetMode.SAME_STEP)))
     kind = observation_kind(run.observation)
     return _observed(venv, kind, kind.model(run.task, run.model), device, token_options(run), seed)
 

@@ -90,11 +90,13 @@ class RunFolder(ExitStack):
 
         Raises ValueError where the file is truncated or no checkpoint of ours.
         """
+        # Of several processes on CPUs, each has a "cpu:RANK", which no tensor can be moved to.
+        place = "cpu" if device.type == "cpu" else device
         path = self.path / CHECKPOINT_FILE
         if not path.exists():
             return None
         try:
-            return dict(torch.load(path, map_location=device, weights_only=True))
+            return dict(torch.load(path, map_location=place, weights_only=True))
         except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, LookupError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is truncated or not a checkpoint of this program: {error}") from error
 

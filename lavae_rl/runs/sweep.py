@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.markup import escape
 
+from lavae_rl.runs.cluster import RemoteWork, WorkLostError, ray_cluster
 from lavae_rl.runs.config import CONFIG_FILE, read_json
 from lavae_rl.runs.exits import EXIT_STOPPED, program_parser
 
@@ -39,6 +40,10 @@ def sweep_parser(description: str | None, seeds: str, out: str) -> argparse.Argu
     parser.add_argument("--steps", type=int, help="length of each run (default: the preset's)")
     jobs = "runs at a time, sharing the cores unless OMP_NUM_THREADS is set (default: 1)"
     parser.add_argument("--jobs", type=int, default=1, help=jobs)
+    engines = "local: on this machine; ray: on a Ray cluster, one core each (default: local)"
+    parser.add_argument("--engine", choices=["local", "ray"], default="local", help=engines)
+    address = "with --engine ray: of the cluster, HOST:PORT, auto or local (default: auto)"
+    parser.add_argument("--address", help=address)
     parser.add_argument("--out", type=Path, help=f"folder of the runs (default: {out})")
     parser.add_argument("--report", type=Path, help="folder for the tables (default: --out)")
     return parser
@@ -48,6 +53,8 @@ def check_flags(args: argparse.Namespace) -> None:
     """Refuse flags of ``sweep_parser`` that cannot be followed, with a ValueError."""
     if args.jobs < 1:
         raise ValueError(f"expected --jobs of at least 1, got {args.jobs}")
+    if args.engine == "local" and args.address is not None:
+        raise ValueError("expected --address with --engine ray, and only then")
     if args.steps is not None and args.report not in (None, args.out):
         raise ValueError("expected --report with the presets' own --steps: other runs stay in --out")
 
@@ -63,8 +70,35 @@ def sweep(
 
     Runs that another process works on are left to it, others go to ``work`` unless they are complete. Both functions
     may raise RunError, and the rest goes on. Ctrl-C and SIGTERM stop the programs at work and exit with EXIT_STOPPED.
+
+    With ``args.engine`` "ray", ``work`` is done on all cores of a Ray cluster, whose machines share ``args.out``.
+
+    Raises:
+        ValueError: no Ray, or no cluster.
     """
-    pace = _Pace(len(cells), args.jobs)
+    if args.engine == "local":
+        return _sweep(cells, args, is_complete, work, _stop_programs, args.jobs, console)
+    args.out = args.out.resolve()
+    with ray_cluster(args.address or "auto", 1) as cores:
+        remote = RemoteWork(work)
+        return _sweep(cells, args, is_complete, remote, remote.cancel, cores, console)
+
+
+def _stop_programs() -> None:
+    for process in list(_PROGRAMS):
+        process.terminate()
+
+
+def _sweep(
+    cells: Mapping[str, Cell],
+    args: argparse.Namespace,
+    is_complete: Callable[[Cell, Path, argparse.Namespace], bool],
+    work: Callable[[Cell, Path, argparse.Namespace], None],
+    stop: Callable[[], None],
+    jobs: int,
+    console: Console,
+) -> dict[str, bool]:
+    pace = _Pace(len(cells), jobs)
 
     def complete(name: str) -> bool:
         folder, job = args.out / name, pace.begin()
@@ -77,7 +111,7 @@ def sweep(
                 took = pace.run(lambda: work(cells[name], folder, args))
                 console.print(f"{name}: complete in {took}")
                 return True
-        except (RunError, Timeout) as error:
+        except (RunError, WorkLostError, Timeout) as error:
             pace.leave_out()
             why = "another process is at it" if isinstance(error, Timeout) else f"[red]{escape(str(error))}[/]"
             console.print(f"{name}: {why}")
@@ -85,13 +119,12 @@ def sweep(
 
     args.out.mkdir(parents=True, exist_ok=True)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    pool = ThreadPoolExecutor(args.jobs)
+    pool = ThreadPoolExecutor(jobs)
     try:
         return dict(zip(cells, pool.map(complete, cells), strict=True))
     except KeyboardInterrupt:
         pool.shutdown(wait=False, cancel_futures=True)
-        for process in list(_PROGRAMS):
-            process.terminate()
+        stop()
         console.print("stopped; the same command goes on")
         sys.exit(EXIT_STOPPED)
     finally:

@@ -1,0 +1,191 @@
+"""Trains an agent on object tokens by PPO of Ray RLlib: on several cores, or on a cluster.
+
+    python agents/train_rllib.py --env ObjectGoal --env-runners 2 --learners 1 --out runs/goal
+    python agents/train_rllib.py --env OddOneOut --env-runners 32 --learners 2 --address 10.0.0.1:6379 --out /shared/odd
+
+On one machine, train_agent.py is faster with the same cores. Networks and settings are the same, and so is the run
+folder: config.json, agent.zip for evaluate_agent.py, TensorBoard events; and checkpoint-STEP, of RLlib, which pickles:
+resume only what you trust. --resume may have other numbers of processes.
+
+Without --address, Ray listens on this machine alone. For a cluster see docs/distributed.md.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lavae_rl.runs.cluster import LOCAL, ray_cluster  # before Ray, see there
+
+# isort: split
+import torch
+from ray.rllib.algorithms.algorithm import Algorithm
+from rich.console import Console
+from rich.markup import escape
+from stable_baselines3.common.base_class import BaseAlgorithm
+from torch.utils.tensorboard import SummaryWriter
+
+from lavae_rl.policies.set_extractor import ARCHITECTURES
+from lavae_rl.registration import TASKS
+from lavae_rl.rl.agents import find_run, load_agent, make_agent
+from lavae_rl.rl.observations import OBSERVATIONS
+from lavae_rl.rl.progress import Progress
+from lavae_rl.rl.rllib import SCORES, copy_weights, ppo_config
+from lavae_rl.rl.run import AgentRun, given_settings, new_run, resumed_run
+from lavae_rl.rl.vec_envs import make_run_vec_env
+from lavae_rl.runs.devices import choose_device
+from lavae_rl.runs.exits import clean_exit, program_parser
+from lavae_rl.runs.folder import claimed
+
+ENGINE = "rllib"
+CHECKPOINT = "checkpoint-"
+"""Beginning of the names of RLlib's checkpoints in a run folder; the number of steps follows."""
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line; a flag that is not given stays None, unlike a default that --resume would compare."""
+    parser = program_parser(__doc__)
+    tasks = f"task: {', '.join(TASKS)}; or the id of any environment (default: OddOneOut)"
+    parser.add_argument("--env", dest="task", help=tasks)
+    tokens = [name for name, kind in OBSERVATIONS.items() if kind.reads_tokens]
+    parser.add_argument("--observation", choices=tokens, help="(default: lavae)")
+    parser.add_argument(
+        "--env-runners", type=int, default=2, help="processes that act; 0 acts in this one (default: 2)"
+    )
+    learners = "processes that learn, on a GPU each with --device cuda; 0 learns in this one (default: 0)"
+    parser.add_argument("--learners", type=int, default=0, help=learners)
+    parser.add_argument("--address", default=LOCAL, help="of a Ray cluster, HOST:PORT or auto (default: local)")
+    parser.add_argument("--steps", type=int, help="environment steps (default: the environment's)")
+    parser.add_argument("--num-envs", type=int, help="environments of all runners (default: the environment's)")
+    numbers = "of our tasks: a number or a range (default: the environment's)"
+    parser.add_argument("--num-objects", type=int, nargs="+", help=numbers)
+    parser.add_argument("--reward", choices=["sparse", "shaped", "plain", "clipped"], help="as of train_agent.py")
+    parser.add_argument("--episodic-life", action=argparse.BooleanOptionalAction, help="as of train_agent.py")
+    parser.add_argument("--arch", choices=ARCHITECTURES, help="of the set network (default: the environment's)")
+    parser.add_argument("--model", help="LAVAE that makes the tokens (default: the bundled one)")
+    parser.add_argument("--seed", type=int, help="(default: 0)")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="of learners (default: cpu)")
+    parser.add_argument("--eval-every", type=int, help="as of train_agent.py")
+    parser.add_argument("--eval-episodes", type=int, help="as of train_agent.py")
+    parser.add_argument("--out", type=Path, help="run folder (default: runs/ENV-OBSERVATION-rllib-seedN)")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the program. Exit status: 0 complete, 1 failed, 2 unusable arguments, 130 stopped and resumable."""
+    args = parse_args(argv)
+    with clean_exit(stopped="stopped; what is in the run folder can be continued with --resume") as console:
+        train(args, console)
+
+
+def train(args: argparse.Namespace, console: Console) -> None:
+    """Train and evaluate a new or a resumed run."""
+    given = given_settings({**vars(args), "algorithm": "ppo"})
+    run, out = begin(args, given)
+    device = choose_device(args.device)
+    tested = make_run_vec_env(run, 1)
+    agent = load_agent(out, tested).agent if args.resume else make_agent(run.observation, run.preset, tested, run.seed)
+    config = ppo_config(run, args.env_runners, args.learners, device == "cuda", agent.num_timesteps)
+    console.print(f"{run.task}, {run.observation}, RLlib: {run.preset.steps:,} steps")
+    if agent.num_timesteps < run.preset.steps:
+        processes = args.env_runners + args.learners
+        if args.address == LOCAL and processes and "OMP_NUM_THREADS" not in os.environ:
+            torch.set_num_threads(1)  # threads of several processes on the same cores would wait for each other
+        with claimed(out), ray_cluster(args.address, processes), stop_signals() as stopped:
+            algorithm = config.build_algo()
+            if args.resume:
+                algorithm.restore_from_path(str(latest_checkpoint(out).resolve()))
+            learn(algorithm, agent, Progress(agent, out, run, console), out, stopped)
+    console.print(f"agent and config.json in {escape(str(out))}: python agents/evaluate_agent.py {escape(str(out))}")
+
+
+def begin(args: argparse.Namespace, given: dict[str, Any]) -> tuple[AgentRun, Path]:
+    """The run, new or resumed, and its folder."""
+    if args.resume:
+        if args.out is None:
+            raise ValueError("expected --out with --resume: the folder of the run to continue")
+        return resumed_run(find_run(args.out), given, ENGINE), args.out
+    run = new_run(given, ENGINE)
+    default = f"{run.task}-{run.observation}-{ENGINE}-seed{run.seed}".replace("/", "-").replace(":", "-")
+    out = args.out or Path("runs") / default
+    if out.exists() and any(out.iterdir()):
+        raise FileExistsError(
+            f"{out} holds another run or other files; continue with --resume, or choose another --out"
+        )
+    return run, out
+
+
+@contextmanager
+def stop_signals() -> Iterator[Callable[[], bool]]:
+    """Tell whether Ctrl-C or SIGTERM came, so that iterations end whole, for a checkpoint; a second one interrupts."""
+    came: list[int] = []
+
+    def note(number: int, _: Any) -> None:
+        if came:
+            raise KeyboardInterrupt
+        came.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(came)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def learn(
+    algorithm: Algorithm, agent: BaseAlgorithm, progress: Progress, out: Path, stopped: Callable[[], bool]
+) -> None:
+    """Train to the end, or until a signal."""
+
+    def keep() -> None:
+        copy_weights(algorithm, agent)
+        progress.save()
+        save_checkpoint(algorithm, out, agent.num_timesteps)
+
+    keep()
+    with progress.bar, SummaryWriter(str(out)) as writer:
+        while agent.num_timesteps < progress.run.preset.steps and not stopped():
+            results = algorithm.train()["env_runners"]
+            agent.num_timesteps = int(results["num_env_steps_sampled_lifetime"])
+            scores = {name: float(results[name]) for name in SCORES if name in results}
+            for name, value in scores.items():
+                writer.add_scalar(f"rollout/{name}", value, agent.num_timesteps)
+            progress.show(list(scores.values()))
+            if progress.due():
+                copy_weights(algorithm, agent)
+                writer.add_scalar("eval/score", progress.evaluate().score, agent.num_timesteps)
+                save_checkpoint(algorithm, out, agent.num_timesteps)
+        keep()
+        if stopped():
+            raise KeyboardInterrupt
+        progress.finish()
+
+
+def save_checkpoint(algorithm: Algorithm, out: Path, step: int) -> None:
+    """Write RLlib's state in place of the one before; a crash leaves one of them whole."""
+    whole, half = out / f"{CHECKPOINT}{step}", out / "saving.tmp"
+    shutil.rmtree(half, ignore_errors=True)
+    algorithm.save_to_path(str(half.resolve()))
+    shutil.rmtree(whole, ignore_errors=True)
+    half.rename(whole)
+    for other in out.glob(f"{CHECKPOINT}*"):
+        if other != whole:
+            shutil.rmtree(other)
+
+
+def latest_checkpoint(out: Path) -> Path:
+    """The newest of RLlib's checkpoints in a run folder."""
+    found = sorted(out.glob(f"{CHECKPOINT}*"), key=lambda path: int(path.name.removeprefix(CHECKPOINT)))
+    if not found:
+        raise FileNotFoundError(f"expected a folder {CHECKPOINT}STEP in {out}, got none: train it again")
+    return found[-1]
+
+
+if __name__ == "__main__":
+    main()
