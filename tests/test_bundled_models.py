@@ -34,13 +34,13 @@ def test_bundled_models_state_where_they_come_from_and_their_metrics(name):
     assert "pretrain/train_lavae.py" in run.provenance.command
     assert len(run.provenance.commit) == 12  # of a tree without changes
     assert run.resumed == []
-    assert run.recipe_name == "long"
+    assert run.recipe_name == ("prototypes" if name == "multi-dsprites" else "long")
     metrics: Any = run.metrics
     assert metrics["count_accuracy_0_3"] >= 0.999
     assert metrics["count_accuracy_7"] >= 0.997
     assert metrics["location_error_px"] <= 0.7
     assert run.training_seconds is not None
-    assert run.training_seconds <= 30 * 60
+    assert run.training_seconds <= 90 * 60  # on one thread
 
 
 @pytest.mark.slow

@@ -26,9 +26,11 @@ def test_rewards_and_tokens_can_be_normalised_but_no_mask():
 
 
 def test_flat_tracked_tokens_are_stacked():
-    venv: Any = VecFrameStack(_tokens(flatten=True, tracking="hungarian"), 3)
-    assert venv.observation_space.shape == (3 * 8 * 11,)
+    tokens = _tokens(flatten=True, tracking="hungarian")
+    venv: Any = VecFrameStack(tokens, 3)
+    numbers = 3 * 8 * (1 + tokens.frame_encoder.layout.width)
+    assert venv.observation_space.shape == (numbers,)
     venv.reset()
-    assert venv.step(np.zeros(2, int))[0].shape == (2, 3 * 8 * 11)
+    assert venv.step(np.zeros(2, int))[0].shape == (2, numbers)
     with pytest.raises(TypeError, match="MultiBinary"):
         VecFrameStack(_tokens(), 3)

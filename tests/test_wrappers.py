@@ -125,7 +125,7 @@ def test_workers_never_load_torch_when_the_wrapper_stands_outside(factories, slo
     vector = VectorLAVAEObservation(AsyncVectorEnv(factories[:2], context="spawn"), max_objects=slots)
     tokens, infos = vector.reset(seed=0)
     vector.close()
-    assert tokens["tokens"].shape == (2, slots, 10)
+    assert tokens["tokens"].shape == (2, slots, vector.frame_encoder.layout.width)
     assert infos["torch"].tolist() == [False, False]
 
 
