@@ -70,7 +70,7 @@ for _ in range(14):
     training.step(dataset)
 decoder = method.model.sprite_decoder
 found = [decoder.order.tolist(), decoder.used.tolist(), bool(decoder.corrects), decoder.templates.sum().item()]
-print("RESULT", json.dumps(found), flush=True)
+print(f"RESULT {json.dumps(found)}\\n", end="", flush=True)  # in one piece, beside the other process
 accelerator.wait_for_everyone()
 accelerator.end_training()
 """
@@ -160,7 +160,7 @@ try:
     refused = ""
 except ValueError as error:
     refused = str(error)
-print("RESULT", json.dumps([same, refused]), flush=True)
+print(f"RESULT {json.dumps([same, refused])}\\n", end="", flush=True)  # in one piece
 accelerator.wait_for_everyone()
 accelerator.end_training()
 """
