@@ -151,7 +151,7 @@ def run(args: argparse.Namespace, console: Console) -> bool:
 
 
 def resumes(args: argparse.Namespace, out: Path) -> bool:
-    """Whether to continue a run."""
+    """Return True if a run is continued; a FileNotFoundError says that one of several processes finds none."""
     there, processes = (out / CONFIG_FILE).is_file(), int(os.environ.get("WORLD_SIZE", "1"))
     if args.resume and not there and processes > 1:
         raise FileNotFoundError(f"no run in {out} on this machine: --out has to be a folder that all machines share")
