@@ -1,4 +1,4 @@
-"""What pytest leaves alone where an extra is not installed: it imports every module for the examples in docstrings."""
+"""Leave out modules of extras that are not installed: pytest imports every module for the examples in docstrings."""
 
 from importlib.util import find_spec
 

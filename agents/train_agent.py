@@ -22,14 +22,13 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger, make_output_format
 
-from lavae_rl.policies.set_extractor import ARCHITECTURES
-from lavae_rl.registration import TASKS
-from lavae_rl.rl.agents import ALGORITHMS, find_run, load_agent, make_agent, save_agent
+from lavae_rl.rl.agents import ALGORITHMS, load_agent, make_agent, save_agent
 from lavae_rl.rl.environments import is_task
+from lavae_rl.rl.flags import add_run_flags, default_folder, open_run
 from lavae_rl.rl.observations import OBSERVATIONS
 from lavae_rl.rl.presets import preset_for
 from lavae_rl.rl.progress import Progress
-from lavae_rl.rl.run import DEFAULTS, AgentRun, Evaluation, given_settings, new_run, resumed_run
+from lavae_rl.rl.run import DEFAULTS, AgentRun, Evaluation, given_settings
 from lavae_rl.rl.vec_envs import make_training_vec_env
 from lavae_rl.runs.devices import DEVICES, choose_device
 from lavae_rl.runs.exits import clean_exit, program_parser
@@ -39,27 +38,13 @@ from lavae_rl.runs.folder import claimed
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line; a flag that is not given stays None, unlike a default that --resume would compare."""
     parser = program_parser(__doc__)
-    tasks = f"task: {', '.join(TASKS)}; or the id of any environment (default: OddOneOut)"
-    parser.add_argument("--env", dest="task", help=tasks)
+    add_run_flags(parser)
     parser.add_argument("--observation", choices=list(OBSERVATIONS), help="(default: lavae)")
     parser.add_argument("--algo", dest="algorithm", choices=list(ALGORITHMS), help="(default: the environment's)")
-    parser.add_argument("--steps", type=int, help="environment steps (default: the environment's)")
     parser.add_argument("--num-envs", type=int, help="environments in one batch (default: the environment's)")
-    numbers = "of our tasks: a number or a range (default: the environment's)"
-    parser.add_argument("--num-objects", type=int, nargs="+", help=numbers)
-    rewards = "of our tasks sparse or shaped, of others plain or clipped to its sign (default: the environment's)"
-    parser.add_argument("--reward", choices=["sparse", "shaped", "plain", "clipped"], help=rewards)
-    lives = "Atari: whether a life is an episode in training (default: it is)"
-    parser.add_argument("--episodic-life", action=argparse.BooleanOptionalAction, help=lives)
-    parser.add_argument("--arch", choices=ARCHITECTURES, help="of the set network (default: the environment's)")
     parser.add_argument("--model", help="LAVAE that makes the tokens (default: the bundled one); for vae, a baseline")
-    parser.add_argument("--seed", type=int, help="(default: 0)")
     parser.add_argument("--device", choices=DEVICES, default="cpu", help="of policy and perception (default: cpu)")
-    every = "steps between evaluations (default: 100,000; 250,000 where the environment is none of our tasks)"
-    parser.add_argument("--eval-every", type=int, help=every)
-    parser.add_argument("--eval-episodes", type=int, help="per evaluation (default: 200; 10)")
     parser.add_argument("--out", type=Path, help="run folder (default: runs/ENV-OBSERVATION-ALGO-seedN)")
-    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     return parser.parse_args(argv)
 
 
@@ -74,17 +59,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 def train(args: argparse.Namespace, console: Console) -> None:
     """Train and evaluate a new or a resumed run."""
     given = given_settings(vars(args))
-    named = {**DEFAULTS, "algorithm": preset_for(given.get("task", DEFAULTS["task"])).algorithm, **given}
-    default = "{task}-{observation}-{algorithm}-seed{seed}".format(**named)
-    out = args.out or Path("runs") / default.replace("/", "-").replace(":", "-")
-    if args.resume:
-        run = resumed_run(find_run(out), given)
-    elif out.exists() and any(out.iterdir()):
-        raise FileExistsError(
-            f"{out} holds another run or other files; continue with --resume, or choose another --out"
-        )
-    else:
-        run = new_run(given)
+    algorithm = given.get("algorithm", preset_for(given.get("task", DEFAULTS["task"])).algorithm)
+    out = args.out or default_folder(given, algorithm)
+    run = open_run(out, given, args.resume)
     preset, device = run.preset, choose_device(args.device)
     venv = make_training_vec_env(run, device)
     resumed = load_agent(out, venv, device).agent if args.resume else None

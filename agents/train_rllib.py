@@ -29,13 +29,12 @@ from rich.markup import escape
 from stable_baselines3.common.base_class import BaseAlgorithm
 from torch.utils.tensorboard import SummaryWriter
 
-from lavae_rl.policies.set_extractor import ARCHITECTURES
-from lavae_rl.registration import TASKS
-from lavae_rl.rl.agents import find_run, load_agent, make_agent
+from lavae_rl.rl.agents import load_agent, make_agent
+from lavae_rl.rl.flags import add_run_flags, default_folder, open_run
 from lavae_rl.rl.observations import OBSERVATIONS
 from lavae_rl.rl.progress import Progress
 from lavae_rl.rl.rllib import SCORES, copy_weights, ppo_config
-from lavae_rl.rl.run import AgentRun, given_settings, new_run, resumed_run
+from lavae_rl.rl.run import given_settings
 from lavae_rl.rl.vec_envs import make_run_vec_env
 from lavae_rl.runs.devices import choose_device
 from lavae_rl.runs.exits import clean_exit, program_parser
@@ -49,30 +48,18 @@ CHECKPOINT = "checkpoint-"
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line; a flag that is not given stays None, unlike a default that --resume would compare."""
     parser = program_parser(__doc__)
-    tasks = f"task: {', '.join(TASKS)}; or the id of any environment (default: OddOneOut)"
-    parser.add_argument("--env", dest="task", help=tasks)
+    add_run_flags(parser)
     tokens = [name for name, kind in OBSERVATIONS.items() if kind.reads_tokens]
     parser.add_argument("--observation", choices=tokens, help="(default: lavae)")
-    parser.add_argument(
-        "--env-runners", type=int, default=2, help="processes that act; 0 acts in this one (default: 2)"
-    )
+    runners = "processes that act; 0 acts in this one (default: 2)"
+    parser.add_argument("--env-runners", type=int, default=2, help=runners)
     learners = "processes that learn, on a GPU each with --device cuda; 0 learns in this one (default: 0)"
     parser.add_argument("--learners", type=int, default=0, help=learners)
     parser.add_argument("--address", default=LOCAL, help="of a Ray cluster, HOST:PORT or auto (default: local)")
-    parser.add_argument("--steps", type=int, help="environment steps (default: the environment's)")
     parser.add_argument("--num-envs", type=int, help="environments of all runners (default: the environment's)")
-    numbers = "of our tasks: a number or a range (default: the environment's)"
-    parser.add_argument("--num-objects", type=int, nargs="+", help=numbers)
-    parser.add_argument("--reward", choices=["sparse", "shaped", "plain", "clipped"], help="as of train_agent.py")
-    parser.add_argument("--episodic-life", action=argparse.BooleanOptionalAction, help="as of train_agent.py")
-    parser.add_argument("--arch", choices=ARCHITECTURES, help="of the set network (default: the environment's)")
     parser.add_argument("--model", help="LAVAE that makes the tokens (default: the bundled one)")
-    parser.add_argument("--seed", type=int, help="(default: 0)")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="of learners (default: cpu)")
-    parser.add_argument("--eval-every", type=int, help="as of train_agent.py")
-    parser.add_argument("--eval-episodes", type=int, help="as of train_agent.py")
     parser.add_argument("--out", type=Path, help="run folder (default: runs/ENV-OBSERVATION-rllib-seedN)")
-    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     return parser.parse_args(argv)
 
 
@@ -86,7 +73,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 def train(args: argparse.Namespace, console: Console) -> None:
     """Train and evaluate a new or a resumed run."""
     given = given_settings({**vars(args), "algorithm": "ppo"})
-    run, out = begin(args, given)
+    out = args.out or default_folder(given, ENGINE)
+    run = open_run(out, given, args.resume, ENGINE)
     device = choose_device(args.device)
     tested = make_run_vec_env(run, 1)
     agent = load_agent(out, tested).agent if args.resume else make_agent(run.observation, run.preset, tested, run.seed)
@@ -102,22 +90,6 @@ def train(args: argparse.Namespace, console: Console) -> None:
                 algorithm.restore_from_path(str(latest_checkpoint(out).resolve()))
             learn(algorithm, agent, Progress(agent, out, run, console), out, stopped)
     console.print(f"agent and config.json in {escape(str(out))}: python agents/evaluate_agent.py {escape(str(out))}")
-
-
-def begin(args: argparse.Namespace, given: dict[str, Any]) -> tuple[AgentRun, Path]:
-    """The run, new or resumed, and its folder."""
-    if args.resume:
-        if args.out is None:
-            raise ValueError("expected --out with --resume: the folder of the run to continue")
-        return resumed_run(find_run(args.out), given, ENGINE), args.out
-    run = new_run(given, ENGINE)
-    default = f"{run.task}-{run.observation}-{ENGINE}-seed{run.seed}".replace("/", "-").replace(":", "-")
-    out = args.out or Path("runs") / default
-    if out.exists() and any(out.iterdir()):
-        raise FileExistsError(
-            f"{out} holds another run or other files; continue with --resume, or choose another --out"
-        )
-    return run, out
 
 
 @contextmanager

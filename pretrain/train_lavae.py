@@ -11,7 +11,7 @@ Everything lands in one run folder: config.json, metrics.csv and TensorBoard eve
 and figures/. Ctrl-C leaves a run that --resume continues to the same weights as if nothing had happened.
 
 On several GPUs or machines, launch it with Accelerate or torchrun; the batch size is each process's own, --out one
-folder for all, and --auto-resume lets a launcher start it again:
+folder for all, and --auto-resume lets a queue of jobs start it again:
 
     accelerate launch --multi_gpu pretrain/train_lavae.py --recipe paper --mixed-precision bf16
 """
@@ -89,7 +89,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--compile", action="store_true", default=None, help=compiling)
     parser.add_argument("--out", type=Path, help="run folder (default: runs/DATA-RECIPE-seedN)")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out from its last checkpoint")
-    again = "continue the run in --out if there is one, else start it: for schedulers and elastic restarts"
+    again = "continue the run in --out if there is one, else start it: for queues of jobs"
     parser.add_argument("--auto-resume", action="store_true", help=again)
     parser.add_argument("--mnist-dir", help="folder of MNIST's IDX files, to draw digits from all 60,000")
     return parser.parse_args(argv)
@@ -151,7 +151,7 @@ def run(args: argparse.Namespace, console: Console) -> bool:
 
 
 def resumes(args: argparse.Namespace, out: Path) -> bool:
-    """Whether to continue a run."""
+    """Return True if a run is continued; a FileNotFoundError says that one of several processes finds none."""
     there, processes = (out / CONFIG_FILE).is_file(), int(os.environ.get("WORLD_SIZE", "1"))
     if args.resume and not there and processes > 1:
         raise FileNotFoundError(f"no run in {out} on this machine: --out has to be a folder that all machines share")

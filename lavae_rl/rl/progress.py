@@ -48,11 +48,11 @@ class Progress:
         return self.run.evaluations[-1].step if self.run.evaluations else 0
 
     def due(self) -> bool:
-        """Whether it is time for an evaluation."""
+        """Return True once an evaluation is due."""
         return self.agent.num_timesteps >= self._next
 
     def stale(self) -> bool:
-        """Whether the bar has stood still for some time."""
+        """Return True if the bar was not updated for some time."""
         return time.perf_counter() - self._shown > SECONDS_BETWEEN_UPDATES
 
     def show(self, scores: Sequence[float]) -> None:

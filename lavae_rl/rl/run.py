@@ -26,7 +26,7 @@ DEFAULTS: Mapping[str, Any] = {
 SCREEN_DEFAULTS: Mapping[str, Any] = {"eval_every": 250_000, "eval_episodes": 10}
 """Those that are others where the environment is none of our tasks: episodes may be long there."""
 ENGINES: Mapping[str, str] = {"sb3": "train_agent.py", "rllib": "train_rllib.py"}
-"""What trains agents, Stable-Baselines3 or Ray RLlib, and by which program."""
+"""Engines that train agents, Stable-Baselines3 and Ray RLlib, and the program of each."""
 PRESET_FLAGS = ("algorithm", "steps", "num_envs", "num_objects", "reward", "arch", "episodic_life")
 """Fields of a preset that have a flag."""
 
@@ -86,7 +86,7 @@ class AgentRun:
     resumed: list[Provenance] = field(default_factory=list)
     """Provenance of the processes that resumed the run."""
     engine: str = "sb3"
-    """What trains it, a name of ``ENGINES``."""
+    """Engine that trains the agent, a name of ``ENGINES``."""
 
     def __post_init__(self) -> None:
         environment_name(self.task)

@@ -1,0 +1,53 @@
+"""What the programs that train agents share: the flags of a run, and the run that they ask for."""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lavae_rl.policies.set_extractor import ARCHITECTURES
+from lavae_rl.registration import TASKS
+from lavae_rl.rl.agents import find_run
+from lavae_rl.rl.run import DEFAULTS, AgentRun, new_run, resumed_run
+
+
+def add_run_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that any engine follows; one that is not given stays None, for --resume compares the others."""
+    tasks = f"task: {', '.join(TASKS)}; or the id of any environment (default: OddOneOut)"
+    parser.add_argument("--env", dest="task", help=tasks)
+    parser.add_argument("--steps", type=int, help="environment steps (default: the environment's)")
+    numbers = "of our tasks: a number or a range (default: the environment's)"
+    parser.add_argument("--num-objects", type=int, nargs="+", help=numbers)
+    rewards = "of our tasks sparse or shaped, of others plain or clipped to its sign (default: the environment's)"
+    parser.add_argument("--reward", choices=["sparse", "shaped", "plain", "clipped"], help=rewards)
+    lives = "Atari: whether a life is an episode in training (default: it is)"
+    parser.add_argument("--episodic-life", action=argparse.BooleanOptionalAction, help=lives)
+    parser.add_argument("--arch", choices=ARCHITECTURES, help="of the set network (default: the environment's)")
+    parser.add_argument("--seed", type=int, help="(default: 0)")
+    every = "steps between evaluations (default: 100,000; 250,000 where the environment is none of our tasks)"
+    parser.add_argument("--eval-every", type=int, help=every)
+    parser.add_argument("--eval-episodes", type=int, help="per evaluation (default: 200; 10)")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
+
+
+def default_folder(given: Mapping[str, Any], learner: str) -> Path:
+    """The folder of a run without --out; ``learner`` is the name of its algorithm or engine."""
+    name = "{task}-{observation}-{learner}-seed{seed}".format(**{**DEFAULTS, **given, "learner": learner})
+    return Path("runs") / name.replace("/", "-").replace(":", "-")
+
+
+def open_run(out: Path, given: Mapping[str, Any], resume: bool, engine: str = "sb3") -> AgentRun:
+    """The run to continue in a folder, or the run to start there.
+
+    Raises:
+        FileExistsError: the folder holds something, and nothing is to be continued.
+        FileNotFoundError: there is nothing to continue.
+        ValueError: flags contradict each other or the run.
+    """
+    if resume:
+        return resumed_run(find_run(out), given, engine)
+    if out.exists() and any(out.iterdir()):
+        raise FileExistsError(
+            f"{out} holds another run or other files; continue with --resume, or choose another --out"
+        )
+    return new_run(given, engine)
