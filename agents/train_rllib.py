@@ -17,13 +17,9 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lavae_rl.runs.cluster import LOCAL, ray_cluster  # before Ray, see there
-
-# isort: split
 import torch
-from ray.rllib.algorithms.algorithm import Algorithm
 from rich.console import Console
 from rich.markup import escape
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -33,12 +29,15 @@ from lavae_rl.rl.agents import load_agent, make_agent
 from lavae_rl.rl.flags import add_run_flags, default_folder, open_run
 from lavae_rl.rl.observations import OBSERVATIONS
 from lavae_rl.rl.progress import Progress
-from lavae_rl.rl.rllib import SCORES, copy_weights, ppo_config
 from lavae_rl.rl.run import given_settings
 from lavae_rl.rl.vec_envs import make_run_vec_env
+from lavae_rl.runs.cluster import LOCAL, ray_cluster, require_ray
 from lavae_rl.runs.devices import choose_device
 from lavae_rl.runs.exits import clean_exit, program_parser
 from lavae_rl.runs.folder import claimed
+
+if TYPE_CHECKING:
+    from ray.rllib.algorithms.algorithm import Algorithm
 
 ENGINE = "rllib"
 CHECKPOINT = "checkpoint-"
@@ -72,6 +71,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def train(args: argparse.Namespace, console: Console) -> None:
     """Train and evaluate a new or a resumed run."""
+    require_ray()
+    from lavae_rl.rl.rllib import ppo_config  # here, since Ray is an extra
+
     given = given_settings({**vars(args), "algorithm": "ppo"})
     out = args.out or default_folder(given, ENGINE)
     run = open_run(out, given, args.resume, ENGINE)
@@ -111,9 +113,10 @@ def stop_signals() -> Iterator[Callable[[], bool]]:
 
 
 def learn(
-    algorithm: Algorithm, agent: BaseAlgorithm, progress: Progress, out: Path, stopped: Callable[[], bool]
+    algorithm: "Algorithm", agent: BaseAlgorithm, progress: Progress, out: Path, stopped: Callable[[], bool]
 ) -> None:
     """Train to the end, or until a signal."""
+    from lavae_rl.rl.rllib import SCORES, copy_weights
 
     def keep() -> None:
         copy_weights(algorithm, agent)
@@ -139,7 +142,7 @@ def learn(
         progress.finish()
 
 
-def save_checkpoint(algorithm: Algorithm, out: Path, step: int) -> None:
+def save_checkpoint(algorithm: "Algorithm", out: Path, step: int) -> None:
     """Write RLlib's state in place of the one before; a crash leaves one of them whole."""
     whole, half = out / f"{CHECKPOINT}{step}", out / "saving.tmp"
     shutil.rmtree(half, ignore_errors=True)

@@ -1,6 +1,7 @@
 """Training in several processes, as torchrun and Accelerate launch it; here on CPUs, by gloo."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -75,12 +76,29 @@ accelerator.wait_for_everyone()
 accelerator.end_training()
 """
 
+DYING = """
+import os, sys
+from pathlib import Path
+from lavae_rl.pretrain import train_lavae as program
+
+marker, step = Path(sys.argv.pop(1)), program.Training.step
+def dies_once(training, source):
+    if os.environ["RANK"] == "1" and training.progress.step == 12 and not marker.exists():
+        marker.touch()
+        os._exit(9)
+    return step(training, source)
+program.Training.step = dies_once
+program.main(sys.argv[1:])
+"""
+
 
 def _launch(processes, *command):
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     finished = subprocess.run(
         [sys.executable, *(launcher if processes > 1 else []), *command],
         capture_output=True,
+        # Otherwise restarted processes may read addresses of those before (pytorch/pytorch#135712).
+        env={**os.environ, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"},
         text=True,
         timeout=300,
         check=False,
@@ -124,6 +142,19 @@ def test_the_program_trains_in_two_processes_and_one_of_them_writes(tmp_path):
     assert (config["processes"], config["mixed_precision"]) == (2, "bf16")
     assert len((out / "metrics.csv").read_text().splitlines()) == 2
     LAVAE.from_pretrained(out)
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_is_started_again(tmp_path):
+    script, out = tmp_path / "dying.py", tmp_path / "run"
+    script.write_text(DYING)
+    options = ["--recipe", "paper-smoke", "--device", "cpu", "--auto-resume", "--out", str(out)]
+    output = _launch(2, "--max-restarts", "1", str(script), str(tmp_path / "died"), *options)
+    assert (tmp_path / "died").exists()
+    assert "at step 10" in output
+    config = json.loads((out / "config.json").read_text())
+    assert config["metrics"] is not None
+    assert len(config["resumed"]) == 1
 
 
 RESUMED = """

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from lavae_rl.agents import evaluate_agent, train_agent
+from lavae_rl.agents import evaluate_agent, train_agent, train_rllib
 from lavae_rl.rl.agents import load_agent
 from lavae_rl.rl.run import read_run
+from lavae_rl.runs import cluster
 
 PROGRAM = Path(__file__).parents[1] / "agents" / "train_rllib.py"
 
@@ -53,3 +54,10 @@ def test_a_run_goes_on_with_another_number_of_runners(tmp_path, capsys):
     with pytest.raises(SystemExit):
         train_agent.main(["--resume", "--out", str(out)])
     assert "is a run of train_rllib.py: continue it with that" in " ".join(capsys.readouterr().out.split())
+
+
+def test_without_ray_it_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setattr(cluster, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit):
+        train_rllib.main(["--env", "ObjectGoal"])
+    assert "pip install 'lavae-rl[rllib]'" in " ".join(capsys.readouterr().out.split())

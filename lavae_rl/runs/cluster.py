@@ -19,6 +19,12 @@ RETRIES = 2
 Given = ParamSpec("Given")
 
 
+def require_ray() -> None:
+    """Raise a ValueError that says how to install Ray where it is not."""
+    if find_spec("ray") is None:
+        raise ValueError("expected Ray, which is not installed: pip install 'lavae-rl[rllib]'")
+
+
 @contextmanager
 def ray_cluster(address: str, cores: int) -> Iterator[int]:
     """Join the Ray cluster at an address, or start one of this machine alone; leave it at the end.
@@ -32,8 +38,7 @@ def ray_cluster(address: str, cores: int) -> Iterator[int]:
     Raises:
         ValueError: Ray is not installed, there is no such cluster, or it has less cores.
     """
-    if find_spec("ray") is None:
-        raise ValueError("expected Ray, which is not installed: pip install 'lavae-rl[rllib]'")
+    require_ray()
     ray: Any = importlib.import_module("ray")
     quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
     if address == LOCAL:
