@@ -2,14 +2,15 @@
 
     python benchmarks/agent_speed.py --env ALE/Pong-v5 --observations lavae pixels oracle
 
-The agents take turns, one rollout and its update each, so that what else the machine does slows down all of them.
+The agents take turns, one rollout and its update each, so that what else the machine does slows down all of them. The
+columns give the steps per second of each part alone, and of all parts together.
 """
 
 import argparse
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -26,6 +27,10 @@ from lavae_rl.rl.run import new_run
 from lavae_rl.rl.vec_envs import make_training_vec_env
 
 
+PARTS = ("environment", "encoding", "policy", "learning")
+"""What a step is made of: the environments, tokens from their frames, actions, and the update of the weights."""
+
+
 def make(env: str, observation: str, num_envs: int | None, model: str | None) -> BaseAlgorithm:
     """An agent of the environment's preset that has learned nothing."""
     given: dict[str, Any] = {"task": env, "observation": observation}
@@ -35,6 +40,57 @@ def make(env: str, observation: str, num_envs: int | None, model: str | None) ->
     agent = make_agent(observation, run.preset, make_training_vec_env(run), seed=0)
     agent.set_logger(Logger(None, []))
     return agent
+
+
+class Stopwatch:
+    """Measures the seconds that calls take."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def watch(self, owner: Any, method: str) -> None:
+        """Measure the calls of a method from now on."""
+        call: Callable[..., Any] = getattr(owner, method)
+
+        def measured(*args: Any, **kwargs: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return call(*args, **kwargs)
+            finally:
+                self.seconds += time.perf_counter() - start
+
+        setattr(owner, method, measured)
+
+
+class Timed:
+    """An agent, and the seconds per step that the parts of its rollouts and updates took."""
+
+    def __init__(self, agent: BaseAlgorithm) -> None:
+        self.agent = agent
+        self.parts: list[list[float]] = []
+        self._environment, self._observing, self._learning = watches = Stopwatch(), Stopwatch(), Stopwatch()
+        venv: Any = agent.get_env()
+        for watch, owner, method in zip(
+            watches, (venv.unwrapped, venv, agent), ("step_wait", "step_wait", "train"), strict=True
+        ):
+            watch.watch(owner, method)
+
+    def rollout(self) -> None:
+        """Make one rollout and its update."""
+        for watch in (self._environment, self._observing, self._learning):
+            watch.seconds = 0.0
+        before, start = self.agent.num_timesteps, time.perf_counter()
+        self.agent.learn(1, reset_num_timesteps=before == 0)  # whole rollouts are the least
+        environment, observing, learning = self._environment.seconds, self._observing.seconds, self._learning.seconds
+        policy = time.perf_counter() - start - observing - learning
+        parts = (environment, observing - environment, policy, learning)
+        self.parts.append([seconds / (self.agent.num_timesteps - before) for seconds in parts])
+
+    def speeds(self) -> dict[str, float]:
+        """Steps per second of each part and of all together, medians of the second half of the rollouts."""
+        later = self.parts[len(self.parts) // 2 :]
+        speeds = {name: 1 / median(column) for name, column in zip(PARTS, zip(*later, strict=True), strict=True)}
+        return speeds | {"together": 1 / median(map(sum, later))}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -48,21 +104,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     args = parser.parse_args(argv)
-    agents = {name: make(args.env, name, args.num_envs, args.model) for name in args.observations}
-    speeds: dict[str, list[float]] = {name: [] for name in agents}
+    agents = {name: Timed(make(args.env, name, args.num_envs, args.model)) for name in args.observations}
     for _ in range(args.rollouts):
-        for name, agent in agents.items():
-            before, start = agent.num_timesteps, time.perf_counter()
-            agent.learn(1, reset_num_timesteps=before == 0)  # whole rollouts are the least
-            speeds[name].append((agent.num_timesteps - before) / (time.perf_counter() - start))
-    medians = {name: median(values[len(values) // 2 :]) for name, values in speeds.items()}
+        for agent in agents.values():
+            agent.rollout()
+    speeds = {name: agent.speeds() for name, agent in agents.items()}
     load = f"load {os.getloadavg()[0]:.1f}"
-    table = Table("observation", "steps/s", title=f"{args.env}, {torch.get_num_threads()} threads, {load}")
-    for name, speed in medians.items():
-        table.add_row(name, f"{speed:,.0f}")
+    title = f"steps/s, {args.env}, {torch.get_num_threads()} threads, {load}"
+    table = Table("observation", *PARTS, "together", title=title)
+    for name, row in speeds.items():
+        table.add_row(name, *(f"{speed:,.0f}" for speed in row.values()))
     Console().print(table)
     if args.json is not None:
-        args.json.write_text(json.dumps(medians, indent=2) + "\n")
+        args.json.write_text(json.dumps(speeds, indent=2) + "\n")
 
 
 if __name__ == "__main__":

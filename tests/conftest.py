@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from lavae_rl.data.scenes import sample_scenes
 from lavae_rl.data.sources import SceneDataset, load_bank
@@ -21,6 +22,10 @@ from lavae_rl.perception.tracking import SlotTracker, TrackingConfig
 from lavae_rl.runs.config import CONFIG_FILE
 
 SLOTS = 6
+
+# The same examples every time, and no limit of their time on a busy machine.
+settings.register_profile("suite", derandomize=True, database=None, deadline=None, max_examples=50)
+settings.load_profile("suite")
 
 # Workers must not import this file, which imports torch.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
