@@ -26,7 +26,6 @@ from lavae_rl.rl.observations import OBSERVATIONS
 from lavae_rl.rl.run import new_run
 from lavae_rl.rl.vec_envs import make_training_vec_env
 
-
 PARTS = ("environment", "encoding", "policy", "learning")
 """What a step is made of: the environments, tokens from their frames, actions, and the update of the weights."""
 
