@@ -6,7 +6,7 @@
 Scenes of one object, so that the baseline's whole latent map can be asked the same questions. Classes by logistic
 regression (share of test objects that are right), numbers by ridge regression (R^2: 1 is perfect, 0 is the mean).
 Angles are asked as sine and cosine of the angle times the symmetry of the shape, with a probe for each shape.
-*shape, held-out looks*: the probe is fitted on the combinations of shape and colour that agents are trained with, and
+*shape, held-out combinations*: the probe is fitted on the combinations of shape and colour that agents are trained with, and
 asked for those that they never see.
 """
 
@@ -57,7 +57,7 @@ def probe(features: np.ndarray, dataset: SceneDataset, num_train: int) -> dict[s
         scores[name] = float(linear.fit(features[train], values[train]).score(features[test], values[test]))
         scores[f"{name} (most frequent)"] = float(np.bincount(values[test]).max() / len(values[test]))
     if "shape" in classes:
-        scores["shape, held-out looks"] = held_out_shapes(features, classes["shape"], classes["color"])
+        scores["shape, held-out combinations"] = held_out_shapes(features, classes["shape"], classes["color"])
     for name, values in numbers.items():
         # Half a turn of an ellipse is no turn; of a triangle it is the opposite: a probe for each shape.
         group = classes["shape"] if name.endswith("within shapes") else np.zeros(len(values), int)

@@ -27,7 +27,7 @@ def environment_name(text: str) -> str:
 
 
 def is_task(name: str) -> bool:
-    """Whether a name is that of one of our tasks: with numbers of objects, held-out looks, and success."""
+    """Whether a name is that of one of our tasks: with numbers of objects, held-out combinations, and success."""
     return name in TASKS
 
 

@@ -116,7 +116,7 @@ def markdown(rows: Sequence[Row]) -> str:
             row["num_objects"]: f"{row['chance']:.2f}" for row in sorted(here, key=lambda row: row["num_objects"])
         }
         titles = " | ".join(f"{number} object{'s' * (number > 1)}" for number in chance)
-        lines = [f"### {task}, {'looks of the training' if mode == 'train' else 'held-out looks'}", ""]
+        lines = [f"### {task}, {'combinations of the training' if mode == 'train' else 'held-out combinations'}", ""]
         lines += [f"| observation | {titles} | seeds | steps | minutes |", "|---" * (len(chance) + 4) + "|"]
         for name, same in grouped(here, label).items():
             by_number = grouped(same, lambda row: row["num_objects"])
