@@ -6,8 +6,8 @@
 Scenes of one object, so that the baseline's whole latent map can be asked the same questions. Classes by logistic
 regression (share of test objects that are right), numbers by ridge regression (R^2: 1 is perfect, 0 is the mean).
 Angles are asked as sine and cosine of the angle times the symmetry of the shape, with a probe for each shape.
-*shape, held-out combinations*: the probe is fitted on the combinations of shape and colour that agents are trained with, and
-asked for those that they never see.
+*shape, held-out combinations*: the probe is fitted on the combinations of shape and colour that agents are trained
+with, and asked for those that they never see.
 """
 
 import argparse
