@@ -42,6 +42,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--observation", choices=list(OBSERVATIONS), help="(default: lavae)")
     parser.add_argument("--algo", dest="algorithm", choices=list(ALGORITHMS), help="(default: the environment's)")
     parser.add_argument("--num-envs", type=int, help="environments in one batch (default: the environment's)")
+    colors = "exchange the colours of each scene at random in training, where a task names none"
+    parser.add_argument("--permute-colors", action="store_true", default=None, help=colors)
     parser.add_argument("--model", help="LAVAE that makes the tokens (default: the bundled one); for vae, a baseline")
     parser.add_argument("--device", choices=DEVICES, default="cpu", help="of policy and perception (default: cpu)")
     parser.add_argument("--out", type=Path, help="run folder (default: runs/ENV-OBSERVATION-ALGO-seedN)")

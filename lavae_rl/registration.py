@@ -22,13 +22,15 @@ class TaskSpec(NamedTuple):
     steps: int = 100
     """Steps after which an episode is truncated."""
     options: Mapping[str, Any] = {}
+    names_colors: bool = False
+    """Whether the task is another one in other colours."""
 
 
 TASKS = {
-    "ObjectGoal": TaskSpec("object_goal:ObjectGoal", range(1, 8)),
+    "ObjectGoal": TaskSpec("object_goal:ObjectGoal", range(1, 8), names_colors=True),
     "OddOneOut": TaskSpec("odd_one_out:OddOneOut", range(3, 8)),
     "OddOneOutProperty": TaskSpec("odd_one_out:OddOneOut", range(4, 8), options={"variant": "property"}),
-    "Push": TaskSpec("push:Push", range(1, 5)),
+    "Push": TaskSpec("push:Push", range(1, 5), names_colors=True),
     "Collect": TaskSpec("collect:Collect", range(2, 8)),
     "Largest": TaskSpec("largest:Largest", range(2, 8)),
     "MatchDigit": TaskSpec("match_digit:MatchDigit", range(2, 8), "multi-mnist-10k", 50),

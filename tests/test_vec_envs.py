@@ -24,7 +24,7 @@ def test_unknown_tasks_and_observations_are_refused():
 @pytest.mark.parametrize(
     ("observation", "shapes"),
     [
-        ("lavae", {"tokens": (3, 8, 10), "mask": (3, 8)}),
+        ("lavae", {"tokens": (3, 8, 13), "mask": (3, 8)}),
         ("oracle", {"tokens": (3, 8, 11), "mask": (3, 8)}),
         ("pixels", (3, 64, 64, 3)),
     ],

@@ -69,6 +69,8 @@ class Preset:
     """Units per layer of the ``SetFeaturesExtractor``."""
     tokens: TokenOptions = TokenOptions()
     """Tokens that LAVAE makes."""
+    permute_colors: bool = False
+    """Whether the colours of a scene are exchanged at random in training, see ``VecPermutedColors``."""
     episodic_life: bool = False
     """Atari: whether a life is an episode in training."""
 

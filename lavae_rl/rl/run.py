@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 
 from lavae_rl.model.checkpoint import find, fingerprint
+from lavae_rl.registration import TASKS
 from lavae_rl.rl.environments import environment_name, is_atari, is_task
 from lavae_rl.rl.observations import observation_kind, require, screen_view
 from lavae_rl.rl.presets import Preset, preset_for
@@ -27,7 +28,7 @@ SCREEN_DEFAULTS: Mapping[str, Any] = {"eval_every": 250_000, "eval_episodes": 10
 """Those that are others where the environment is none of our tasks: episodes may be long there."""
 ENGINES: Mapping[str, str] = {"sb3": "train_agent.py", "rllib": "train_rllib.py"}
 """Engines that train agents, Stable-Baselines3 and Ray RLlib, and the program of each."""
-PRESET_FLAGS = ("algorithm", "steps", "num_envs", "num_objects", "reward", "arch", "episodic_life")
+PRESET_FLAGS = ("algorithm", "steps", "num_envs", "num_objects", "reward", "arch", "permute_colors", "episodic_life")
 """Fields of a preset that have a flag."""
 
 
@@ -141,7 +142,7 @@ def given_settings(flags: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: an unknown task, or more than two numbers of objects.
     """
-    given = {name: flags[name] for name in (*DEFAULTS, *PRESET_FLAGS) if flags[name] is not None}
+    given = {name: flags[name] for name in (*DEFAULTS, *PRESET_FLAGS) if flags.get(name) is not None}
     if "task" in given:
         given["task"] = environment_name(given["task"])
     if numbers := given.get("num_objects"):
@@ -174,10 +175,20 @@ def check_flags(name: str, observation: str, given: Mapping[str, Any]) -> None:
         raise ValueError(f"expected --reward {' or '.join(rewards)} for {name}, got {given['reward']}")
     if not is_atari(name) and given.get("episodic_life"):
         raise ValueError(f"expected --episodic-life with an Atari game, got {name}")
+    if given.get("permute_colors"):
+        require("--permute-colors", observation, lambda kind: kind.view == "pixels")
+        _check_colors(name)
     if not is_task(name):
         screen_view(name, observation)
         if "num_objects" in given:
             raise ValueError(f"expected --num-objects with one of our tasks, got it with {name}")
+
+
+def _check_colors(name: str) -> None:
+    """Refuse, with a ValueError, to exchange colours where that would be another task, or there are none."""
+    possible = [task for task, spec in TASKS.items() if spec.model == "multi-dsprites" and not spec.names_colors]
+    if name not in possible:
+        raise ValueError(f"expected --permute-colors with {' or '.join(possible)}, got it with {name}")
 
 
 def new_run(given: Mapping[str, Any], engine: str = "sb3") -> AgentRun:

@@ -12,6 +12,7 @@ from lavae_rl.model.lavae import LAVAE
 from lavae_rl.perception.adapter import GymVectorToSB3
 from lavae_rl.registration import task_name
 from lavae_rl.rl.atari import VecClippedReward, VecLives
+from lavae_rl.rl.augmentation import VecPermutedColors
 from lavae_rl.rl.environments import is_task
 from lavae_rl.rl.observations import SLOTS, Env, Observation, Options, observation_kind, require, screen_view
 from lavae_rl.rl.run import AgentRun
@@ -28,13 +29,15 @@ def make_task_vec_env(
     seed: int | None = None,
     model: str | None = None,
     device: str = "cpu",
+    permute_colors: bool = False,
     **options: Any,
 ) -> VecEnv:
     """Make many environments of a task in one, with episode statistics and success in their infos.
 
     ``task`` is a name or an id, ``observation`` a name of ``OBSERVATIONS``, and ``seed`` that of the first environment.
     ``model`` is the bundled name or the folder of the model that makes the observations; None is the bundled one of the
-    task. "vae" needs the folder of a trained baseline. ``options`` are those of the environment, such as
+    task. "vae" needs the folder of a trained baseline. ``permute_colors`` is for training, see ``VecPermutedColors``;
+    it needs frames with colours. ``options`` are those of the environment, such as
     ``num_objects``, ``mode`` and ``reward``.
 
     Raises:
@@ -44,6 +47,8 @@ def make_task_vec_env(
     reader = kind.model(name, model)
     vector = make_task_vector(name, observation, num_envs, AutoresetMode.SAME_STEP, **options)
     venv = VecMonitor(GymVectorToSB3(vector), info_keywords=("is_success",))
+    if permute_colors:
+        venv = VecPermutedColors(venv)
     return _observed(venv, kind, reader, device, {"max_objects": SLOTS}, seed)
 
 
@@ -94,7 +99,8 @@ def make_training_vec_env(run: AgentRun, device: str = "cpu") -> VecEnv:
     """Make the environments that a run is trained on: rewards and ends of episodes as its preset has them."""
     preset = run.preset
     if is_task(run.task):
-        return make_run_vec_env(run, preset.num_envs, device=device, **preset.env_options())
+        options = {"permute_colors": preset.permute_colors, **preset.env_options()}
+        return make_run_vec_env(run, preset.num_envs, device=device, **options)
     venv = make_run_vec_env(run, preset.num_envs, device=device)
     if preset.episodic_life:
         venv = VecLives(venv)
