@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lavae_rl.model import checkpoint
 from lavae_rl.perception.adapter import GymVectorToSB3
 from lavae_rl.perception.encoder import EncoderConfig, FrameEncoder, stored_preprocessing
+from lavae_rl.perception.finals import MissingFinals
 from lavae_rl.perception.tokens import APPEARANCE_RANGE
 from lavae_rl.perception.wrappers import Encode, ObservationPort
 from lavae_rl.policies.set_extractor import SetFeaturesExtractor
@@ -24,10 +25,13 @@ __all__ = ["GymVectorToSB3", "LAVAEFeaturesExtractor", "SetFeaturesExtractor", "
 
 
 class VecEncodedObservation(VecEnvWrapper):
-    """Replace the frames of a VecEnv by what ``encode`` computes, whose space for one environment is ``space``."""
+    """Replace the frames of a VecEnv by what ``encode`` computes, whose space for one environment is ``space``.
+
+    Where an episode ends without ``terminal_observation``, a warning is issued once.
+    """
 
     def __init__(self, venv: VecEnv, port: ObservationPort, encode: Encode, space: "spaces.Space[Any]") -> None:
-        self._port, self._encode = port, encode
+        self._port, self._encode, self._missing = port, encode, MissingFinals("terminal_observation")
         super().__init__(venv, observation_space=port.space(space))
 
     def reset(self) -> Any:
@@ -41,10 +45,12 @@ class VecEncodedObservation(VecEnvWrapper):
         """Wait for the step; every ``terminal_observation`` is encoded too."""
         observations, rewards, dones, infos = self.venv.step_wait()
         infos, started = list(infos), np.flatnonzero(dones)  # SubprocVecEnv returns a tuple
-        finals = [infos[i]["terminal_observation"] for i in started]
+        finals = [infos[i].get("terminal_observation") for i in started]
+        self._missing.look(finals)
         tokens, last = self._port.encode(self._encode, observations, started, finals)
         for i, final in zip(started, last, strict=True):
-            infos[i] = {**infos[i], "terminal_observation": final}
+            if final is not None:
+                infos[i] = {**infos[i], "terminal_observation": final}
         return self._port.observation(observations, tokens), rewards, dones, infos
 
 
