@@ -82,7 +82,7 @@ class FrameEncoder:
 
     def __init__(self, config: EncoderConfig, frame_space: spaces.Box, num_envs: int = 1) -> None:
         self.config = config
-        self._folder = checkpoint.find(config.model)
+        self._folder = checkpoint.find(config.model).resolve()  # weights are loaded later, maybe from elsewhere
         self.prepare = cast("Preprocessing", config.preprocessing or stored_preprocessing(self._folder))
         model = checkpoint.read_config(self._folder, LAVAE)
         options = {name: getattr(config, name) for name in ("presence", "velocity", "box", "flatten")}
