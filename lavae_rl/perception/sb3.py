@@ -120,8 +120,8 @@ class LAVAEFeaturesExtractor(BaseFeaturesExtractor):
         """Compute the flat tokens of frames that the policy has divided by 255.
 
         Raises:
-            ValueError: values outside [0, 1], frames that are not binary after preprocessing, or a policy that was to be
-                loaded, and whose weights were not.
+            ValueError: values outside [0, 1], frames that are not binary after preprocessing, or no weights, see
+                ``blueprints.build``.
         """
         if not self._has_weights:
             raise ValueError(
