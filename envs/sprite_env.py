@@ -1,8 +1,6 @@
 """Gymnasium's interface to the tasks: a single environment and a vector environment over one simulation."""
 
 import logging
-import os
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +14,7 @@ from jaxtyping import UInt8
 
 from lavae_rl.data.scenes import render_scenes
 
+from .screen import WITHOUT_WINDOWS, has_screen, screen_problem
 from .simulation import RENDER_MODES, Simulation
 from .task import Task
 
@@ -54,16 +53,20 @@ class SpriteEnv(gym.Env[Any, Any]):
         return pictures(self.simulation)[0] if self.render_mode == "rgb_array" else None
 
     def _show(self) -> None:
-        if self.render_mode == "human" and has_screen():
+        if self.render_mode != "human":
+            return
+        if not has_screen():
+            _warn(screen_problem())
+            return
+        try:
             cv2.imshow(self.spec.id if self.spec else type(self).__name__, pictures(self.simulation)[0, ..., ::-1])
             cv2.waitKey(1)
-        elif self.render_mode == "human" and not _warned:
-            _warned.append(True)
-            logging.getLogger(__name__).warning('no screen (DISPLAY is not set): render_mode "human" shows nothing')
+        except cv2.error:
+            _warn(WITHOUT_WINDOWS)
 
     def close(self) -> None:
         """Close the window."""
-        if self.render_mode == "human" and has_screen():
+        if self.render_mode == "human" and has_screen() and not _warned:
             cv2.destroyAllWindows()
 
 
@@ -181,6 +184,9 @@ def pictures(simulation: Simulation) -> UInt8[np.ndarray, "batch rows columns 3"
     return rgb.repeat(block, axis=1).repeat(block, axis=2)
 
 
-def has_screen() -> bool:
-    """Whether there is a screen: without one, OpenCV ends the whole process when a window is opened."""
-    return not sys.platform.startswith("linux") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+def _warn(problem: str | None) -> None:
+    """Log once why a window shows nothing."""
+    if not _warned:
+        _warned.append(True)
+        remedy = 'use render_mode="rgb_array" for pictures'
+        logging.getLogger(__name__).warning('%s: render_mode "human" shows nothing; %s', problem, remedy)
