@@ -15,7 +15,6 @@ from statistics import median
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import Logger
@@ -24,6 +23,7 @@ from lavae_rl.rl.agents import make_agent
 from lavae_rl.rl.observations import OBSERVATIONS
 from lavae_rl.rl.run import new_run
 from lavae_rl.rl.vec_envs import make_training_vec_env
+from lavae_rl.runs.exits import program_console
 
 
 def make(env: str, observation: str, num_envs: int | None, model: str | None) -> BaseAlgorithm:
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     table = Table("observation", "steps/s", title=f"{args.env}, {torch.get_num_threads()} threads, {load}")
     for name, speed in medians.items():
         table.add_row(name, f"{speed:,.0f}")
-    Console().print(table)
+    program_console().print(table)
     if args.json is not None:
         args.json.write_text(json.dumps(medians, indent=2) + "\n")
 

@@ -214,7 +214,7 @@ def running(program: Path, options: Sequence[str], folder: Path, jobs: int) -> I
     if status in (EXIT_STOPPED, -signal.SIGTERM):
         raise RunError("stopped")
     if status:
-        raise RunError(f"exit status {status}\n{log.read_text()[-2_000:]}")
+        raise RunError(f"exit status {status}\n{log.read_text('utf-8', 'replace')[-2_000:]}")
 
 
 def log_file(folder: Path) -> Path:
