@@ -37,8 +37,9 @@ def test_text_tables_and_errors_are_printed_in_any_encoding(encoding, output):
     encode(encoding)
     table = Table(NAME, title=NAME)
     table.add_row(NAME * 20)
-    with pytest.raises(SystemExit) as end, clean_exit() as console:
+    with clean_exit() as console:
         console.print(NAME, table)
+    with pytest.raises(SystemExit) as end, clean_exit():
         raise ValueError(f"expected {NAME}, got \udcff")  # a byte of a file's name that is no text
     assert end.value.code == 1
     assert b"error: expected gr" in written()

@@ -6,9 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from lavae_rl.runs.atomic import replacing
+from lavae_rl.runs.locks import locked
 
 Row = Mapping[str, Any]
 
@@ -17,7 +16,7 @@ Row = Mapping[str, Any]
 def report_folder(folder: Path) -> Iterator[None]:
     """Lock a folder of tables, creating it if needed, so that one process at a time reads, merges and writes them."""
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
+    with locked(folder / ".lock"):
         yield
 
 
