@@ -12,6 +12,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from jaxtyping import UInt8
 
+from lavae_rl.actions import as_actions
 from lavae_rl.data.scenes import render_scenes
 
 from .screen import WITHOUT_WINDOWS, has_screen, screen_problem
@@ -42,8 +43,12 @@ class SpriteEnv(gym.Env[Any, Any]):
         return _single(self.simulation.observe(), 0), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Act; ``info["is_success"]`` is True at the step that solves the task."""
-        rewards, over, success = self.simulation.step(np.asarray(action)[None])
+        """Act; ``info["is_success"]`` is True at the step that solves the task.
+
+        Raises:
+            ValueError: an action that is not in the space.
+        """
+        rewards, over, success = self.simulation.step(as_actions(action, self.action_space)[None])
         self._show()
         info = {"is_success": bool(success[0])}
         return _single(self.simulation.observe(), 0), float(rewards[0]), bool(over[0]), False, info
@@ -125,13 +130,14 @@ class SpriteVectorEnv(VectorEnv):
             ResetNeeded: an environment was never reset.
             ValueError: an environment is done and was not reset (mode DISABLED), or an action is not in the space.
         """
+        checked = as_actions(actions, self.single_action_space, self.num_envs)
         if not self._begun.all():
             raise gym.error.ResetNeeded("cannot step an environment before its first reset: call reset first")
         ended = self._done.copy()
         if self._mode == AutoresetMode.DISABLED and ended.any():
             done = np.flatnonzero(ended).tolist()
             raise ValueError(f"environments {done} are done: reset them with reset_mask first")
-        rewards, terminations, success = self.simulation.step(np.asarray(actions))
+        rewards, terminations, success = self.simulation.step(checked)
         self._steps += 1
         truncations = self._steps >= self._limit
         if self._mode == AutoresetMode.NEXT_STEP and ended.any():

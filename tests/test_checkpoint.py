@@ -329,3 +329,9 @@ def test_programs_say_in_one_line_what_they_lack_for_the_hub(monkeypatch, capsys
         evaluate_lavae.main(["somebody/digits"])
     assert end.value.code == 1
     assert capsys.readouterr().out.startswith("error: 'somebody/digits' is no folder here")
+
+
+def test_a_pointer_in_place_of_weights_is_refused_with_the_command_that_fetches_them(saved):
+    (saved / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(ValueError, match="holds no weights: fetch them, by git lfs pull"):
+        LAVAE.from_pretrained(saved)

@@ -24,6 +24,7 @@ BUNDLED = Path(__file__).parents[1] / "checkpoints"
 
 _FILES = (CONFIG_FILE, WEIGHTS_FILE)
 _REPOSITORY = re.compile(r"[a-z0-9][\w.-]*/[a-z0-9][\w.-]*", re.ASCII | re.IGNORECASE)
+_POINTER = b"version https://git-lfs"
 _OUR_FOLDERS = ("runs", "frames")
 _OUR_ENDINGS = (".safetensors", ".json", ".pt", ".zip")
 
@@ -193,6 +194,9 @@ def read_config(folder: Path, kind: type[PretrainedModel]) -> Any:
 def load_weights(model: nn.Module, folder: Path) -> None:
     """Load model.safetensors; raise ValueError on weights that are damaged, of another model, NaN or infinite."""
     path = folder / WEIGHTS_FILE
+    with path.open("rb") as file:
+        if file.read(len(_POINTER)) == _POINTER:
+            raise ValueError(f"{path} is a pointer of Git LFS and holds no weights: fetch them, by git lfs pull")
     try:
         weights = load_file(path)
         model.load_state_dict(weights)

@@ -10,6 +10,7 @@ from stable_baselines3.common.env_util import is_wrapped
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
+from lavae_rl.actions import check_shape
 from lavae_rl.perception.finals import Infos, MissingFinals, final_observations, has_rows
 from lavae_rl.perception.wrappers import take
 
@@ -42,8 +43,9 @@ class GymVectorToSB3(VecEnv):
         self._reset_options()
         return take(observations, slice(None))
 
-    def step_async(self, actions: np.ndarray) -> None:
-        """Keep the actions for ``step_wait``."""
+    def step_async(self, actions: Any) -> None:
+        """Keep the actions for ``step_wait``; of another shape than the space's, they raise ValueError."""
+        check_shape(actions, self.action_space, self.num_envs)
         self._actions = actions
 
     def step_wait(self) -> VecEnvStepReturn:

@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 from torch import Tensor, nn
 
+from lavae_rl.actions import check_shape
 from lavae_rl.perception.adapter import GymVectorToSB3
 from lavae_rl.perception.blueprints import build
 from lavae_rl.perception.encoder import EncoderConfig, FrameEncoder, check_frames
@@ -41,6 +42,11 @@ class VecEncodedObservation(VecEnvWrapper):
         self.reset_infos = self.venv.reset_infos
         tokens, _ = self._port.encode(self._encode, observations, np.arange(self.num_envs))
         return self._port.observation(observations, tokens)
+
+    def step_async(self, actions: Any) -> None:
+        """Begin a step; actions of another shape than the space's raise ValueError."""
+        check_shape(actions, self.action_space, self.num_envs)
+        self.venv.step_async(actions)
 
     def step_wait(self) -> VecEnvStepReturn:
         """Wait for the step; every ``terminal_observation`` is encoded too."""

@@ -10,6 +10,7 @@ from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space, create_empty_array
 
+from lavae_rl.actions import check_shape
 from lavae_rl.model.objects import Objects
 from lavae_rl.perception.encoder import EncoderConfig, FrameEncoder
 from lavae_rl.perception.finals import MissingFinals, as_gymnasium, final_observations
@@ -179,7 +180,12 @@ class VectorLAVAEObservation(VectorWrapper):
         return self._port.observation(observations, take(self._latest, slice(None))), infos
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Step all environments; new and final observations are encoded together."""
+        """Step all environments; new and final observations are encoded together.
+
+        Raises:
+            ValueError: actions of another shape than the space's.
+        """
+        check_shape(actions, self.single_action_space, self.num_envs)
         observations, rewards, terminations, truncations, infos = self.env.step(actions)
         done, same_step = np.logical_or(terminations, truncations), self._mode == AutoresetMode.SAME_STEP
         # In NEXT_STEP, an environment that was done at the last step begins a new episode in this one.

@@ -22,6 +22,7 @@ from lavae_rl.runs.cluster import RemoteWork, WorkLostError, ray_cluster
 from lavae_rl.runs.config import CONFIG_FILE, read_json
 from lavae_rl.runs.exits import EXIT_STOPPED, program_parser
 from lavae_rl.runs.locks import locked
+from lavae_rl.runs.signals import handling
 
 _PROGRAMS: set["subprocess.Popen[bytes]"] = set()
 """The programs at work; stopping a sweep stops them too."""
@@ -119,18 +120,17 @@ def _sweep(
             return False
 
     args.out.mkdir(parents=True, exist_ok=True)
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     pool = ThreadPoolExecutor(jobs)
-    try:
-        return dict(zip(cells, pool.map(complete, cells), strict=True))
-    except KeyboardInterrupt:
-        pool.shutdown(wait=False, cancel_futures=True)
-        stop()
-        console.print("stopped; the same command goes on")
-        sys.exit(EXIT_STOPPED)
-    finally:
-        pool.shutdown(cancel_futures=True)
-        signal.signal(signal.SIGTERM, before)
+    with handling(signal.default_int_handler, signal.SIGTERM):
+        try:
+            return dict(zip(cells, pool.map(complete, cells), strict=True))
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            stop()
+            console.print("stopped; the same command goes on")
+            sys.exit(EXIT_STOPPED)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 class _Pace:
