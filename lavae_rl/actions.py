@@ -16,7 +16,8 @@ def as_actions(given: Any, space: "spaces.Space[Any]", *batch: int) -> np.ndarra
     actions = np.asarray(given)
     if actions.dtype.kind not in "iuf":
         raise ValueError(f"expected actions of {space} as numbers, got {actions.tolist()}")
-    return actions
+    whole = actions.dtype.kind in "iu" and space.dtype is not None and space.dtype.kind == "f"
+    return actions.astype(space.dtype) if whole else actions
 
 
 def check_shape(given: Any, space: "spaces.Space[Any]", *batch: int) -> None:

@@ -40,9 +40,7 @@ def load_npz(path: str | Path, allow_pickle: bool = False) -> tuple[Frames, Coun
     """
     with Path(path).open("rb") as file:
         if file.read(6) == b"\x93NUMPY":
-            raise ValueError(
-                f"expected an npz file with frames 'x' and counts 'n_obj', got one array in {path}: {_SAVE}"
-            )
+            raise ValueError(f"expected an npz file of arrays 'x' and 'n_obj', got one array in {path}: {_SAVE}")
     try:
         with ZipFile(path) as archive:
             names = {Path(member).stem for member in archive.namelist()}
