@@ -1,5 +1,7 @@
 """Actions of other shapes or types than the space's: refused, never broadcast."""
 
+from typing import Any
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -64,7 +66,7 @@ WRAPPERS = {
 @pytest.mark.parametrize("wrapper", WRAPPERS)
 @pytest.mark.parametrize("actions", [np.zeros(2, int), np.zeros(5, int), np.zeros((4, 1), int), 0], ids=str)
 def test_wrappers_refuse_actions_of_another_shape(wrapper, actions):
-    envs = WRAPPERS[wrapper]()
+    envs: Any = WRAPPERS[wrapper]()
     envs.reset()
     with pytest.raises(ValueError, match=r"expected actions of shape \(4,\), got"):
         envs.step(actions)

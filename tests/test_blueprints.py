@@ -1,6 +1,7 @@
 """Policies with a model inside: their zip holds all that it takes to load them from any folder."""
 
 import shutil
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,7 +82,7 @@ def test_a_model_without_weights_is_never_used(project, make_env, monkeypatch):
     agent = _agent(make_env, **PPO_OPTIONS)
     agent.save(project.parent / "agent")
     monkeypatch.chdir(project.parent / "elsewhere")
-    space = PPO.load(project.parent / "agent", device="cpu").observation_space
+    space: Any = PPO.load(project.parent / "agent", device="cpu").observation_space
     extractor = LAVAEFeaturesExtractor(space, "runs/mine")
     with pytest.raises(ValueError, match="expected the weights of model 'runs/mine'"):
         extractor(torch.zeros(1, 3, 64, 64))

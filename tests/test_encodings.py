@@ -69,7 +69,7 @@ def test_programs_end_well_in_any_encoding(main, argv, encoding, output, tmp_pat
 @pytest.mark.slow
 def test_a_program_ends_well_where_the_system_has_no_other_encoding_than_ascii(tmp_path):
     environment = os.environ | {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONPATH": str(ROOT)}
-    program = [sys.executable, ROOT / "pretrain/make_dataset.py", "--check", str(tmp_path / NAME)]
+    program = [sys.executable, str(ROOT / "pretrain/make_dataset.py"), "--check", str(tmp_path / NAME)]
     done = subprocess.run(program, env=environment | {"PYTHONIOENCODING": "ascii"}, capture_output=True, timeout=60)
     assert done.returncode == 1
     assert done.stdout.startswith(b"error: ")

@@ -1,5 +1,7 @@
 """Final observations in every container in which vector environments hand them over, or missing."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorWrapper
@@ -97,7 +99,7 @@ def test_final_observations_are_encoded_from_any_container(container, options, m
 @pytest.mark.parametrize("mask", [True, False])
 @pytest.mark.parametrize("container", ["array", "list", "dictionary", "list of dictionaries"])
 def test_final_observations_reach_stable_baselines_from_any_container(container, mask, make_env):
-    factories = [lambda length=length: make_env(length, dictionary="dict" in container) for length in (2, 3)]
+    factories: Any = [lambda length=length: make_env(length, dictionary="dict" in container) for length in (2, 3)]
     made, other = DummyVecEnv(factories), SyncVectorEnv(factories, autoreset_mode=AutoresetMode.SAME_STEP)
     adapted = GymVectorToSB3(Contained(other, CONTAINERS[container], mask))
     for venv in (made, adapted):

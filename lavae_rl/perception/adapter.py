@@ -58,16 +58,16 @@ class GymVectorToSB3(VecEnv):
         if self._mode == AutoresetMode.SAME_STEP:
             finals = final_observations(vector_infos, self.env, ended)
             self._missing.look(finals)
-            for i, final in zip(ended, finals, strict=True):
+            for i, final in zip(ended.tolist(), finals, strict=True):
                 self.reset_infos[i], infos[i] = infos[i], _pop_last(infos[i])
                 if final is not None:
                     infos[i]["terminal_observation"] = final
         elif len(ended):
-            for i in ended:
-                infos[i]["terminal_observation"] = take(observations, int(i))
+            for i in ended.tolist():
+                infos[i]["terminal_observation"] = take(observations, i)
             observations, vector_infos = self.env.reset(options={"reset_mask": dones.copy()})
             reset_infos = split_infos(vector_infos, self.num_envs)
-            for i in ended:
+            for i in ended.tolist():
                 self.reset_infos[i] = reset_infos[i]
         for i in range(self.num_envs):
             infos[i]["TimeLimit.truncated"] = bool(truncations[i] and not terminations[i])

@@ -109,7 +109,7 @@ class LAVAEFeaturesExtractor(BaseFeaturesExtractor):
         self.lavae.appearance_network.requires_grad_(True)
 
     def _load_from_state_dict(self, *args: Any) -> None:
-        super()._load_from_state_dict(*args)  # type: ignore[no-untyped-call]
+        super()._load_from_state_dict(*args)
         self._has_weights = True
 
     def apply(self, fn: Callable[[nn.Module], None]) -> "LAVAEFeaturesExtractor":
