@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from rich.markup import escape
 
+from lavae_rl.model.checkpoint import find
 from lavae_rl.policies.set_extractor import ARCHITECTURES
 from lavae_rl.registration import TASKS
 from lavae_rl.rl.environments import environment_name, is_task
@@ -90,6 +91,8 @@ def chosen_cells(args: argparse.Namespace) -> list[Cell]:
     if (args.vae is None) == any(OBSERVATIONS[name].needs_model for name in observations):
         needing = " or ".join(name for name, kind in OBSERVATIONS.items() if kind.needs_model)
         raise ValueError(f"expected --vae FOLDER with --observations {needing}, and only then")
+    if args.vae is not None:
+        find(args.vae)  # a folder that is missing is refused before anything is trained
     cells = []
     for seed, name, observation in itertools.product(args.seeds or seeds, args.tasks or tasks, observations):
         task = environment_name(name)

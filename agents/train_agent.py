@@ -33,6 +33,7 @@ from lavae_rl.rl.vec_envs import make_training_vec_env
 from lavae_rl.runs.devices import DEVICES, choose_device
 from lavae_rl.runs.exits import clean_exit, program_parser
 from lavae_rl.runs.folder import claimed
+from lavae_rl.runs.signals import handling
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -53,8 +54,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the program. Exit status: 0 complete, 1 failed, 2 unusable arguments, 130 stopped and resumable."""
     args = parse_args(argv)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # schedulers and timeout(1) send it: as Ctrl-C
-    with clean_exit(stopped="stopped; what is in the run folder can be continued with --resume") as console:
+    stopped = "stopped; what is in the run folder can be continued with --resume"
+    # SIGTERM, which schedulers and timeout(1) send, is as Ctrl-C.
+    with clean_exit(stopped) as console, handling(signal.default_int_handler, signal.SIGTERM):
         train(args, console)
 
 

@@ -16,7 +16,6 @@ from statistics import median
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import Logger
@@ -25,6 +24,7 @@ from lavae_rl.rl.agents import make_agent
 from lavae_rl.rl.observations import OBSERVATIONS
 from lavae_rl.rl.run import new_run
 from lavae_rl.rl.vec_envs import make_training_vec_env
+from lavae_rl.runs.exits import program_console
 
 PARTS = ("environment", "encoding", "policy", "learning")
 """What a step is made of: the environments, tokens from their frames, actions, and the update of the weights."""
@@ -113,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     table = Table("observation", *PARTS, "together", title=title)
     for name, row in speeds.items():
         table.add_row(name, *(f"{speed:,.0f}" for speed in row.values()))
-    Console().print(table)
+    program_console().print(table)
     if args.json is not None:
         args.json.write_text(json.dumps(speeds, indent=2) + "\n")
 

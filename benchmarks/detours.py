@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from lavae_rl.envs.agent import AgentTask
 from lavae_rl.rl.agents import SavedAgent, find_run, load_agent
 from lavae_rl.rl.success import SuccessRate
 from lavae_rl.rl.vec_envs import make_run_vec_env
+from lavae_rl.runs.exits import program_console
 
 MOVES = {"none": range(1), "1": range(1, 2), "2": range(2, 3), "3 to 5": range(3, 6), "6 and more": range(6, 10_000)}
 ENVS = 50
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         low, high = rate.ci95
         late = sum(late for _, _, late in some) / len(some)
         table.add_row(name, str(len(some)), f"{rate.rate:.3f}", f"{low:.3f} to {high:.3f}", f"{late:.3f}")
-    Console().print(table)
+    program_console().print(table)
 
 
 if __name__ == "__main__":

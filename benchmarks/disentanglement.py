@@ -14,7 +14,6 @@ import argparse
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.pipeline import make_pipeline
@@ -25,6 +24,7 @@ from lavae_rl.data.sources import DATASETS, SceneDataset, load_bank
 from lavae_rl.envs.looks import COMBINATIONS, HELD_OUT
 from lavae_rl.model.baseline import ConvVAE
 from lavae_rl.model.lavae import LAVAE
+from lavae_rl.runs.exits import program_console
 
 SYMMETRIES = (4, 2, 3)
 """Of square, ellipse and triangle: turned by a full circle over this, they look the same."""
@@ -106,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     table = Table("target", *columns, title=f"Linear probes on {args.dataset}, {len(kept):,} scenes of one object")
     for name in next(iter(columns.values())):
         table.add_row(name, *(f"{scores[name]:.3f}" for scores in columns.values()))
-    Console().print(table)
+    program_console().print(table)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 from gymnasium.vector.utils import batch_space
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
@@ -29,6 +28,7 @@ from lavae_rl.data.sources import load_bank
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.networks.families import fold_batch_norms
 from lavae_rl.perception.wrappers import VectorLAVAEObservation
+from lavae_rl.runs.exits import program_console
 
 
 class PaperNetwork(nn.Module):
@@ -127,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.compile:
         results["compiled_over_eager"] = compiled_over_eager(args.model, args.rounds)
         table.add_row("location network, compiled over eager", f"{results['compiled_over_eager']:.2f} times")
-    Console().print(table)
+    program_console().print(table)
     if args.json is not None:
         args.json.write_text(json.dumps(results | {"ratio_64": ratio}, indent=2) + "\n")
 

@@ -13,10 +13,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from lavae_rl.rl.run import read_run
+from lavae_rl.runs.exits import program_console
 
 ROOT = Path(__file__).parents[1]
 MODES = ("train", "test")
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 steps, success = run.evaluations[-1].step, [tested(folder, mode) for mode in MODES]
                 row = [observation, seed, engine, f"{steps:,}", *(f"{rate:.3f}" for rate in success)]
                 table.add_row(*row, f"{run.seconds:.0f}", f"{steps / run.seconds:,.0f}")
-    Console().print(table)
+    program_console().print(table)
 
 
 if __name__ == "__main__":

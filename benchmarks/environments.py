@@ -16,10 +16,10 @@ from statistics import median
 
 import gymnasium as gym
 from gymnasium.utils.performance import benchmark_step, benchmark_vector_step
-from rich.console import Console
 from rich.table import Table
 
 from lavae_rl.registration import TASKS
+from lavae_rl.runs.exits import program_console
 
 
 def frames_per_second(env_id: str, num_envs: int, seconds: int) -> tuple[float, float, float]:
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         table.add_row(name, f"{vector:,.0f}", f"{sync:,.0f}", f"{ratio:.1f}", f"{single:,.0f}")
     other = peer(args.seconds)
     table.add_row("Minigrid Empty-8x8", "", "", "", "not installed" if other is None else f"{other:,.0f}")
-    Console().print(table)
+    program_console().print(table)
 
 
 if __name__ == "__main__":

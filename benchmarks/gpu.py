@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 
 import torch
 from agent_speed import Timed
-from rich.console import Console
 from rich.table import Table
 
 from lavae_rl.data.sources import DATASETS, load_dataset, open_source
@@ -33,6 +32,7 @@ from lavae_rl.rl.agents import make_agent
 from lavae_rl.rl.run import new_run as new_agent_run
 from lavae_rl.rl.vec_envs import make_training_vec_env
 from lavae_rl.runs.devices import DEVICES, choose_device
+from lavae_rl.runs.exits import program_console
 from lavae_rl.runs.provenance import Provenance
 
 ROOT = Path(__file__).parents[1]
@@ -145,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     table = Table("check", "figures", title=name)
     for check in CHECKS:
         table.add_row(check, ", ".join(f"{key} {_shown(value)}" for key, value in found[check].items()))
-    Console().print(table)
+    program_console().print(table)
     if any("failed" in found[check] for check in CHECKS):
         sys.exit(1)
 

@@ -16,13 +16,13 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
 from lavae_rl.policies.set_extractor import ARCHITECTURES, SetFeaturesExtractor
 from lavae_rl.rl.success import success_rate
 from lavae_rl.rl.vec_envs import make_task_vec_env
+from lavae_rl.runs.exits import program_console
 
 TASK = "OddOneOut"
 SCENES, PLACES = 64, 8
@@ -126,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     table = Table("network", "parameters", "right moves", "success of walks, 95 %", "ms a batch", title=TASK)
     for arch in args.archs:
         table.add_row(*teach(arch, args))
-    Console().print(table)
+    program_console().print(table)
 
 
 if __name__ == "__main__":

@@ -22,13 +22,13 @@ import numpy as np
 import torch
 from peer_frames import VARIATIONS
 from peer_slots import SlotTraining
-from rich.console import Console
 from rich.table import Table
 
 from lavae_rl.data.sources import SceneDataset, load_dataset
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.pretraining.run import new_run
 from lavae_rl.pretraining.state import Training, make_accelerator
+from lavae_rl.runs.exits import program_console
 from lavae_rl.shapes import Counts, Frames
 
 MILESTONES = (0.90, 0.95, 0.99)
@@ -207,7 +207,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             results.setdefault(name, []).append(json.loads(file.read_text()))
     for table in tables(results):
         table.title = f"{args.dataset}, {torch.get_num_threads()} threads"
-        Console().print(table)
+        program_console().print(table)
 
 
 if __name__ == "__main__":

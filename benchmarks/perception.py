@@ -13,13 +13,13 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
-from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from scipy.optimize import linear_sum_assignment
 
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.registration import TASKS
+from lavae_rl.runs.exits import program_console
 
 
 def errors(locations: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for mode in ("train", "test"):
             count, near, mean, largest = measure(name, model, mode, args.steps, args.seed)
             table.add_row(name, mode, f"{count:.2%}", f"{near:.2%}", f"{mean:.3f} px", f"{largest:.1f} px")
-    Console().print(table)
+    program_console().print(table)
 
 
 if __name__ == "__main__":

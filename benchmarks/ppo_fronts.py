@@ -13,7 +13,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -22,6 +21,7 @@ from lavae_rl.perception.sb3 import LAVAEFeaturesExtractor
 from lavae_rl.rl.agents import make_agent
 from lavae_rl.rl.presets import preset_for
 from lavae_rl.rl.vec_envs import make_task_vec_env
+from lavae_rl.runs.exits import program_console
 
 TASK = "OddOneOut"
 WRAPPERS = ("lavae", "in the policy", "pixels", "oracle")
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for wrapper, time_taken in seconds.items():
         speed = args.rounds * steps / time_taken
         table.add_row(wrapper, f"{speed:,.0f}", f"{seconds['pixels'] / time_taken:.1f} times")
-    Console().print(table)
+    program_console().print(table)
 
 
 if __name__ == "__main__":

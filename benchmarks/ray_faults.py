@@ -19,7 +19,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psutil
-from rich.console import Console
 from rich.table import Table
 
 from lavae_rl.rl.agents import load_agent
@@ -29,6 +28,8 @@ from lavae_rl.runs import cluster  # noqa: F401  # before Ray, see there
 # isort: split
 import ray
 from ray.cluster_utils import Cluster
+
+from lavae_rl.runs.exits import program_console
 
 PROGRAM = Path(__file__).parents[1] / "agents" / "train_rllib.py"
 
@@ -103,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             done = CASES[name](folder, args.steps)
             reached = load_agent(folder).agent.num_timesteps
             table.add_row(name, done, f"{args.steps:,}", f"{reached:,}", f"{time.monotonic() - began:.0f}")
-    Console().print(table)
+    program_console().print(table)
 
 
 if __name__ == "__main__":

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from lavae_rl.data.scenes import GAP, render_scenes, sample_scenes
 from lavae_rl.data.sources import load_bank, load_dataset
 from lavae_rl.data.sprites import SpriteBank
+from lavae_rl.runs.exits import program_console
 from lavae_rl.shapes import Frames
 
 CANVAS_SIZE = (64, 64)
@@ -124,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if args.rounds < 1:
         parser.error(f"expected --rounds of at least 1, got {args.rounds}")
-    console = Console(highlight=False)
+    console = program_console()
     split = measure_split()  # first, while the peak of the process is still low
     table = Table("scenes", "batch", "made by", "median", "min", "max", "ratio", title="scenes per second")
     results = [measure_speed(title, batch, args.rounds) for title in COUNTS for batch in BATCHES]

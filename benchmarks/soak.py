@@ -15,12 +15,12 @@ from collections.abc import Sequence
 import gymnasium as gym
 import numpy as np
 import psutil
-from rich.console import Console
 from rich.table import Table
 
 import lavae_rl  # noqa: F401  # registers the environments
 from lavae_rl import LAVAE, VectorLAVAEObservation
 from lavae_rl.data.sources import load_dataset
+from lavae_rl.runs.exits import program_console
 
 ENVS, ROWS, MODELS = 64, 10, 20
 
@@ -55,11 +55,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         drift = np.abs(model.encode(fixed).appearance - first).max()
         cells = [f"{row * rounds * ENVS:,}", f"{resident():.0f}", f"{drift:g}"]
         table.add_row(*cells, f"{found / rounds / ENVS:.2f}", f"{speed:,.0f}")
-    Console().print(table)
+    program_console().print(table)
     before = resident()
     for _ in range(MODELS):
         LAVAE.from_pretrained("multi-dsprites").encode(fixed)
-    Console().print(f"{MODELS} models loaded and dropped: {before:.0f} MiB before, {resident():.0f} after")
+    program_console().print(f"{MODELS} models loaded and dropped: {before:.0f} MiB before, {resident():.0f} after")
 
 
 if __name__ == "__main__":

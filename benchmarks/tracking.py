@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 from truths.atari import HEIGHT, ROWS, WIDTH
 
@@ -23,6 +22,7 @@ from lavae_rl.model.lavae import LAVAE
 from lavae_rl.perception.tracking import SlotTracker, TrackingConfig
 from lavae_rl.rl.atari import AtariOracle, make_game
 from lavae_rl.rl.presets import TRACKING
+from lavae_rl.runs.exits import program_console
 from lavae_rl.shapes import Frames
 
 TEST_SEED = 10_000
@@ -131,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for name, config in TRACKERS.items():
             results[f"{game} {name}"] = row = measure(model, recording, config, game)
             table.add_row(game, name, *(f"{value:.2f}" for value in row.values()))
-    Console().print(table)
+    program_console().print(table)
     if args.json is not None:
         args.json.write_text(json.dumps(results, indent=2) + "\n")
 

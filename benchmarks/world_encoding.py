@@ -19,13 +19,13 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from rich.console import Console
 from rich.table import Table
 
 from lavae_rl.model import search
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.objects import Objects
+from lavae_rl.runs.exits import program_console
 from lavae_rl.shapes import Frames
 
 SIZE = (210, 160)
@@ -116,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         results[batch] = found = measure(model, remembering, frames, batch, args.rounds)
         speeds = (f"{found[way]:,.0f} ({found[way] / found['whole']:.1f}x)" for way in WAYS)
         table.add_row(str(batch), f"{found['objects']:.1f}", *speeds)
-    Console().print(table)
+    program_console().print(table)
     if args.json is not None:
         args.json.write_text(json.dumps(results, indent=2) + "\n")
 

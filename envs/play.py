@@ -28,9 +28,10 @@ from lavae_rl.registration import TASKS, task_name
 from lavae_rl.runs.exits import clean_exit, program_parser
 from lavae_rl.shapes import Picture
 
+from .screen import WITHOUT_WINDOWS, has_screen, screen_problem
 from .scripted import ScriptedPolicy
 from .simulation import Simulation
-from .sprite_env import RENDER_SIZE, has_screen
+from .sprite_env import RENDER_SIZE
 
 Input = int | tuple[int, int]
 """Code of a key, or (x, y) of a click on the picture."""
@@ -154,10 +155,13 @@ class Window:
 
     def __init__(self) -> None:
         if not has_screen():
-            raise OSError("there is no screen (DISPLAY is not set); --record FILE.gif needs none")
+            raise OSError(f"{screen_problem()}; --record FILE.gif needs none")
         self._clicks: list[tuple[int, int]] = []
-        cv2.namedWindow(self._NAME, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
-        cv2.setMouseCallback(self._NAME, self._click)
+        try:
+            cv2.namedWindow(self._NAME, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
+            cv2.setMouseCallback(self._NAME, self._click)
+        except cv2.error as error:
+            raise OSError(f"{WITHOUT_WINDOWS}; --record FILE.gif needs none") from error
 
     def _click(self, event: int, x: int, y: int, *_: Any) -> None:
         if event == cv2.EVENT_LBUTTONDOWN:

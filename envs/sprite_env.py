@@ -1,8 +1,6 @@
 """Gymnasium's interface to the tasks: a single environment and a vector environment over one simulation."""
 
 import logging
-import os
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,8 +12,10 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from jaxtyping import UInt8
 
+from lavae_rl.actions import as_actions
 from lavae_rl.data.scenes import render_scenes
 
+from .screen import WITHOUT_WINDOWS, has_screen, screen_problem
 from .simulation import RENDER_MODES, Simulation
 from .task import Task
 
@@ -43,8 +43,12 @@ class SpriteEnv(gym.Env[Any, Any]):
         return _single(self.simulation.observe(), 0), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Act; ``info["is_success"]`` is True at the step that solves the task."""
-        rewards, over, success = self.simulation.step(np.asarray(action)[None])
+        """Act; ``info["is_success"]`` is True at the step that solves the task.
+
+        Raises:
+            ValueError: an action that is not in the space.
+        """
+        rewards, over, success = self.simulation.step(as_actions(action, self.action_space)[None])
         self._show()
         info = {"is_success": bool(success[0])}
         return _single(self.simulation.observe(), 0), float(rewards[0]), bool(over[0]), False, info
@@ -54,16 +58,20 @@ class SpriteEnv(gym.Env[Any, Any]):
         return pictures(self.simulation)[0] if self.render_mode == "rgb_array" else None
 
     def _show(self) -> None:
-        if self.render_mode == "human" and has_screen():
+        if self.render_mode != "human":
+            return
+        if not has_screen():
+            _warn(screen_problem())
+            return
+        try:
             cv2.imshow(self.spec.id if self.spec else type(self).__name__, pictures(self.simulation)[0, ..., ::-1])
             cv2.waitKey(1)
-        elif self.render_mode == "human" and not _warned:
-            _warned.append(True)
-            logging.getLogger(__name__).warning('no screen (DISPLAY is not set): render_mode "human" shows nothing')
+        except cv2.error:
+            _warn(WITHOUT_WINDOWS)
 
     def close(self) -> None:
         """Close the window."""
-        if self.render_mode == "human" and has_screen():
+        if self.render_mode == "human" and has_screen() and not _warned:
             cv2.destroyAllWindows()
 
 
@@ -122,13 +130,14 @@ class SpriteVectorEnv(VectorEnv):
             ResetNeeded: an environment was never reset.
             ValueError: an environment is done and was not reset (mode DISABLED), or an action is not in the space.
         """
+        checked = as_actions(actions, self.single_action_space, self.num_envs)
         if not self._begun.all():
             raise gym.error.ResetNeeded("cannot step an environment before its first reset: call reset first")
         ended = self._done.copy()
         if self._mode == AutoresetMode.DISABLED and ended.any():
             done = np.flatnonzero(ended).tolist()
             raise ValueError(f"environments {done} are done: reset them with reset_mask first")
-        rewards, terminations, success = self.simulation.step(np.asarray(actions))
+        rewards, terminations, success = self.simulation.step(checked)
         self._steps += 1
         truncations = self._steps >= self._limit
         if self._mode == AutoresetMode.NEXT_STEP and ended.any():
@@ -181,6 +190,9 @@ def pictures(simulation: Simulation) -> UInt8[np.ndarray, "batch rows columns 3"
     return rgb.repeat(block, axis=1).repeat(block, axis=2)
 
 
-def has_screen() -> bool:
-    """Whether there is a screen: without one, OpenCV ends the whole process when a window is opened."""
-    return not sys.platform.startswith("linux") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+def _warn(problem: str | None) -> None:
+    """Log once why a window shows nothing."""
+    if not _warned:
+        _warned.append(True)
+        remedy = 'use render_mode="rgb_array" for pictures'
+        logging.getLogger(__name__).warning('%s: render_mode "human" shows nothing; %s', problem, remedy)

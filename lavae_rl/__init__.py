@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lavae_rl.forks import compute_in_one_thread_after_forks
 from lavae_rl.moved import MovedFinder
 from lavae_rl.registration import register_envs
 
@@ -48,4 +49,5 @@ if (_CHECKOUT / "envs").is_dir() and (_CHECKOUT / "pyproject.toml").is_file():
     __path__.append(str(_CHECKOUT))
 
 sys.meta_path.append(MovedFinder())
+compute_in_one_thread_after_forks()
 register_envs()

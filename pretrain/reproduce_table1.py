@@ -168,7 +168,7 @@ def write_report(folder: Path, name: str, results: Sequence[Row]) -> None:
     titles = "| row | data set | bound | best possible | ELBO | count right, few | count right, 7 | training | runs |"
     groups = grouped(results, lambda line: (line["row"], line["dataset"]))
     lines = [titles, "|" + "---|" * 9, *(summary(row, dataset, group) for (row, dataset), group in groups.items())]
-    (folder / f"{name}.md").write_text("\n".join(lines) + "\n")
+    (folder / f"{name}.md").write_text("\n".join(lines) + "\n", "utf-8")
 
 
 def summary(row: str, dataset: str, group: Sequence[Row]) -> str:

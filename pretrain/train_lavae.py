@@ -35,6 +35,7 @@ from lavae_rl.data.frame_source import FrameSource
 from lavae_rl.data.recordings import FrameSpec
 from lavae_rl.data.sources import DATASETS, SceneSpec, open_source, prepared
 from lavae_rl.evaluation.evaluate import evaluate, evaluate_frames
+from lavae_rl.pretraining.compilers import check_compiler
 from lavae_rl.pretraining.frame_options import (
     add_frame_options,
     refuse_foreign_flags,
@@ -53,6 +54,7 @@ from lavae_rl.runs.devices import DEVICES, choose_device
 from lavae_rl.runs.exits import EXIT_STOPPED, clean_exit, program_parser
 from lavae_rl.runs.folder import RunFolder
 from lavae_rl.runs.provenance import Provenance
+from lavae_rl.runs.signals import handling
 
 BOUND_SAMPLES = 100
 """Importance samples of the log-likelihood bound (paper)."""
@@ -85,8 +87,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--mixed-precision", choices=PRECISIONS, help="bfloat16 networks (default: the launcher's, or no)"
     )
-    compiling = "torch.compile the networks, for long runs on a GPU: minutes first, then faster steps"
-    parser.add_argument("--compile", action="store_true", default=None, help=compiling)
+    compiling = "torch.compile the networks, for long runs on a GPU: minutes first, then faster steps; needs a compiler"
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, help=compiling)
     parser.add_argument("--out", type=Path, help="run folder (default: runs/DATA-RECIPE-seedN)")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out from its last checkpoint")
     again = "continue the run in --out if there is one, else start it: for queues of jobs"
@@ -163,7 +165,12 @@ def open_run(
 ) -> tuple[PretrainingRun, Survey | None]:
     """The run to resume or to start, and the survey of its frames if it starts on frames of an environment."""
     if args.resume:
-        return resumed_run(out, given | world_flags(args)), None
+        run = resumed_run(out, given | world_flags(args))
+        if run.compile and run.metrics is None:
+            check_compiler(choose_device(args.device))
+        return run, None
+    if args.compile:
+        check_compiler(choose_device(args.device))  # before frames are collected
     scaling = {name: chosen[name] for name in SCALING if name in chosen}
     chosen = {name: value for name, value in chosen.items() if name not in SCALING}
     if args.env or args.frames:
@@ -211,6 +218,8 @@ def default_folder(chosen: Mapping[str, Any], frames: str | Path | None) -> Path
 def resumed_run(out: Path, given: dict[str, Any]) -> PretrainingRun:
     """The run in a folder; flags given again must agree with it."""
     run = read_run(out)
+    if given.get("compile") is False:  # steps are the same but for rounding, and a compiler may be missing by now
+        run.compile = False
     stored = {name: getattr(run, name) for name in ("seed", "mixed_precision", "compile", "learning_rate_scale")}
     stored |= stored_data(run) | {name: getattr(run.recipe, name) for name in ("steps", "batch_size")}
     stored |= {"recipe": run.recipe_name, "model": "baseline" if run.method == "vae" else "lavae"}
@@ -242,24 +251,21 @@ def watch(
     if run.method == "wake-sleep" and run.recipe.joint_from_step <= run.recipe.dreams_from_step:
         console.print("[yellow]note:[/] in so few steps the location network learns nothing, and will find nothing")
     stopped: list[int] = []
-    signals = (signal.SIGINT, signal.SIGTERM)
-    handlers = {number: signal.signal(number, lambda received, _: stopped.append(received)) for number in signals}
     columns = (bars.BarColumn(20), bars.MofNCompleteColumn(), bars.TimeRemainingColumn())
-    try:
-        with bars.Progress(*columns, bars.TextColumn("{task.description}"), console=console) as bar:
-            task = bar.add_task("", total=steps, completed=training.progress.step)
+    bar = bars.Progress(*columns, bars.TextColumn("{task.description}"), console=console)
+    task = bar.add_task("", total=steps, completed=training.progress.step)
 
-            def on_step(progress: Progress, terms: dict[str, float]) -> None:
-                bar.update(task, completed=progress.step, description=describe(progress, terms))
+    def on_step(progress: Progress, terms: dict[str, float]) -> None:
+        bar.update(task, completed=progress.step, description=describe(progress, terms))
 
-            def on_evaluation(progress: Progress, measured: dict[str, float]) -> None:
-                console.print(describe_evaluation(progress, measured))
+    def on_evaluation(progress: Progress, measured: dict[str, float]) -> None:
+        console.print(describe_evaluation(progress, measured))
 
-            stop = lambda: bool(stopped)  # noqa: E731
-            return train(training, source, validation, folder, run.content(), on_step, on_evaluation, stop)
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+    def stop() -> bool:
+        return bool(stopped)
+
+    with handling(lambda number, _: stopped.append(number), signal.SIGINT, signal.SIGTERM), bar:
+        return train(training, source, validation, folder, run.content(), on_step, on_evaluation, stop)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorWrapper
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import RecordEpisodeStatistics
 from gymnasium.wrappers.vector import RecordEpisodeStatistics as VectorEpisodeStatistics
 from stable_baselines3 import PPO
@@ -75,21 +75,9 @@ def test_an_adapted_vector_reaches_its_environments(factories):
         adapted.reset()
 
 
-def test_a_same_step_vector_without_final_observations_is_refused(factories):
-    class Forgetful(VectorWrapper):
-        def step(self, actions):
-            *rest, infos = super().step(actions)
-            infos.pop("final_obs", None)
-            return (*rest, infos)
-
-    adapted = GymVectorToSB3(Forgetful(SyncVectorEnv(factories, autoreset_mode=AutoresetMode.SAME_STEP)))
-    adapted.reset()
-    adapted.step(np.zeros(4, int))
-    adapted.step(np.zeros(4, int))
-    with pytest.raises(ValueError, match="must give infos"):
-        adapted.step(np.zeros(4, int))  # the first episode ends
-
-
-def test_next_step_autoreset_cannot_be_adapted(factories):
-    with pytest.raises(ValueError, match="SAME_STEP or DISABLED, got NEXT_STEP"):
+def test_next_step_autoreset_is_refused_with_the_call_that_works(factories):
+    with pytest.raises(ValueError, match=r"got NEXT_STEP; make it with .*vector_kwargs=dict\(autoreset_mode="):
         GymVectorToSB3(SyncVectorEnv(factories))
+    with pytest.raises(ValueError, match=r"got NEXT_STEP; make it with gymnasium.make_vec\(\.\.\., autoreset_mode="):
+        GymVectorToSB3(gym.make_vec("LAVAE/ObjectGoal-v0", num_envs=2))
+    GymVectorToSB3(gym.make_vec("LAVAE/ObjectGoal-v0", num_envs=2, autoreset_mode=AutoresetMode.SAME_STEP))

@@ -15,7 +15,7 @@ from lavae_rl.agents import evaluate_agent, train_agent
 from lavae_rl.policies.set_extractor import SetFeaturesExtractor
 from lavae_rl.rl.agents import load_agent, make_agent, save_agent
 from lavae_rl.rl.presets import Preset
-from lavae_rl.rl.run import Evaluation, new_run, read_run, write_run
+from lavae_rl.rl.run import Evaluation, new_run, read_run, resumed_run, write_run
 from lavae_rl.rl.vec_envs import make_task_vec_env
 
 OLD_MODULE = "lavae_rl.perception.set_extractor"
@@ -121,3 +121,33 @@ def test_stable_baselines3_loads_agents_of_version_0_1_0_with_a_deprecation_warn
         loaded = PPO.load(folder / "agent.zip", device="cpu")
     for one, other in zip(*(known.predict(observations, deterministic=True) for known in (agent, loaded)), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.fixture
+def on_a_model(untrained, tmp_path, monkeypatch):
+    """The folder of a run in a project, on a model there that has been named by a relative path."""
+    project = tmp_path / "project"
+    untrained.save_pretrained(project / "runs/mine")
+    monkeypatch.chdir(project)
+    run = new_run({"task": "MatchDigit", "observation": "lavae", "model": "runs/mine"})
+    (project / "runs/agent").mkdir()
+    write_run(project / "runs/agent", run)
+    return project / "runs/agent"
+
+
+def test_models_of_agents_are_found_from_any_working_directory(on_a_model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    mine = on_a_model.with_name("mine")
+    assert read_run(on_a_model).model_folder() == mine
+    change(on_a_model, model="runs/mine")  # as runs made from Python may have it
+    assert read_run(on_a_model).model_folder() == mine
+
+
+def test_a_model_of_an_agent_that_moved_is_named_anew(on_a_model, tmp_path):
+    moved = str(on_a_model.with_name("mine").rename(tmp_path / "moved"))
+    with pytest.raises(FileNotFoundError, match=r"there is no such folder.*if it is elsewhere now: --model FOLDER$"):
+        resumed_run(on_a_model, {})
+    assert resumed_run(on_a_model, {"model": moved}).model == moved
+    (tmp_path / "moved" / "model.safetensors").write_bytes(b"other weights")
+    with pytest.raises(ValueError, match="has model"):
+        resumed_run(on_a_model, {"model": moved})

@@ -13,6 +13,7 @@ from lavae_rl.model import checkpoint
 from lavae_rl.model.baseline import BaselineConfig, ConvVAE
 from lavae_rl.model.checkpoint import load_model
 from lavae_rl.model.lavae import LAVAE
+from lavae_rl.pretrain import evaluate_lavae
 
 # config.json of models that version 0.1.0 saved: its own text, run metadata shortened.
 LAVAE_0_1_0 = """{
@@ -266,3 +267,71 @@ def test_names_that_cannot_be_a_repository_never_reach_the_hub(name, hub):
     with pytest.raises(FileNotFoundError, match="expected a folder or one of the bundled models"):
         LAVAE.from_pretrained(name)
     assert hub == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mine/digitz",
+        "runs/digitz",
+        "frames/digits",
+        "~/digits",
+        "~me/digits",
+        "my runs/digits",
+        "mine/",
+        "nobody/digits/",
+        "..\\mine\\digits",
+        "C:\\mine/digits",
+        "mine-too/model.safetensors",
+        "-mine/digits",
+        "über/digits",
+    ],
+)
+def test_mistyped_folders_never_reach_the_hub_and_are_named_as_given(name, hub, tmp_path, monkeypatch, untrained):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    untrained.save_pretrained("mine/digits")
+    for load in (LAVAE.from_pretrained, load_model):
+        with pytest.raises(FileNotFoundError) as refused:
+            load(name)
+        assert name in str(refused.value)
+        assert "folder" in str(refused.value)
+    if name.startswith("mine/"):
+        assert str(refused.value).endswith("mine holds digits")
+    assert hub == []
+
+
+def test_the_home_folder_may_be_written_as_a_tilde(untrained, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    untrained.save_pretrained(tmp_path / "digits")
+    _assert_same(LAVAE.from_pretrained("~/digits"), untrained)
+
+
+def test_a_file_in_place_of_its_folder_is_refused_with_the_folder(saved):
+    with pytest.raises(FileNotFoundError, match=rf"it is a file; name the folder that holds it, {saved}$"):
+        LAVAE.from_pretrained(str(saved / "model.safetensors"))
+
+
+@pytest.mark.parametrize("error", [OSError("404"), FileNotFoundError("no snapshot"), ValueError("no repository")])
+def test_a_repository_that_the_hub_does_not_give_is_an_error_about_both(error, hub, monkeypatch):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(sys.modules["huggingface_hub"], "snapshot_download", fail)
+    message = r"got 'somebody/digits': there is no such folder here, and the Hub did not give it"
+    with pytest.raises(FileNotFoundError, match=message):
+        LAVAE.from_pretrained("somebody/digits")
+
+
+def test_programs_say_in_one_line_what_they_lack_for_the_hub(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(SystemExit) as end:
+        evaluate_lavae.main(["somebody/digits"])
+    assert end.value.code == 1
+    assert capsys.readouterr().out.startswith("error: 'somebody/digits' is no folder here")
+
+
+def test_a_pointer_in_place_of_weights_is_refused_with_the_command_that_fetches_them(saved):
+    (saved / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(ValueError, match="holds no weights: fetch them, by git lfs pull"):
+        LAVAE.from_pretrained(saved)

@@ -220,7 +220,8 @@ def test_a_policy_can_be_watched_until_somebody_quits(monkeypatch):
     ],
 )
 def test_what_cannot_work_is_refused(argv, message, monkeypatch, capsys):
-    monkeypatch.setattr(play, "has_screen", lambda: False)
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
     code, told = _error(capsys, *argv)
     assert code == 1
     assert message in told

@@ -185,3 +185,19 @@ def test_100_000_frames_stay_on_disk(tmp_path):
     number, megabytes = map(float, done.stdout.split())
     assert number == 70_000
     assert megabytes < 60  # the file has 410
+
+
+@pytest.mark.parametrize(
+    ("saved", "name", "folder"),
+    [("a.npy", "b.npz", False), ("a.npz", "b.npy", False), ("a.npz", "b.npy", True), ("a.npy", "b.NPY", False)],
+)
+def test_arrays_are_opened_by_what_they_hold(saved, name, folder, tmp_path):
+    frames = _frames(12)
+    if saved.endswith("npz"):
+        np.savez_compressed(tmp_path / saved, x=frames)
+    else:
+        np.save(tmp_path / saved, frames)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / saved).rename(tmp_path / "folder" / name)
+    recording = open_recording(tmp_path / "folder" if folder else tmp_path / "folder" / name)
+    np.testing.assert_array_equal(recording[:], frames)

@@ -302,3 +302,10 @@ def test_smaller_scenes_have_small_sprites_and_room_for_seven():
 def test_the_papers_sizes_are_the_default():
     given = load_dataset("multi-dsprites", "validation", canvas_size=64, patch_size=18, max_objects=3)
     np.testing.assert_array_equal(given[:50], load_dataset("multi-dsprites", "validation")[:50])
+
+
+def test_an_array_in_place_of_an_npz_is_refused_with_the_way_to_save_one(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((2, 4, 4, 1), np.uint8))
+    (tmp_path / "a.npy").rename(tmp_path / "a.npz")
+    with pytest.raises(ValueError, match=r"got one array in .*a\.npz: save both, by np\.savez"):
+        load_npz(tmp_path / "a.npz")

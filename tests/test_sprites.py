@@ -209,6 +209,21 @@ def test_mnist_files_of_the_same_digits_give_the_bank_of_the_package(tmp_path, d
     np.testing.assert_array_equal(bank.attributes["label"], embedded.attributes["label"])
 
 
+@pytest.mark.parametrize("end", ["", ".gz"])
+@pytest.mark.parametrize("times", [0, 1, 2])
+def test_mnist_files_are_read_by_what_they_hold(mnist_folder, digits, end, times):
+    for kind in ("images-idx3", "labels-idx1"):
+        plain = mnist_folder / f"train-{kind}-ubyte"
+        raw = plain.read_bytes()
+        plain.unlink()
+        for _ in range(times):
+            raw = gzip.compress(raw)
+        plain.with_name(plain.name + end).write_bytes(raw)
+    images, labels = load_mnist_idx(mnist_folder)
+    np.testing.assert_array_equal(images, digits[0][:50])
+    np.testing.assert_array_equal(labels, digits[1][:50])
+
+
 def test_mnist_files_are_read_in_order(mnist_folder, digits):
     images, labels = load_mnist_idx(str(mnist_folder))
     np.testing.assert_array_equal(images, digits[0][:50])

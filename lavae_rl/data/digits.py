@@ -17,6 +17,8 @@ DIGIT_SIZE = 28
 """Side of an original MNIST digit in pixels."""
 
 _POOL_SEED = 1909
+_GZIP, _IDX = b"\x1f\x8b", b"\0\0\x08"
+"""First bytes of packed files, and of IDX files of uint8."""
 
 
 def digits_bank(pool_size: int, size: int = PATCH_SIZE, mnist_dir: str | Path | None = None) -> SpriteBank:
@@ -85,7 +87,9 @@ def _read_idx(folder: Path, kind: str, rank: int) -> np.ndarray:
         raise FileNotFoundError(f"expected one of {wanted} in {folder}; is it the folder of MNIST's IDX files?")
     raw = path.read_bytes()
     try:
-        raw = gzip.decompress(raw) if path.suffix == ".gz" else raw
+        # Browsers and proxies unpack files and leave their names, or pack them once more.
+        while raw.startswith(_GZIP) or (path.suffix == ".gz" and not raw.startswith(_IDX)):
+            raw = gzip.decompress(raw)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path} is a damaged gzip file ({error}); download it again") from error
     header, expected = 4 + 4 * rank, 0x800 + rank  # a magic number says uint8 and the number of axes

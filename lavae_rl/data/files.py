@@ -9,6 +9,8 @@ import numpy as np
 from lavae_rl.data.sources import SceneDataset
 from lavae_rl.shapes import Counts, Frames
 
+_SAVE = "save both, by np.savez(file, x=frames, n_obj=counts); train_lavae.py --frames takes frames alone"
+
 
 def save_npz(path: str | Path, dataset: SceneDataset) -> None:
     """Write frames and labels in the format of the author's generator, readable with and without pickle.
@@ -36,6 +38,9 @@ def load_npz(path: str | Path, allow_pickle: bool = False) -> tuple[Frames, Coun
     Raises:
         ValueError: not such a file; frames of the wrong type or shape; or pickle is needed and not allowed.
     """
+    with Path(path).open("rb") as file:
+        if file.read(6) == b"\x93NUMPY":
+            raise ValueError(f"expected an npz file of arrays 'x' and 'n_obj', got one array in {path}: {_SAVE}")
     try:
         with ZipFile(path) as archive:
             names = {Path(member).stem for member in archive.namelist()}

@@ -11,7 +11,7 @@ from jaxtyping import Int
 from lavae_rl.data.frame_source import Index
 from lavae_rl.data.manifest import Rollouts, read_manifest
 from lavae_rl.data.npy import NpyFrames
-from lavae_rl.data.unpacking import VIDEOS, natural, unpack
+from lavae_rl.data.unpacking import VIDEOS, is_npz, natural, unpack
 from lavae_rl.shapes import Frames
 
 SPLIT_SHARES = {"train": 0.7, "validation": 0.15, "test": 0.15}
@@ -139,12 +139,17 @@ def _open_collected(folder: Path, manifest: Rollouts) -> Recording:
 
 def _open_files(path: Path) -> Sequence[NpyFrames]:
     if path.is_dir() and (arrays := sorted(path.glob("*.npy"), key=natural)):
-        return [NpyFrames(file) for file in arrays]
-    if path.suffix.lower() == ".npy":
-        return [NpyFrames(path)]
-    if path.is_dir() or path.suffix.lower() in (".npz", *VIDEOS):
+        return [part for file in arrays for part in _open_array(file)]
+    if path.suffix.lower() in (".npy", ".npz"):
+        return _open_array(path)
+    if path.is_dir() or path.suffix.lower() in VIDEOS:
         return [NpyFrames(file, path) for file in unpack(path)]
     raise ValueError(f"expected a folder, .npy, .npz or a video ({', '.join(VIDEOS)}), got {path}")
+
+
+def _open_array(path: Path) -> Sequence[NpyFrames]:
+    """Open a .npy or .npz file by what it holds, whichever of both its name says."""
+    return [NpyFrames(file, path) for file in unpack(path)] if is_npz(path) else [NpyFrames(path)]
 
 
 def _check_size(part: NpyFrames, first: NpyFrames) -> None:

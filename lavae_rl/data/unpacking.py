@@ -36,11 +36,18 @@ def unpack(path: Path) -> Sequence[Path]:
     return _unpack(path, tuple((file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files))
 
 
+def is_npz(path: Path) -> bool:
+    """Whether a file is an .npz: by its content, or, where that is neither .npz nor .npy, by its name."""
+    with path.open("rb") as file:
+        start = file.read(6)
+    return start.startswith(b"PK") or (path.suffix.lower() == ".npz" and start != b"\x93NUMPY")
+
+
 @lru_cache(maxsize=16)
 def _unpack(path: Path, stamp: tuple[tuple[str, int, int], ...]) -> Sequence[Path]:
     folder = Path(tempfile.mkdtemp(prefix="lavae-frames-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    if path.suffix.lower() == ".npz":
+    if path.is_file() and is_npz(path):
         return [_extract(path, folder / "x.npy")]
     episodes = [_decode_video(path)] if path.is_file() else map(_decode_pngs, _png_episodes(path))
     targets: list[Path] = []

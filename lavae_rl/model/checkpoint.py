@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -14,13 +15,24 @@ from torch import nn
 
 from lavae_rl.runs.atomic import replacing
 from lavae_rl.runs.config import CONFIG_FILE, parse, read_json, write_json
+from lavae_rl.runs.missing import what_there_is
 
 WEIGHTS_FILE = "model.safetensors"
 MODEL_TYPES = {"lavae": "lavae_rl.model.lavae:LAVAE", "conv-vae": "lavae_rl.model.baseline:ConvVAE"}
 """Module and class of each type of model that config.json may state."""
 BUNDLED = Path(__file__).parents[1] / "checkpoints"
 
+_FILES = (CONFIG_FILE, WEIGHTS_FILE)
+_REPOSITORY = re.compile(r"[a-z0-9][\w.-]*/[a-z0-9][\w.-]*", re.ASCII | re.IGNORECASE)
+_POINTER = b"version https://git-lfs"
+_OUR_FOLDERS = ("runs", "frames")
+_OUR_ENDINGS = (".safetensors", ".json", ".pt", ".zip")
+
 Model = TypeVar("Model", bound="PretrainedModel")
+
+
+class MissingPackageError(ImportError, ValueError):
+    """An optional package is needed and not installed: like any ValueError, one line of our programs."""
 
 
 def bundled_names() -> list[str]:
@@ -31,24 +43,55 @@ def bundled_names() -> list[str]:
 def find(name: str | Path) -> Path:
     """The folder of a model: of a bundled name, a folder itself, or a downloaded repository of the Hub.
 
+    Only names that can be no folder's are sent to the Hub, see ``is_repository``.
+
     Raises:
         FileNotFoundError: neither; or a folder without config.json or model.safetensors.
-        ImportError: a repository of the Hub, and huggingface_hub is not installed.
+        MissingPackageError: a repository of the Hub, and huggingface_hub is not installed.
     """
     bundled = bundled_names()
-    if str(name) in bundled:
-        folder = BUNDLED / name
-    elif Path(name).is_dir():
-        folder = Path(name)
-    elif isinstance(name, str) and name.count("/") == 1 and not name.startswith(("/", ".")):
-        patterns = [CONFIG_FILE, WEIGHTS_FILE]
-        folder = Path(_hub(name).snapshot_download(name, allow_patterns=patterns))
-    else:
-        raise FileNotFoundError(f"expected a folder or one of the bundled models {bundled}, got {str(name)!r}")
-    for file in (CONFIG_FILE, WEIGHTS_FILE):
-        if not (folder / file).is_file():
-            raise FileNotFoundError(f"expected {CONFIG_FILE} and {WEIGHTS_FILE} in {folder}, {file} is missing")
+    folder = BUNDLED / name if str(name) in bundled else expanded(name)
+    if not folder.exists() and isinstance(name, str) and is_repository(name):
+        folder = _download(name)
+    elif not folder.is_dir():
+        there = what_there_is(folder, _FILES)
+        raise FileNotFoundError(f"expected a folder or one of the bundled models {bundled}, got '{name}': {there}")
+    if not all((folder / file).is_file() for file in _FILES):
+        raise FileNotFoundError(f"expected a model in the folder {name}: {what_there_is(folder, _FILES)}")
     return folder
+
+
+def expanded(name: str | Path) -> Path:
+    """The path that a name is, the home folder in place of ``~``."""
+    return Path(name).expanduser() if str(name).startswith("~/") else Path(name)
+
+
+def is_repository(name: str) -> bool:
+    """Whether a name is that of a repository of the Hub, "user/name", and cannot be meant as a folder or a file.
+
+    A folder is meant where its first part exists here, or is one in which our programs put theirs.
+    """
+    owner = name.partition("/")[0]
+    meant = owner in _OUR_FOLDERS or Path(owner).exists() or name.endswith(_OUR_ENDINGS)
+    return _REPOSITORY.fullmatch(name) is not None and not meant
+
+
+def lasting_name(name: str) -> str:
+    """The name of a model that stands for it in any working directory: of a folder, its absolute path."""
+    folder = expanded(name)
+    return str(folder.resolve()) if name not in bundled_names() and folder.is_dir() else name
+
+
+def _download(repository: str) -> Path:
+    hub = _hub(repository)
+    try:
+        return Path(hub.snapshot_download(repository, allow_patterns=list(_FILES)))
+    except (OSError, ValueError) as error:
+        raise FileNotFoundError(
+            f"expected a folder, one of the bundled models {bundled_names()}, or a repository of the Hugging Face Hub, "
+            f"got '{repository}': there is no such folder here, and the Hub did not give it ({type(error).__name__}); "
+            "check its spelling, and for the Hub the network and your access"
+        ) from error
 
 
 def fingerprint(folder: Path) -> str:
@@ -60,14 +103,14 @@ def push(folder: str | Path, repository: str) -> None:
     """Upload a model's folder to the Hugging Face Hub, as ``"user/repository"``; needs the extra ``lavae-rl[hub]``."""
     api = _hub(repository).HfApi()
     api.create_repo(repository, exist_ok=True)
-    api.upload_folder(repo_id=repository, folder_path=find(folder), allow_patterns=[CONFIG_FILE, WEIGHTS_FILE])
+    api.upload_folder(repo_id=repository, folder_path=find(folder), allow_patterns=list(_FILES))
 
 
 def _hub(repository: str) -> Any:
     try:
         return importlib.import_module("huggingface_hub")
     except ImportError as error:
-        raise ImportError(
+        raise MissingPackageError(
             f"{repository!r} is no folder here; for the Hugging Face Hub: pip install 'lavae-rl[hub]'"
         ) from error
 
@@ -104,7 +147,7 @@ class PretrainedModel(nn.Module):
 
         Raises:
             FileNotFoundError: neither a bundled name nor a folder with both files.
-            ImportError: a repository of the Hub, without the extra.
+            MissingPackageError: a repository of the Hub, without the extra.
             ValueError: a model of another type; files that are damaged, do not fit each other, or hold NaN or infinite
                 weights.
         """
@@ -151,6 +194,9 @@ def read_config(folder: Path, kind: type[PretrainedModel]) -> Any:
 def load_weights(model: nn.Module, folder: Path) -> None:
     """Load model.safetensors; raise ValueError on weights that are damaged, of another model, NaN or infinite."""
     path = folder / WEIGHTS_FILE
+    with path.open("rb") as file:
+        if file.read(len(_POINTER)) == _POINTER:
+            raise ValueError(f"{path} is a pointer of Git LFS and holds no weights: fetch them, by git lfs pull")
     try:
         weights = load_file(path)
         model.load_state_dict(weights)

@@ -5,14 +5,14 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from stable_baselines3.common.env_util import is_wrapped
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
+from lavae_rl.actions import check_shape
+from lavae_rl.perception.finals import Infos, MissingFinals, final_observations, has_rows
 from lavae_rl.perception.wrappers import take
-
-Infos = dict[str, Any]
 
 
 class GymVectorToSB3(VecEnv):
@@ -23,13 +23,13 @@ class GymVectorToSB3(VecEnv):
     """
 
     def __init__(self, env: VectorEnv) -> None:
-        mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
+        mode = AutoresetMode(env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP))
         if mode == AutoresetMode.NEXT_STEP:
             raise ValueError(
                 "expected a vector environment with autoreset mode SAME_STEP or DISABLED, got NEXT_STEP; make it with "
-                "vector_kwargs=dict(autoreset_mode=gymnasium.vector.AutoresetMode.SAME_STEP)"
+                f"{_same_step(env)}"
             )
-        self.env, self._mode = env, mode
+        self.env, self._mode, self._missing = env, mode, MissingFinals("final_obs")
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
 
     def reset(self) -> Any:
@@ -43,28 +43,35 @@ class GymVectorToSB3(VecEnv):
         self._reset_options()
         return take(observations, slice(None))
 
-    def step_async(self, actions: np.ndarray) -> None:
-        """Keep the actions for ``step_wait``."""
+    def step_async(self, actions: Any) -> None:
+        """Keep the actions for ``step_wait``; of another shape than the space's, they raise ValueError."""
+        check_shape(actions, self.action_space, self.num_envs)
         self._actions = actions
 
     def step_wait(self) -> VecEnvStepReturn:
         """Step, and reset what is done; its last observation goes to ``infos[i]["terminal_observation"]``."""
         observations, rewards, terminations, truncations, vector_infos = self.env.step(self._actions)
         dones = np.logical_or(terminations, truncations)
-        infos, ended = split_infos(vector_infos, self.num_envs), np.flatnonzero(dones).tolist()
+        ended = np.flatnonzero(dones)
+        shown = {key: values for key, values in vector_infos.items() if key not in ("final_obs", "_final_obs")}
+        infos = split_infos(shown, self.num_envs)
         if self._mode == AutoresetMode.SAME_STEP:
-            for i in ended:
+            finals = final_observations(vector_infos, self.env, ended)
+            self._missing.look(finals)
+            for i, final in zip(ended.tolist(), finals, strict=True):
                 self.reset_infos[i], infos[i] = infos[i], _pop_last(infos[i])
-        elif ended:
-            for i in ended:
+                if final is not None:
+                    infos[i]["terminal_observation"] = final
+        elif len(ended):
+            for i in ended.tolist():
                 infos[i]["terminal_observation"] = take(observations, i)
             observations, vector_infos = self.env.reset(options={"reset_mask": dones.copy()})
             reset_infos = split_infos(vector_infos, self.num_envs)
-            for i in ended:
+            for i in ended.tolist():
                 self.reset_infos[i] = reset_infos[i]
         for i in range(self.num_envs):
             infos[i]["TimeLimit.truncated"] = bool(truncations[i] and not terminations[i])
-        return take(observations, slice(None)), rewards.astype(np.float32), dones, infos
+        return take(observations, slice(None)), np.asarray(rewards, np.float32), dones, infos
 
     def close(self) -> None:
         """Close the vector environment."""
@@ -105,11 +112,17 @@ class GymVectorToSB3(VecEnv):
         return [wrapped[i] for i in self._get_indices(indices)]
 
 
+def _same_step(env: VectorEnv) -> str:
+    """The call that makes a vector environment of the same kind with autoreset mode SAME_STEP."""
+    mode = "autoreset_mode=gymnasium.vector.AutoresetMode.SAME_STEP"
+    if isinstance(env.unwrapped, SyncVectorEnv | AsyncVectorEnv):
+        return f"gymnasium.make_vec(..., vector_kwargs=dict({mode})), or {type(env.unwrapped).__name__}(..., {mode})"
+    return f"gymnasium.make_vec(..., {mode})"
+
+
 def _pop_last(info: Infos) -> Infos:
     """Take the infos of the old episode out of those of the new one, which an environment that reset itself returns."""
-    if "final_obs" not in info:
-        raise ValueError("a SAME_STEP environment must give infos['final_obs'] when an episode ends, got none")
-    last = info.pop("final_info", {}) | {"terminal_observation": info.pop("final_obs")}
+    last = dict(info.pop("final_info", None) or {})
     # A vector wrapper puts its episode statistics outside, but they are those of the old episode.
     return last | ({"episode": info.pop("episode")} if "episode" in info else {})
 
@@ -126,7 +139,7 @@ def split_infos(infos: Infos, num_envs: int, outer_mask: np.ndarray | None = Non
             continue
         mask = infos.get(f"_{key}", everyone)
         rows = split_infos(values, num_envs, mask) if isinstance(values, dict) else values
-        if len(rows) == num_envs:
+        if has_rows(rows, num_envs):
             for i in np.flatnonzero(mask):
                 result[i][key] = rows[i]
     return result

@@ -1,5 +1,6 @@
 """The encoder that all wrappers share: a batch of frames to a batch of observations, with one forward pass."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -81,7 +82,7 @@ class FrameEncoder:
 
     def __init__(self, config: EncoderConfig, frame_space: spaces.Box, num_envs: int = 1) -> None:
         self.config = config
-        self._folder = checkpoint.find(config.model)
+        self._folder = checkpoint.find(config.model).resolve()  # weights are loaded later, maybe from elsewhere
         self.prepare = cast("Preprocessing", config.preprocessing or stored_preprocessing(self._folder))
         model = checkpoint.read_config(self._folder, LAVAE)
         options = {name: getattr(config, name) for name in ("presence", "velocity", "box", "flatten")}
@@ -166,11 +167,17 @@ def check_frames(name: str, model: LAVAEConfig, prepare: Preprocessing, shape: t
         prepare: preprocessing of the frames.
         shape: of the environment's frames.
     """
-    *size, given = prepare.output_shape(shape)
-    if given != model.channels:
+    *size, prepared = prepare.output_shape(shape)
+    given = dataclasses.replace(prepare, channels=None).output_shape(shape)[2]
+    if prepared != model.channels or given not in (model.channels, 1, 3):
         remedy = f"Preprocessing(channels={model.channels}) turns grey into RGB and back"
         if prepare.layout == "hwc" and shape[0] == model.channels:
             remedy = 'channel-first frames need Preprocessing(layout="chw")'
+        elif given not in (1, 3):
+            remedy = (
+                "leave out an alpha channel; in place of stacked frames stack tokens, as in "
+                "VecFrameStack(VecLAVAEObservation(venv, flatten=True), 4)"
+            )
         raise ValueError(
             f"model {name!r} reads {model.channels} channels, frames of shape {shape} in layout "
             f'"{prepare.layout}" have {given}: {remedy}'

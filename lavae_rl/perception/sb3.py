@@ -13,10 +13,13 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 from torch import Tensor, nn
 
-from lavae_rl.model import checkpoint
+from lavae_rl.actions import check_shape
 from lavae_rl.perception.adapter import GymVectorToSB3
-from lavae_rl.perception.encoder import EncoderConfig, FrameEncoder, stored_preprocessing
-from lavae_rl.perception.tokens import APPEARANCE_RANGE
+from lavae_rl.perception.blueprints import build
+from lavae_rl.perception.encoder import EncoderConfig, FrameEncoder, check_frames
+from lavae_rl.perception.finals import MissingFinals
+from lavae_rl.perception.tokens import APPEARANCE_RANGE, TokenLayout
+from lavae_rl.perception.watch import EncoderWatch
 from lavae_rl.perception.wrappers import Encode, ObservationPort
 from lavae_rl.policies.set_extractor import SetFeaturesExtractor
 
@@ -24,10 +27,13 @@ __all__ = ["GymVectorToSB3", "LAVAEFeaturesExtractor", "SetFeaturesExtractor", "
 
 
 class VecEncodedObservation(VecEnvWrapper):
-    """Replace the frames of a VecEnv by what ``encode`` computes, whose space for one environment is ``space``."""
+    """Replace the frames of a VecEnv by what ``encode`` computes, whose space for one environment is ``space``.
+
+    Where an episode ends without ``terminal_observation``, a warning is issued once.
+    """
 
     def __init__(self, venv: VecEnv, port: ObservationPort, encode: Encode, space: "spaces.Space[Any]") -> None:
-        self._port, self._encode = port, encode
+        self._port, self._encode, self._missing = port, encode, MissingFinals("terminal_observation")
         super().__init__(venv, observation_space=port.space(space))
 
     def reset(self) -> Any:
@@ -37,14 +43,21 @@ class VecEncodedObservation(VecEnvWrapper):
         tokens, _ = self._port.encode(self._encode, observations, np.arange(self.num_envs))
         return self._port.observation(observations, tokens)
 
+    def step_async(self, actions: Any) -> None:
+        """Begin a step; actions of another shape than the space's raise ValueError."""
+        check_shape(actions, self.action_space, self.num_envs)
+        self.venv.step_async(actions)
+
     def step_wait(self) -> VecEnvStepReturn:
         """Wait for the step; every ``terminal_observation`` is encoded too."""
         observations, rewards, dones, infos = self.venv.step_wait()
         infos, started = list(infos), np.flatnonzero(dones)  # SubprocVecEnv returns a tuple
-        finals = [infos[i]["terminal_observation"] for i in started]
+        finals = [infos[i].get("terminal_observation") for i in started]
+        self._missing.look(finals)
         tokens, last = self._port.encode(self._encode, observations, started, finals)
         for i, final in zip(started, last, strict=True):
-            infos[i] = {**infos[i], "terminal_observation": final}
+            if final is not None:
+                infos[i] = {**infos[i], "terminal_observation": final}
         return self._port.observation(observations, tokens), rewards, dones, infos
 
 
@@ -73,22 +86,31 @@ class LAVAEFeaturesExtractor(BaseFeaturesExtractor):
     in ``VecLAVAEObservation`` instead: it encodes each frame once, not once per epoch, and has more options. Frames,
     uint8, channels first or last, are preprocessed as stored with the weights. A model of the maximum of two frames
     raises ValueError.
+
+    A saved agent holds all weights, and is loaded from any folder: the space of its observations keeps what else it
+    takes to build the model again.
     """
 
     def __init__(self, observation_space: spaces.Box, model: str = "multi-dsprites", max_objects: int = 8) -> None:
+        lavae, blueprint, has_weights = build(str(model), observation_space)
         layout = "chw" if is_image_space_channels_first(observation_space) else "hwc"
-        preprocessing = dataclasses.replace(stored_preprocessing(checkpoint.find(model)), layout=layout)
+        preprocessing = dataclasses.replace(blueprint.preprocessing, layout=layout)
         if preprocessing.max_frames > 1:
             raise ValueError(
                 f"model {model!r} reads the maximum of two successive frames, and a policy reads single ones: "
                 "wrap the environment in VecLAVAEObservation, which keeps the frame before"
             )
-        config = EncoderConfig(model=model, max_objects=max_objects, preprocessing=preprocessing)
-        encoder = FrameEncoder(config, observation_space)
-        super().__init__(observation_space, max_objects * (1 + encoder.layout.width))
-        self._slots, self._prepare, self._watch = max_objects, preprocessing, encoder.watch
-        self.lavae = encoder.model.requires_grad_(False)
+        check_frames(str(model), blueprint.config, preprocessing, observation_space.shape)
+        width = TokenLayout(max_objects, blueprint.config.latents).width
+        super().__init__(observation_space, max_objects * (1 + width))
+        self._slots, self._prepare, self._watch = max_objects, preprocessing, EncoderWatch(str(model), preprocessing)
+        self._name, self._has_weights = str(model), has_weights
+        self.lavae = lavae.requires_grad_(False)
         self.lavae.appearance_network.requires_grad_(True)
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        super()._load_from_state_dict(*args)
+        self._has_weights = True
 
     def apply(self, fn: Callable[[nn.Module], None]) -> "LAVAEFeaturesExtractor":
         """Do nothing: policies apply their orthogonal initialisation with this, over the trained weights."""
@@ -104,8 +126,13 @@ class LAVAEFeaturesExtractor(BaseFeaturesExtractor):
         """Compute the flat tokens of frames that the policy has divided by 255.
 
         Raises:
-            ValueError: values outside [0, 1], or frames that are not binary after preprocessing.
+            ValueError: values outside [0, 1], frames that are not binary after preprocessing, or no weights, see
+                ``blueprints.build``.
         """
+        if not self._has_weights:
+            raise ValueError(
+                f"expected the weights of model {self._name!r} in a saved policy, since its folder is not here"
+            )
         if ((observations < 0) | (observations > 1)).any():
             raise ValueError(
                 f"expected values 0 to 1, got values from {observations.min():.3g} to {observations.max():.3g}: "

@@ -10,8 +10,10 @@ from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space, create_empty_array
 
+from lavae_rl.actions import check_shape
 from lavae_rl.model.objects import Objects
 from lavae_rl.perception.encoder import EncoderConfig, FrameEncoder
+from lavae_rl.perception.finals import MissingFinals, as_gymnasium, final_observations
 from lavae_rl.perception.overlay import draw_objects
 from lavae_rl.perception.tokens import Observations
 
@@ -50,7 +52,8 @@ class ObservationPort:
 
     def frames(self, observation: Any) -> np.ndarray:
         """The frame, or the batch of frames, of an observation."""
-        return np.asarray(observation if self._key is None else observation[self._key])
+        frames = np.asarray(observation if self._key is None else observation[self._key])
+        return frames.astype(np.uint8) if frames.dtype == object else frames  # rows of an array of objects
 
     def observation(self, observation: Any, tokens: Any) -> Any:
         """The observation with tokens in place of the frame."""
@@ -62,11 +65,21 @@ class ObservationPort:
     def encode(
         self, encode: Encode, observations: Any, started: np.ndarray, finals: Sequence[Any] = ()
     ) -> tuple[Observations, list[Any]]:
-        """Tokens of all environments, and the final observations, with tokens too, of those that ``started`` anew."""
-        frames = self.frames(observations)
-        final_frames = np.stack([self.frames(final) for final in finals]) if finals else frames[:0]
-        tokens, last = encode(frames, started, final_frames)
-        return tokens, [self.observation(final, take(last, i)) for i, final in enumerate(finals)]
+        """Tokens of all environments, and the final observations, with tokens too, of those that ``started`` anew.
+
+        ``finals`` are those of ``started``, None where one is missing, or none at all.
+        """
+        frames, last_frames = self.frames(observations), {}
+        for env, final in zip(started, finals, strict=False):
+            if final is not None:
+                last_frames[env] = self.frames(final)
+        ended = np.array(list(last_frames), int)
+        # An encoder takes the environments with a last frame first.
+        order = np.concatenate([ended, np.setdiff1d(started, ended)])
+        tokens, last = encode(frames, order, np.stack([*last_frames.values()]) if last_frames else frames[:0])
+        encoded = {env: take(last, i) for i, env in enumerate(last_frames)}
+        pairs = zip(started, finals, strict=False)
+        return tokens, [None if final is None else self.observation(final, encoded[env]) for env, final in pairs]
 
 
 def take(tokens: Any, index: int | slice) -> Any:
@@ -132,7 +145,9 @@ class LAVAEObservation(gym.ObservationWrapper, RecordConstructorArgs):
 class VectorLAVAEObservation(VectorWrapper):
     """Replace the frames of a vector environment by object tokens, all environments in one pass.
 
-    It works in every autoreset mode; with SAME_STEP, ``infos["final_obs"]`` is encoded in the same pass.
+    It works in every autoreset mode; with SAME_STEP, ``infos["final_obs"]`` is encoded in the same pass. Whatever
+    container it comes in, it becomes an array of objects with a mask, as Gymnasium's own vector environments give it;
+    where it is missing, a warning is issued once.
 
     ``env`` has uint8 frames as observations; the other arguments are those of ``LAVAEObservation``.
     """
@@ -145,7 +160,8 @@ class VectorLAVAEObservation(VectorWrapper):
         tokens = self.frame_encoder.layout.space()
         self.single_observation_space = self._port.space(tokens)
         self.observation_space = batch_space(self.single_observation_space, env.num_envs)
-        self._mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
+        self._mode = AutoresetMode(env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP))
+        self._missing = MissingFinals("final_obs")
         self._resetting = np.zeros(env.num_envs, bool)
         self._latest: Any = create_empty_array(tokens, env.num_envs)
 
@@ -164,18 +180,22 @@ class VectorLAVAEObservation(VectorWrapper):
         return self._port.observation(observations, take(self._latest, slice(None))), infos
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Step all environments; new and final observations are encoded together."""
+        """Step all environments; new and final observations are encoded together.
+
+        Raises:
+            ValueError: actions of another shape than the space's.
+        """
+        check_shape(actions, self.single_action_space, self.num_envs)
         observations, rewards, terminations, truncations, infos = self.env.step(actions)
         done, same_step = np.logical_or(terminations, truncations), self._mode == AutoresetMode.SAME_STEP
         # In NEXT_STEP, an environment that was done at the last step begins a new episode in this one.
         started = np.flatnonzero(done if same_step else self._resetting)
         self._resetting = done & (self._mode == AutoresetMode.NEXT_STEP)
-        finals = [infos["final_obs"][i] for i in started] if same_step else []
+        finals = final_observations(infos, self.env, started) if same_step else []
+        self._missing.look(finals)
         tokens, last = self._port.encode(self.frame_encoder.encode, observations, started, finals)
-        if finals:
-            infos["final_obs"] = infos["final_obs"].copy()
-            for i, final in zip(started, last, strict=True):
-                infos["final_obs"][i] = final
+        if any(final is not None for final in last):
+            infos = {**infos, **as_gymnasium(last, started, self.num_envs)}
         self._latest = tokens
         observations = self._port.observation(observations, take(tokens, slice(None)))
         return observations, rewards, terminations, truncations, infos

@@ -20,13 +20,14 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
-from lavae_rl.model.checkpoint import BUNDLED
+from lavae_rl.model.checkpoint import BUNDLED, expanded
 from lavae_rl.policies.set_extractor import SetFeaturesExtractor
 from lavae_rl.rl.observations import Observation, observation_kind
 from lavae_rl.rl.presets import Preset
 from lavae_rl.rl.run import AgentRun, read_run, write_run
 from lavae_rl.runs.atomic import replacing
 from lavae_rl.runs.config import CONFIG_FILE
+from lavae_rl.runs.missing import what_there_is
 
 AGENT_FILE = "agent.zip"
 LAST_SCALES = (1.0, 10.0, 10.0, 1.0, 1.0)
@@ -150,14 +151,15 @@ def find_run(name: str | Path) -> Path:
     Raises:
         FileNotFoundError: there is no agent.
     """
-    folder = Path(name)
+    folder, files = expanded(name), (CONFIG_FILE, AGENT_FILE)
     if isinstance(name, str) and name.startswith(_BUNDLED):
         tasks = sorted(path.parent.name for path in BUNDLED_AGENTS.glob(f"*/{CONFIG_FILE}"))
         folder = BUNDLED_AGENTS / name.removeprefix(_BUNDLED)
         if folder.name not in tasks:
             raise FileNotFoundError(f"expected {' or '.join(_BUNDLED + task for task in tasks)}, got {name!r}")
-    if not (folder / CONFIG_FILE).is_file() or not (folder / AGENT_FILE).is_file():
-        raise FileNotFoundError(f"expected a run folder with {CONFIG_FILE} and {AGENT_FILE}, got {folder}")
+    if not all((folder / file).is_file() for file in files):
+        there = what_there_is(folder, files)
+        raise FileNotFoundError(f"expected a run folder with {' and '.join(files)}, got '{name}': {there}")
     return folder
 
 

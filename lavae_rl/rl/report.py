@@ -48,7 +48,7 @@ def write_report(folders: Sequence[Path], out: Path) -> None:
     with report_folder(out):
         tests = updated(out / "agents.csv", TEST_COLUMNS, [row for run in runs for row in tests_of(*run)])
         curves = updated(out / "agents-steps.csv", CURVE_COLUMNS, [row for run, _ in runs for row in curve_of(run)])
-        (out / "agents.md").write_text(markdown(tests))
+        (out / "agents.md").write_text(markdown(tests), "utf-8")
         plot(curves, out / "agents-steps.png", "million steps", lambda row: row["step"] / 1e6)
         trained = [row for row in tests if row.get("mode") == "train"]
         plot(trained, out / "agents-objects.png", "objects", lambda row: row["num_objects"])

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from lavae_rl.model.checkpoint import find, fingerprint
+from lavae_rl.model.checkpoint import bundled_names, find, fingerprint, lasting_name
 from lavae_rl.registration import TASKS
 from lavae_rl.rl.environments import environment_name, is_atari, is_task
 from lavae_rl.rl.observations import observation_kind, require, screen_view
@@ -107,7 +107,10 @@ class AgentRun:
 
     def check_model(self) -> None:
         """Refuse, with a ValueError, a model whose weights are not those that the agent was trained on."""
-        folder = self.model_folder()
+        try:
+            folder = self.model_folder()
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{error}; if it is elsewhere now: --model FOLDER") from error
         if folder is None or self.model_fingerprint in (None, fingerprint(folder)):
             return
         raise ValueError(
@@ -128,7 +131,12 @@ def read_run(folder: Path) -> AgentRun:
     if content.pop("format") == 1:  # provenance was not an object of its own
         names = {entry.name for entry in fields(Provenance)} & content.keys()
         content["provenance"] = {name: content.pop(name) for name in names}
-    return parse(AgentRun, content, folder / CONFIG_FILE)
+    run = parse(AgentRun, content, folder / CONFIG_FILE)
+    if run.model is not None and not Path(run.model).is_dir() and run.model not in bundled_names():
+        # A relative path holds in the folder in which the agent was trained, which is one of those around the run.
+        around = (parent / run.model for parent in folder.resolve().parents)
+        run.model = str(next((path for path in around if path.is_dir()), run.model))
+    return run
 
 
 def write_run(folder: Path, run: AgentRun) -> None:
@@ -149,8 +157,8 @@ def given_settings(flags: Mapping[str, Any]) -> dict[str, Any]:
         if len(numbers) > 2:
             raise ValueError(f"expected --num-objects as a number or two, got {numbers}")
         given["num_objects"] = tuple(numbers) if len(numbers) == 2 else numbers[0]
-    if (model := given.get("model")) and Path(model).is_dir() and find(model) == Path(model):
-        given["model"] = str(Path(model).resolve())  # a folder: the agent may be loaded from elsewhere
+    if "model" in given:
+        given["model"] = lasting_name(given["model"])  # the agent may be loaded from elsewhere
     return given
 
 
@@ -209,6 +217,8 @@ def new_run(given: Mapping[str, Any], engine: str = "sb3") -> AgentRun:
         most, often = (int(np.max(cast("Any", each.num_objects))) for each in (preset, usual))
         more = max(most - often, 0)
         preset = replace(preset, episode_steps=preset.episode_steps + more)
+    if settings["model"] is not None:
+        settings["model"] = lasting_name(settings["model"])
     run = AgentRun(**settings, preset=preset, provenance=Provenance.here(), engine=engine)
     if (folder := run.model_folder()) is not None:
         run.model_fingerprint = fingerprint(folder)
@@ -225,6 +235,8 @@ def resumed_run(folder: Path, given: Mapping[str, Any], engine: str = "sb3") -> 
     run = read_run(folder)
     if run.engine != engine:
         raise ValueError(f"{folder} is a run of {ENGINES[run.engine]}: continue it with that")
+    if (moved := given.get("model")) is not None and fingerprint(find(moved)) == run.model_fingerprint:
+        run.model = moved
     check_agreement(folder, vars(run) | vars(run.preset), given)
     run.check_model()
     run.resumed.append(Provenance.here())

@@ -1,6 +1,7 @@
 """Beginnings and ends of our programs: parser, console, exit statuses, one line instead of a traceback."""
 
 import argparse
+import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,14 @@ def program_parser(description: str | None) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(description=description, formatter_class=as_it_stands, allow_abbrev=False)
 
 
+def program_console() -> Console:
+    """The console of a program; a character that an encoding lacks is written as its number, and ends no run."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    return Console(highlight=False, soft_wrap=True)
+
+
 @contextmanager
 def clean_exit(
     stopped: str = "stopped", errors: tuple[type[Exception], ...] = (ValueError, OSError)
@@ -27,7 +36,7 @@ def clean_exit(
         stopped: message after Ctrl-C.
         errors: exceptions whose message is enough; all others are our mistakes and keep their traceback.
     """
-    console = Console(highlight=False, soft_wrap=True)
+    console = program_console()
     try:
         yield console
     except KeyboardInterrupt:

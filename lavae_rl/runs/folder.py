@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from torch.utils.tensorboard import SummaryWriter
 
 from lavae_rl.pictures import save_png
 from lavae_rl.runs.atomic import replacing
 from lavae_rl.runs.config import CONFIG_FILE
+from lavae_rl.runs.locks import locked
 from lavae_rl.shapes import Picture
 
 CHECKPOINT_FILE, METRICS_FILE, FIGURES_FOLDER = "checkpoint.pt", "metrics.csv", "figures"
@@ -34,7 +35,7 @@ def claimed(folder: Path) -> Iterator[None]:
     """Hold a run folder for this process alone. Raises FileExistsError where another process trains in it."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / ".lock", timeout=0):
+        with locked(folder / ".lock", timeout=0):
             yield
     except Timeout as error:
         raise FileExistsError(f"another process trains in {folder}; wait for it, or choose another --out") from error

@@ -14,13 +14,15 @@ from statistics import fmean
 from threading import Lock
 from typing import TypeVar
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from rich.console import Console
 from rich.markup import escape
 
 from lavae_rl.runs.cluster import RemoteWork, WorkLostError, ray_cluster
 from lavae_rl.runs.config import CONFIG_FILE, read_json
 from lavae_rl.runs.exits import EXIT_STOPPED, program_parser
+from lavae_rl.runs.locks import locked
+from lavae_rl.runs.signals import handling
 
 _PROGRAMS: set["subprocess.Popen[bytes]"] = set()
 """The programs at work; stopping a sweep stops them too."""
@@ -103,7 +105,7 @@ def _sweep(
     def complete(name: str) -> bool:
         folder, job = args.out / name, pace.begin()
         try:
-            with FileLock(f"{folder}.lock", timeout=0):
+            with locked(folder.with_name(f"{folder.name}.lock"), timeout=0):
                 if is_complete(cells[name], folder, args):
                     pace.leave_out()
                     return True
@@ -118,18 +120,17 @@ def _sweep(
             return False
 
     args.out.mkdir(parents=True, exist_ok=True)
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     pool = ThreadPoolExecutor(jobs)
-    try:
-        return dict(zip(cells, pool.map(complete, cells), strict=True))
-    except KeyboardInterrupt:
-        pool.shutdown(wait=False, cancel_futures=True)
-        stop()
-        console.print("stopped; the same command goes on")
-        sys.exit(EXIT_STOPPED)
-    finally:
-        pool.shutdown(cancel_futures=True)
-        signal.signal(signal.SIGTERM, before)
+    with handling(signal.default_int_handler, signal.SIGTERM):
+        try:
+            return dict(zip(cells, pool.map(complete, cells), strict=True))
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            stop()
+            console.print("stopped; the same command goes on")
+            sys.exit(EXIT_STOPPED)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 class _Pace:
@@ -214,7 +215,8 @@ def running(program: Path, options: Sequence[str], folder: Path, jobs: int) -> I
     if status in (EXIT_STOPPED, -signal.SIGTERM):
         raise RunError("stopped")
     if status:
-        raise RunError(f"exit status {status}\n{log.read_text()[-2_000:]}")
+        told = log.read_text("utf-8", "replace")
+        raise RunError(f"exit status {status}\n{told[-2_000:]}")
 
 
 def log_file(folder: Path) -> Path:

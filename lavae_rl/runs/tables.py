@@ -6,9 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from lavae_rl.runs.atomic import replacing
+from lavae_rl.runs.locks import locked
 
 Row = Mapping[str, Any]
 
@@ -17,7 +16,7 @@ Row = Mapping[str, Any]
 def report_folder(folder: Path) -> Iterator[None]:
     """Lock a folder of tables, creating it if needed, so that one process at a time reads, merges and writes them."""
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
+    with locked(folder / ".lock"):
         yield
 
 
@@ -25,7 +24,7 @@ def read_rows(file: Path, texts: Collection[str]) -> list[Row]:
     """Read a CSV of ``write_rows``, without its empty cells: numbers, but texts in columns ``texts``; [] if missing."""
     if not file.exists():
         return []
-    with file.open(newline="") as stream:
+    with file.open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     return [{key: value if key in texts else _number(value) for key, value in row.items() if value} for row in rows]
 
@@ -36,7 +35,7 @@ def _number(cell: str) -> int | float:
 
 def write_rows(file: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
     """Write a CSV. Its rows may exist nowhere else, so a crash leaves the previous file whole."""
-    with replacing(file) as temporary, temporary.open("w", newline="") as stream:
+    with replacing(file) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, columns)
         writer.writeheader()
         writer.writerows(rows)
