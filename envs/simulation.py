@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,12 @@ class Simulation:
         return self._render(self.world.scenes[envs])
 
 
+def names_of_options(task: type[Task]) -> list[str]:
+    """Names of the options of a task's environments: those of ``Simulation``, and what the task itself offers."""
+    parameters = {**signature(Simulation).parameters, **signature(task).parameters}
+    return [name for name in parameters if name not in ("task", "num_envs", "task_options")]
+
+
 Renderer = tuple["spaces.Space[Any]", Callable[[Scenes], Any]]
 """The space of one environment's observations, and a function from a batch of scenes to a batch of observations."""
 
@@ -139,6 +146,7 @@ def _object_range(task: Task, num_objects: int | Sequence[int] | None) -> tuple[
 
 def _canvas_size(task: Task, canvas_size: Sequence[int]) -> tuple[int, int]:
     least = 2 * task.bank.size
-    if len(canvas_size) != 2 or min(canvas_size) < least:
+    sides = [canvas_size] * 2 if isinstance(canvas_size, int | np.integer) else list(canvas_size)
+    if len(sides) != 2 or min(sides) < least:
         raise ValueError(f"expected canvas_size as (height, width) of at least {least} pixels, got {canvas_size}")
-    return canvas_size[0], canvas_size[1]
+    return int(sides[0]), int(sides[1])

@@ -34,7 +34,7 @@ def test_settings_out_of_range_are_refused(values):
         (torch.zeros(1, 64, 64, 1), TypeError, "uint8 array, got torch.float32"),
         (np.zeros((64, 64, 1), np.uint8), ValueError, r"frame\[None\]"),
         (np.zeros((1, 64, 64, 3), np.uint8), ValueError, r"\(batch, height, width, 1\), got \(1, 64, 64, 3\)"),
-        (np.zeros((1, 1, 64, 64), np.uint8), ValueError, "channel-first"),
+        (np.zeros((1, 1, 64, 64), np.uint8), ValueError, "channel-first frames need"),
         (np.zeros((1, 20, 64, 1), np.uint8), ValueError, "at least 21 px"),
         (np.full((1, 64, 64, 1), 7, np.uint8), ValueError, "0 and 255 only, got 7"),
     ],

@@ -1,11 +1,12 @@
 """The adapter from Gymnasium's vector environments to Stable-Baselines3."""
 
+import inspect
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from stable_baselines3.common.env_util import is_wrapped
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
@@ -26,8 +27,8 @@ class GymVectorToSB3(VecEnv):
         mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
         if mode == AutoresetMode.NEXT_STEP:
             raise ValueError(
-                "expected a vector environment with autoreset mode SAME_STEP or DISABLED, got NEXT_STEP; make it with "
-                "vector_kwargs=dict(autoreset_mode=gymnasium.vector.AutoresetMode.SAME_STEP)"
+                "expected a vector environment with autoreset mode SAME_STEP or DISABLED, got NEXT_STEP: "
+                f"{_same_step(env.unwrapped)}"
             )
         self.env, self._mode = env, mode
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
@@ -103,6 +104,17 @@ class GymVectorToSB3(VecEnv):
         envs: Iterable[Any] = getattr(self.env.unwrapped, "envs", [None] * self.num_envs)
         wrapped = [is_wrapped(env, wrapper_class) for env in envs]
         return [wrapped[i] for i in self._get_indices(indices)]
+
+
+def _same_step(env: VectorEnv) -> str:
+    """How to make the same vector environment with autoreset mode SAME_STEP."""
+    mode = "autoreset_mode=gymnasium.vector.AutoresetMode.SAME_STEP"
+    if isinstance(env, SyncVectorEnv | AsyncVectorEnv):
+        name = type(env).__name__
+        return f"make it by gymnasium.make_vec(..., vector_kwargs=dict({mode})), or by {name}(..., {mode})"
+    if "autoreset_mode" in inspect.signature(type(env)).parameters:
+        return f"make it by gymnasium.make_vec(..., {mode})"
+    return f'make it by gymnasium.make_vec(..., vectorization_mode="sync", vector_kwargs=dict({mode}))'
 
 
 def _pop_last(info: Infos) -> Infos:

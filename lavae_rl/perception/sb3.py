@@ -86,7 +86,7 @@ class LAVAEFeaturesExtractor(BaseFeaturesExtractor):
         config = EncoderConfig(model=model, max_objects=max_objects, preprocessing=preprocessing)
         encoder = FrameEncoder(config, observation_space)
         super().__init__(observation_space, max_objects * (1 + encoder.layout.width))
-        self._slots, self._prepare, self._watch = max_objects, preprocessing, encoder.watch
+        self._slots, self._prepared, self._watch = max_objects, encoder.prepared, encoder.watch
         self.lavae = encoder.model.requires_grad_(False)
         self.lavae.appearance_network.requires_grad_(True)
 
@@ -104,7 +104,7 @@ class LAVAEFeaturesExtractor(BaseFeaturesExtractor):
         """Compute the flat tokens of frames that the policy has divided by 255.
 
         Raises:
-            ValueError: values outside [0, 1], or frames that are not binary after preprocessing.
+            ValueError: values outside [0, 1], or first frames that are not binary after preprocessing.
         """
         if ((observations < 0) | (observations > 1)).any():
             raise ValueError(
@@ -112,7 +112,7 @@ class LAVAEFeaturesExtractor(BaseFeaturesExtractor):
                 "the policy needs normalize_images=True"
             )
         given = (observations * 255).round().byte().cpu().numpy()
-        frames = self._prepare(given)
+        frames = self._prepared(given)
         self._watch.look(self.lavae, given, frames)
         images = self.lavae.images(frames).contiguous()
         scene = self.lavae.scene(images)
