@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
@@ -58,7 +59,7 @@ class Preprocessing:
         if self.palette is not None:
             object.__setattr__(self, "palette", self._checked_palette(self.palette))
 
-    def _checked_palette(self, palette: Sequence[Sequence[Color]]) -> Sequence[Sequence[Color]]:
+    def _checked_palette(self, palette: Any) -> Sequence[Sequence[Color]]:
         try:
             pairs = [(tuple(color), tuple(becomes)) for color, becomes in palette]
         except (TypeError, ValueError):

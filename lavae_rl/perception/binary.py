@@ -26,7 +26,7 @@ class BinaryFrames:
     def __call__(self, frames: Frames) -> Frames:
         """Return frames as they are, or, if they are not binary and earlier ones were, made binary."""
         # In uint8, 255 + 1 is 0.
-        grey = (frames.reshape(len(frames), -1) + np.uint8(1)).max(axis=1, initial=0) > 1
+        grey = (frames + np.uint8(1)).max(axis=(1, 2, 3), initial=0) > 1
         if not grey.any():
             self._were_binary = self._were_binary or bool(frames.any())
             return frames

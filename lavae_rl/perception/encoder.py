@@ -24,7 +24,6 @@ from lavae_rl.perception.watch import EncoderWatch
 from lavae_rl.runs.config import CONFIG_FILE, parse, read_json
 from lavae_rl.shapes import Frames
 
-
 ELSEWHERE = {
     "preprocessing=Preprocessing({}=...)": option_names(Preprocessing),
     "tracking=TrackingConfig({}=...)": option_names(TrackingConfig),
