@@ -30,7 +30,7 @@ class Simulation:
         reward: "sparse", or "shaped". Agents that move gain the change of a potential (potential-based shaping, Ng et
             al. 1999, without a discount); those that point pay for the distance by which they miss. Each task states
             how much.
-        canvas_size: (height, width) in pixels, at least twice the side of a sprite's patch.
+        canvas_size: (height, width) in pixels, or the side of a square; at least twice the side of a sprite's patch.
         observation: a key of ``RENDERERS``. "pixels" are frames, uint8 (height, width, channels), each value 0 or 255;
             "oracle" is ``{"tokens": (K, 2 + D) float32, "mask": (K,) int8}``, see ``OracleTokens``; "both" has the
             frame beside them, under "frame".
@@ -50,7 +50,7 @@ class Simulation:
         num_objects: int | Sequence[int] | None = None,
         mode: str = "train",
         reward: str = "sparse",
-        canvas_size: Sequence[int] = (64, 64),
+        canvas_size: int | Sequence[int] = (64, 64),
         observation: str = "pixels",
         max_objects: int = 8,
         render_mode: str | None = None,
@@ -144,7 +144,7 @@ def _object_range(task: Task, num_objects: int | Sequence[int] | None) -> tuple[
     return pair[0], pair[1]
 
 
-def _canvas_size(task: Task, canvas_size: Sequence[int]) -> tuple[int, int]:
+def _canvas_size(task: Task, canvas_size: int | Sequence[int]) -> tuple[int, int]:
     least = 2 * task.bank.size
     sides = [canvas_size] * 2 if isinstance(canvas_size, int | np.integer) else list(canvas_size)
     if len(sides) != 2 or min(sides) < least:

@@ -60,11 +60,9 @@ def test_a_flash_does_not_end_a_training(flash):
     venv.seed(0)
     venv.reset()
     with pytest.warns(UserWarning, match="the model reads binary frames"):
-        for _ in range(4):
-            env.step(0)
+        [env.step(0) for _ in range(4)]
     with pytest.warns(UserWarning, match="the model reads binary frames"):
-        for _ in range(4):
-            venv.step(np.zeros(2, int))
+        [venv.step(np.zeros(2, int)) for _ in range(4)]
     assert (env.frame_encoder.binary.num_mended, venv.frame_encoder.binary.num_mended) == (1, 2)
 
 
@@ -93,5 +91,4 @@ def test_features_extractors_and_vectors_of_a_vae_go_on_too(tmp_path, flash, mak
     venv.seed(0)
     venv.reset()
     with pytest.warns(UserWarning, match="the model reads binary frames"):
-        for _ in range(4):
-            venv.step(np.zeros(2, int))
+        [venv.step(np.zeros(2, int)) for _ in range(4)]

@@ -107,7 +107,7 @@ def test_no_error_proposes_to_convert_what_is_neither_grey_nor_rgb(channels, lay
         with pytest.raises(ValueError, match=r"flatten=True here, then VecFrameStack") as error:
             check_frames("model", model, Preprocessing(layout=layout), shape)
         assert "Preprocessing(" not in str(error.value)
-        with pytest.raises(ValueError, match="neither|expected grey or RGB|have"):
+        with pytest.raises(ValueError, match="expected grey or RGB"):
             check_frames("model", model, Preprocessing(layout=layout, channels=3), shape)
 
 
