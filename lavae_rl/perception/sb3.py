@@ -52,7 +52,8 @@ class VecLAVAEObservation(VecEncodedObservation):
     """Replace the frames of a VecEnv by object tokens, all environments and final observations in one pass.
 
     Observations become ``{"tokens": (n, K, 2 + D) float32, "mask": (n, K) int8}``, for "MultiInputPolicy"; with
-    ``flatten=True`` one vector per environment, for "MlpPolicy".
+    ``flatten=True`` one vector per environment, for "MlpPolicy". Name ``SetFeaturesExtractor`` in ``policy_kwargs``:
+    "MultiInputPolicy" by itself flattens all slots into one vector, and no wrapper is told which policy reads it.
 
     ``venv`` has uint8 frames as observations, channels last: put it below any VecTransposeImage. The other arguments
     are those of ``LAVAEObservation``.
