@@ -241,7 +241,7 @@ def test_frames_that_cannot_be_trained_on_are_refused(frames, message, tmp_path,
         (["--max-objects", "0"], "argument --max-objects: expected auto or a whole number of at least 1, got 0"),
         (
             ["--sprite-size", "large"],
-            "argument --sprite-size: expected auto or a whole number of at least 1, got large",
+            "--sprite-size: expected auto or a whole number of at least 1, got large",
         ),
     ],
 )
