@@ -22,9 +22,9 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger, make_output_format
 
-from lavae_rl.rl.agents import ALGORITHMS, load_agent, make_agent, save_agent
+from lavae_rl.rl.agents import ALGORITHMS, load_agent, make_agent, save_agent, steps_of_rollout
 from lavae_rl.rl.environments import is_task
-from lavae_rl.rl.flags import add_run_flags, default_folder, open_run
+from lavae_rl.rl.flags import add_run_flags, default_folder, open_run, told_steps
 from lavae_rl.rl.observations import OBSERVATIONS
 from lavae_rl.rl.presets import preset_for
 from lavae_rl.rl.progress import Progress
@@ -70,7 +70,8 @@ def train(args: argparse.Namespace, console: Console) -> None:
     venv = make_training_vec_env(run, device)
     resumed = load_agent(out, venv, device).agent if args.resume else None
     agent = resumed or make_agent(run.observation, preset, venv, run.seed, device)
-    console.print(f"{run.task}, {run.observation}, {preset.algorithm}: {preset.steps:,} steps")
+    steps = told_steps(preset.steps, agent.num_timesteps, steps_of_rollout(agent))
+    console.print(f"{run.task}, {run.observation}, {preset.algorithm}: {steps}")
     if agent.num_timesteps < preset.steps:
         with claimed(out):
             learn(agent, out, run, console)

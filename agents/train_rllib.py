@@ -26,7 +26,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from torch.utils.tensorboard import SummaryWriter
 
 from lavae_rl.rl.agents import load_agent, make_agent
-from lavae_rl.rl.flags import add_run_flags, default_folder, open_run
+from lavae_rl.rl.flags import add_run_flags, default_folder, open_run, told_steps
 from lavae_rl.rl.observations import OBSERVATIONS
 from lavae_rl.rl.progress import Progress
 from lavae_rl.rl.run import given_settings
@@ -82,7 +82,8 @@ def train(args: argparse.Namespace, console: Console) -> None:
     tested = make_run_vec_env(run, 1)
     agent = load_agent(out, tested).agent if args.resume else make_agent(run.observation, run.preset, tested, run.seed)
     config = ppo_config(run, args.env_runners, args.learners, device == "cuda", agent.num_timesteps)
-    console.print(f"{run.task}, {run.observation}, RLlib: {run.preset.steps:,} steps")
+    steps = told_steps(run.preset.steps, agent.num_timesteps, run.preset.rollout * run.preset.num_envs)
+    console.print(f"{run.task}, {run.observation}, RLlib: {steps}")
     if agent.num_timesteps < run.preset.steps:
         processes = args.env_runners + args.learners
         if args.address == LOCAL and processes and "OMP_NUM_THREADS" not in os.environ:

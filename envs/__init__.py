@@ -1,7 +1,8 @@
 """Environments made of the same sprites as the data sets; importing ``lavae_rl`` registers them (``LAVAE/...-v0``).
 
-Every task of ``lavae_rl.registration.TASKS`` has two names here, made when they are first used: ``OddOneOutEnv``, a
-``SpriteEnv`` of the task with the task's documentation, and ``OddOneOutVectorEnv``, which makes a ``SpriteVectorEnv``.
+Every task of ``lavae_rl.registration.TASKS`` has three names here, made when they are first used: ``OddOneOutEnv``, a
+``SpriteEnv`` of the task with the task's documentation, ``OddOneOutVectorEnv``, which makes a ``SpriteVectorEnv``, and
+``OddOneOutTokensEnv``, which makes a ``TokensEnv``.
 """
 
 from collections.abc import Callable
@@ -46,4 +47,7 @@ def __getattr__(name: str) -> Callable[..., Any]:
             return _single(task_class(task))
         if name == f"{class_name}VectorEnv":
             return partial(SpriteVectorEnv, task_class(task))
+        if name == f"{class_name}TokensEnv":
+            # It alone needs PyTorch.
+            return partial(import_module(".tokens", __name__).TokensEnv, task_class(task))
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ class Simulation:
         reward: "sparse", or "shaped". Agents that move gain the change of a potential (potential-based shaping, Ng et
             al. 1999, without a discount); those that point pay for the distance by which they miss. Each task states
             how much.
-        canvas_size: (height, width) in pixels, at least twice the side of a sprite's patch.
+        canvas_size: (height, width) in pixels, or the side of a square; at least twice the side of a sprite's patch.
         observation: a key of ``RENDERERS``. "pixels" are frames, uint8 (height, width, channels), each value 0 or 255;
             "oracle" is ``{"tokens": (K, 2 + D) float32, "mask": (K,) int8}``, see ``OracleTokens``; "both" has the
             frame beside them, under "frame".
@@ -49,7 +50,7 @@ class Simulation:
         num_objects: int | Sequence[int] | None = None,
         mode: str = "train",
         reward: str = "sparse",
-        canvas_size: Sequence[int] = (64, 64),
+        canvas_size: int | Sequence[int] = (64, 64),
         observation: str = "pixels",
         max_objects: int = 8,
         render_mode: str | None = None,
@@ -87,6 +88,12 @@ class Simulation:
     def observe(self, envs: Int[np.ndarray, " selected"] | slice = slice(None)) -> Any:
         """Observations of some environments, new arrays each time."""
         return self._render(self.world.scenes[envs])
+
+
+def names_of_options(task: type[Task]) -> list[str]:
+    """Names of the options of a task's environments: those of ``Simulation``, and what the task itself offers."""
+    parameters = {**signature(Simulation).parameters, **signature(task).parameters}
+    return [name for name in parameters if name not in ("task", "num_envs", "task_options")]
 
 
 Renderer = tuple["spaces.Space[Any]", Callable[[Scenes], Any]]
@@ -137,8 +144,9 @@ def _object_range(task: Task, num_objects: int | Sequence[int] | None) -> tuple[
     return pair[0], pair[1]
 
 
-def _canvas_size(task: Task, canvas_size: Sequence[int]) -> tuple[int, int]:
+def _canvas_size(task: Task, canvas_size: int | Sequence[int]) -> tuple[int, int]:
     least = 2 * task.bank.size
-    if len(canvas_size) != 2 or min(canvas_size) < least:
+    sides = [canvas_size] * 2 if isinstance(canvas_size, int | np.integer) else list(canvas_size)
+    if len(sides) != 2 or min(sides) < least:
         raise ValueError(f"expected canvas_size as (height, width) of at least {least} pixels, got {canvas_size}")
-    return canvas_size[0], canvas_size[1]
+    return int(sides[0]), int(sides[1])

@@ -2,11 +2,13 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import cv2
 import gymnasium as gym
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
@@ -14,13 +16,18 @@ from jaxtyping import UInt8
 
 from lavae_rl.actions import as_actions
 from lavae_rl.data.scenes import render_scenes
+from lavae_rl.options import check_names
 
 from .screen import WITHOUT_WINDOWS, has_screen, screen_problem
-from .simulation import RENDER_MODES, Simulation
+from .simulation import RENDER_MODES, Simulation, names_of_options
 from .task import Task
 
 RENDER_SIZE = 384
 """Frames are enlarged by a whole number to at most this many pixels a side."""
+
+VECTOR_MODE = "vector_kwargs=dict({}=...)"
+"""How ``gymnasium.make_vec`` takes the autoreset mode where it joins single environments."""
+_OF_TOKENS = {"{}=... of LAVAEObservation, or of the id with Tokens": ["model", "flatten", "tracking", "preprocessing"]}
 
 _warned: list[bool] = []
 
@@ -31,6 +38,9 @@ class SpriteEnv(gym.Env[Any, Any]):
     metadata: dict[str, Any] = {"render_modes": list(RENDER_MODES), "render_fps": 10}  # noqa: RUF012
 
     def __init__(self, task: type[Task], **options: Any) -> None:
+        check_names(
+            f"{task.__name__}Env", options, names_of_options(task), {VECTOR_MODE: ["autoreset_mode"], **_OF_TOKENS}
+        )
         self.simulation = Simulation(task, 1, **options)
         self.observation_space, self.action_space = self.simulation.space, task.action_space
         self.render_mode, self.chance = self.simulation.render_mode, self.simulation.chance
@@ -89,6 +99,8 @@ class SpriteVectorEnv(VectorEnv):
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         **options: Any,
     ) -> None:
+        known = [*names_of_options(task), "max_episode_steps", "autoreset_mode"]
+        check_names(f"{task.__name__}VectorEnv", options, known, _OF_TOKENS)
         if num_envs < 1:
             raise ValueError(f"expected num_envs of at least 1, got {num_envs}")
         if options.get("render_mode") == "human":
@@ -98,11 +110,25 @@ class SpriteVectorEnv(VectorEnv):
         self.single_observation_space, self.single_action_space = self.simulation.space, task.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
+        modes = [each.value for each in AutoresetMode]
+        if autoreset_mode not in [*modes, *AutoresetMode]:
+            raise ValueError(f"{autoreset_mode!r} is not a valid AutoresetMode: expected {', '.join(modes)}")
         self._mode = AutoresetMode(autoreset_mode)
         self.metadata = {**SpriteEnv.metadata, "autoreset_mode": self._mode}
         self._limit = np.inf if max_episode_steps is None else max_episode_steps
+        self._spec: EnvSpec | None = None
         self._steps, self._done, self._begun = np.zeros(num_envs, np.int64), *np.zeros((2, num_envs), bool)
         self._rngs = [seeding.np_random(None)[0] for _ in range(num_envs)]
+
+    @property
+    def spec(self) -> EnvSpec | None:  # type: ignore[override]
+        """How ``gymnasium.make_vec`` made it, with its own time limit, which may be another than the id's."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        limit = None if self._limit == np.inf else int(self._limit)
+        self._spec = None if spec is None else replace(spec, max_episode_steps=limit)
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None

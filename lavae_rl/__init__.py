@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from lavae_rl.model.objects import Objects
     from lavae_rl.perception.wrappers import LAVAEObservation, VectorLAVAEObservation
 
+    __version__: str
+
 __all__ = ["LAVAE", "LAVAEConfig", "LAVAEObservation", "Objects", "Preprocessing", "VectorLAVAEObservation"]
 
 _HOMES = {
@@ -33,6 +35,10 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from lavae_rl.runs.versions import own_version
+
+        return own_version()
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

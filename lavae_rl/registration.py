@@ -48,8 +48,8 @@ def register_envs() -> None:
         common: Any = {"max_episode_steps": spec.steps, "kwargs": dict(spec.options)}
         gym.register(f"LAVAE/{name}-v0", f"{entry_point}Env", vector_entry_point=f"{entry_point}VectorEnv", **common)
         options = {"model": spec.model, "max_objects": 8, "render_objects": False}
-        tokens = WrapperSpec("LAVAEObservation", "lavae_rl.perception.wrappers:LAVAEObservation", options)
-        gym.register(f"LAVAE/{name}Tokens-v0", f"{entry_point}Env", additional_wrappers=(tokens,), **common)
+        tokens = WrapperSpec("TaskTokens", "lavae_rl.envs.tokens:TaskTokens", options)
+        gym.register(f"LAVAE/{name}Tokens-v0", f"{entry_point}TokensEnv", additional_wrappers=(tokens,), **common)
 
 
 def task_name(env_id: str) -> str:

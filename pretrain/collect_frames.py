@@ -8,14 +8,13 @@ left out. Ctrl-C leaves a folder that --resume continues.
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from lavae_rl.data.manifest import Rollouts
 from lavae_rl.data.rollouts import POLICIES
 from lavae_rl.pretraining.collecting import collect_under_bar
+from lavae_rl.pretraining.frame_options import json_object
 from lavae_rl.rl.policy import load_policy
 from lavae_rl.runs.exits import clean_exit, program_parser
 
@@ -27,7 +26,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--frames", type=int, default=4_000, help="number of frames (default: 4,000)")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     kwargs = """options of the environment as JSON, such as '{"frameskip": 3}'"""
-    parser.add_argument("--env-kwargs", type=options, default={}, help=kwargs)
+    parser.add_argument("--env-kwargs", type=json_object, default={}, help=kwargs)
     policies = "random, sticky (repeats 90 %% of its actions), or the .zip of an SB3 agent (default: random)"
     parser.add_argument("--policy", default="random", help=policies)
     maximum = "2 stores the maximum of each two frames, for screens on which objects flicker (default: 1)"
@@ -36,17 +35,6 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="seed of the first episode (default: 0)")
     parser.add_argument("--resume", action="store_true", help="go on in a folder that an earlier run left")
     return parser.parse_args(argv)
-
-
-def options(text: str) -> dict[str, Any]:
-    """Read a JSON object."""
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"expected JSON, got {text!r} ({error})") from error
-    if not isinstance(found, dict):
-        raise argparse.ArgumentTypeError(f"expected a JSON object, got {text!r}")
-    return found
 
 
 def main(argv: Sequence[str] | None = None) -> None:

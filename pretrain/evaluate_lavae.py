@@ -23,7 +23,7 @@ from lavae_rl.evaluation.evaluate import evaluate, evaluate_frames
 from lavae_rl.evaluation.figures import reconstruction_figure
 from lavae_rl.model.checkpoint import find, load_model
 from lavae_rl.pictures import save_png
-from lavae_rl.pretraining.run import read_data
+from lavae_rl.pretraining.run import check_channels, read_data
 from lavae_rl.runs.devices import DEVICES, choose_device
 from lavae_rl.runs.exits import clean_exit, program_parser
 from lavae_rl.shapes import Frames
@@ -88,6 +88,7 @@ class Measured(NamedTuple):
 def measure_scenes(args: argparse.Namespace, model: Any, bar: bars.Progress) -> Measured:
     """Measures on scenes with truth."""
     data = read_data(find(args.model), args.dataset, args.mnist_dir)
+    check_channels(model, data)
     bound_scenes = min(args.num_scenes, args.bound_scenes)
     task = bar.add_task("", total=2 * args.num_scenes * model.finds_objects + bound_scenes)
     metrics = evaluate(model, data, args.num_scenes, args.num_samples, bound_scenes, partial(bar.advance, task))

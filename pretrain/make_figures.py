@@ -20,7 +20,7 @@ from lavae_rl.model.baseline import ConvVAE
 from lavae_rl.model.checkpoint import find
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.pictures import save_png
-from lavae_rl.pretraining.run import read_data
+from lavae_rl.pretraining.run import check_channels, read_data
 from lavae_rl.runs.exits import clean_exit, program_parser
 from lavae_rl.shapes import Picture
 
@@ -59,6 +59,7 @@ def run(args: argparse.Namespace) -> MoveErrors:
     model = LAVAE.from_pretrained(args.model)
     baseline = None if args.baseline is None else ConvVAE.from_pretrained(args.baseline)
     data = read_data(find(args.model), args.dataset, args.mnist_dir)
+    check_channels(model, data)
     few, seven = (open_source(data, split) for split in ("test", "test-7"))
     args.out.mkdir(parents=True, exist_ok=True)
     for name, picture in pictures(model, baseline, few, seven, args.seed):

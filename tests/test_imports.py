@@ -20,6 +20,10 @@ def test_importing_the_package_is_light():
     assert heavy_modules_after("import lavae_rl") == []
 
 
+def test_the_version_is_light():
+    assert heavy_modules_after("import lavae_rl; lavae_rl.__version__") == []
+
+
 def test_making_scenes_does_not_load_torch():
     assert heavy_modules_after("import lavae_rl.data.scenes, lavae_rl.data.sources") == ["cv2"]
 

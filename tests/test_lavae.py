@@ -34,7 +34,7 @@ def test_settings_out_of_range_are_refused(values):
         (torch.zeros(1, 64, 64, 1), TypeError, "uint8 array, got torch.float32"),
         (np.zeros((64, 64, 1), np.uint8), ValueError, r"frame\[None\]"),
         (np.zeros((1, 64, 64, 3), np.uint8), ValueError, r"\(batch, height, width, 1\), got \(1, 64, 64, 3\)"),
-        (np.zeros((1, 1, 64, 64), np.uint8), ValueError, "channel-first"),
+        (np.zeros((1, 1, 64, 64), np.uint8), ValueError, "channel-first frames need"),
         (np.zeros((1, 20, 64, 1), np.uint8), ValueError, "at least 21 px"),
         (np.full((1, 64, 64, 1), 7, np.uint8), ValueError, "0 and 255 only, got 7"),
     ],
@@ -192,3 +192,20 @@ def test_objects_without_boxes_are_else_the_same(dotted, dots):
     assert bare.box.tolist() == np.concatenate([bare.location, 0 * bare.location], axis=2).tolist()
     for name in ("count", "location", "appearance", "presence", "scale", "mask"):
         np.testing.assert_array_equal(getattr(bare, name), getattr(objects, name))
+
+
+@pytest.mark.parametrize("method", ["log_likelihood", "elbo"])
+def test_likelihoods_of_more_objects_than_the_prior_allows_are_warned_of_once(dotted, dots, method):
+    spread = [(row, column) for row in (20, 40) for column in (20, 40)]
+    few, many = dots(64, 64, *spread[:3]), dots(64, 64, *spread)
+    samples = {"num_samples": 2} if method == "log_likelihood" else {}
+    bound = getattr(dotted, method)
+    assert (bound(few, **samples).shape, bound(few[:0], **samples).shape) == ((1,), (0,))
+    frames = np.concatenate([few, many, many])
+    with pytest.warns(UserWarning, match="2 of 3 frames have more objects than N_max = 3, .*leave those frames out"):
+        bound(frames, **samples)
+    bound(frames, **samples)  # once
+    left = frames[dotted.encode(frames).count <= dotted.config.max_objects]  # what the warning proposes
+    assert len(left) == 1
+    dotted._warned_of_counts = False
+    bound(left, **samples)

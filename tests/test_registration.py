@@ -174,7 +174,7 @@ def test_agents_are_tested_with_numbers_of_objects_that_the_task_and_its_tokens_
 @pytest.mark.parametrize("task", TASKS)
 def test_the_id_with_tokens_is_the_same_task_encoded_by_its_model(task):
     plain, seen = gym.spec(f"LAVAE/{task}-v0"), gym.spec(f"LAVAE/{task}Tokens-v0")
-    for name in ("entry_point", "kwargs", "max_episode_steps"):
+    for name in ("kwargs", "max_episode_steps"):
         assert getattr(plain, name) == getattr(seen, name)
     env: Any = gym.make(seen)
     tokens, _ = env.reset(seed=6)

@@ -231,3 +231,21 @@ def test_frames_that_cannot_be_trained_on_are_refused(frames, message, tmp_path,
     code, output = _refused(["--frames", str(path), "--out", str(tmp_path / "out")], capsys)
     assert code == 1
     assert message in output
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--env-kwargs", "[3]"], "argument --env-kwargs: expected a JSON object, got '[3]'"),
+        (["--env-kwargs", "{frameskip: 3}"], "argument --env-kwargs: expected JSON, got"),
+        (["--max-objects", "0"], "argument --max-objects: expected auto or a whole number of at least 1, got 0"),
+        (
+            ["--sprite-size", "large"],
+            "--sprite-size: expected auto or a whole number of at least 1, got large",
+        ),
+    ],
+)
+def test_values_that_would_be_ignored_are_refused(tmp_path, capsys, flags, message):
+    code, said = _refused([*SMOKE, "--env", "LAVAE/OddOneOut-v0", *flags, "--out", str(tmp_path / "run")], capsys)
+    assert code == 2
+    assert message in said

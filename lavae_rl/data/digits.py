@@ -39,7 +39,9 @@ def digits_bank(pool_size: int, size: int = PATCH_SIZE, mnist_dir: str | Path | 
         raise ValueError(f"expected a patch size of 4 to {DIGIT_SIZE} pixels, got {size}")
     digits, labels = _embedded_digits() if mnist_dir is None else load_mnist_idx(mnist_dir)
     if not 1 <= pool_size <= len(digits):
-        raise ValueError(f"expected a pool of 1 to {len(digits)} digits, got {pool_size}; more digits: --mnist-dir")
+        raise ValueError(
+            f"expected a pool of 1 to {len(digits)} digits, got {pool_size}; more digits: --mnist-dir (mnist_dir)"
+        )
     chosen = np.random.default_rng(_POOL_SEED).permutation(len(digits))[:pool_size]
     patches = np.stack([_shrink_digit(digit, size) for digit in digits[chosen]])
     if lost := int((~patches.any(axis=(1, 2))).sum()):

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool
 
+from lavae_rl.byte_frames import to_bytes
 from lavae_rl.data.frame_source import Index
 from lavae_rl.shapes import Frames
 
@@ -27,13 +28,11 @@ class NpyFrames:
         self.path, self.source = path, source or path
         frames = self._map()
         if frames.dtype != np.uint8:
-            remedy = "frames.astype(np.uint8) for values of 0 to 255, (frames * 255).astype(np.uint8) for 0 to 1"
-            raise TypeError(f"expected frames as uint8 in {self.source}, got {frames.dtype}: save {remedy}")
+            remedy = f"save {to_bytes(frames.dtype)}"
+            raise TypeError(f"expected frames as uint8 in {self.source}, got {frames.dtype}: {remedy}")
         if frames.ndim not in (3, 4) or 0 in frames.shape or (frames.ndim == 4 and frames.shape[3] not in (1, 3)):
-            raise ValueError(
-                f"expected frames (number, height, width[, 1 or 3 channels]) in {self.source}, got shape "
-                f"{frames.shape}; channel-first frames need frames.transpose(0, 2, 3, 1)"
-            )
+            expected = f"expected frames (number, height, width[, 1 or 3 channels]) in {self.source}"
+            raise ValueError(f"{expected}, got shape {frames.shape}: save {_of_shape(frames.shape)}")
         self.shape: tuple[int, ...] = (*frames.shape, 1)[:4]
         """(frames, height, width, channels)."""
 
@@ -62,6 +61,17 @@ class NpyFrames:
             raise
         except (EOFError, OSError, ValueError) as error:
             raise ValueError(f"{self.source} is damaged or no .npy file of numbers ({error})") from error
+
+
+def _of_shape(shape: tuple[int, ...]) -> str:
+    """What makes frames of an array of a shape, as an error proposes it."""
+    if len(shape) == 4 and 0 not in shape and shape[1] in (1, 3):
+        return "channel-first frames as frames.transpose(0, 2, 3, 1)"
+    if len(shape) == 4 and 0 not in shape and shape[3] in (2, 4):
+        return f"frames without alpha, frames[..., :{shape[3] - 1}]"
+    if len(shape) == 2 and 0 not in shape:
+        return "a single frame as frames[None]"
+    return "grey or RGB frames, one after the other"
 
 
 def write_frames(path: Path, frames: Iterable[np.ndarray]) -> int:

@@ -2,17 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from lavae_rl.byte_frames import to_bytes
+from lavae_rl.options import named_options
 from lavae_rl.shapes import Frames
 
+LAYOUTS = ("hwc", "chw", "hw")
+"""Orders of the axes of a frame: height, width, channels; channels first; grey without a channel axis."""
 Color = Sequence[int]
 """Red, green and blue, 0 to 255."""
 
 
+@named_options()
 @dataclass(frozen=True)
 class Preprocessing:
     """Preprocessing of frames, in the order of the fields, stored with the weights of a model; by default none.
@@ -36,40 +42,43 @@ class Preprocessing:
     """2 declares that frames are the pixelwise maximum of the last two, taken before all else by ``FrameMaximum``."""
 
     def __post_init__(self) -> None:
-        if self.layout not in ("hwc", "chw", "hw"):
+        if self.layout not in LAYOUTS:
             raise ValueError(f'expected layout "hwc", "chw" or "hw", got {self.layout!r}')
-        if self.threshold is not None and not 0 <= self.threshold <= 254:
-            raise ValueError(f"expected threshold of 0 to 254, got {self.threshold}")
+        if self.threshold is not None and (not _is_whole(self.threshold) or not 0 <= self.threshold <= 254):
+            raise ValueError(f"expected threshold of 0 to 254, a whole number, got {self.threshold!r}")
         if self.channels not in (None, 1, 3):
-            raise ValueError(f"expected channels 1 or 3, got {self.channels}")
+            raise ValueError(f"expected channels 1 or 3, got {self.channels!r}")
         if self.max_frames not in (1, 2):
-            raise ValueError(f"expected max_frames 1 or 2, got {self.max_frames}")
-        if self.crop is not None:
-            if len(self.crop) != 4 or min(self.crop) < 0 or min(self.crop[2:]) < 1:
-                raise ValueError(f"expected crop to (top, left, height, width) of at least 1 pixel, got {self.crop}")
-            object.__setattr__(self, "crop", tuple(self.crop))
-        if self.resize is not None:
-            if len(self.resize) != 2 or min(self.resize) < 1:
-                raise ValueError(f"expected resize to (height, width) of at least 1 pixel, got {self.resize}")
-            object.__setattr__(self, "resize", tuple(self.resize))
+            raise ValueError(f"expected max_frames 1 or 2, got {self.max_frames!r}")
+        for name, what, least in (
+            ("crop", "(top, left, height, width)", (0, 0, 1, 1)),
+            ("resize", "(height, width)", (1, 1)),
+        ):
+            if (given := getattr(self, name)) is not None:
+                object.__setattr__(self, name, _checked_sides(f"{name} to {what}", given, least))
         if self.palette is not None:
             object.__setattr__(self, "palette", self._checked_palette(self.palette))
 
-    def _checked_palette(self, palette: Sequence[Sequence[Color]]) -> Sequence[Sequence[Color]]:
-        pairs = [(color, becomes) for color, becomes in palette if len(color) == len(becomes) == 3]
+    def _checked_palette(self, palette: Any) -> Sequence[Sequence[Color]]:
+        try:
+            pairs = [(tuple(color), tuple(becomes)) for color, becomes in palette]
+        except (TypeError, ValueError):
+            pairs = []
+        whole = all(len(part) == 3 and all(map(_is_whole, part)) for pair in pairs for part in pair)
         binary = all(value in (0, 255) for _, becomes in pairs for value in becomes)
-        if len(pairs) != len(palette) or not binary or self.layout == "hw":
+        if not pairs or not whole or not binary or self.layout == "hw":
             raise ValueError(
                 "expected palette as pairs ((r, g, b), (r, g, b)), the second of values 0 and 255, for frames with "
                 f'colours; got {palette} for layout "{self.layout}"'
             )
-        return tuple((tuple(color), tuple(becomes)) for color, becomes in pairs)
+        return tuple((tuple(map(int, color)), tuple(map(int, becomes))) for color, becomes in pairs)
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, int, int]:
         """Shape (height, width, channels) of a prepared frame.
 
         Raises:
-            ValueError: ``shape`` is not as ``layout`` says, or ``crop`` reaches beyond it.
+            ValueError: ``shape`` is not as ``layout`` says, ``crop`` reaches beyond it, or its channels are not those
+                that ``palette`` and ``channels`` read.
         """
         rank = 2 if self.layout == "hw" else 3
         if len(shape) != rank:
@@ -81,6 +90,12 @@ class Preprocessing:
                 given = f"frames of {size[0]} x {size[1]} pixels"
                 raise ValueError(f"expected crop (top, left, height, width) inside {given}, got {self.crop}")
             size = [height, width]
+        if self.palette is not None and channels != 3:
+            raise ValueError(f"expected RGB frames for a palette, got {channels} channels in frames of shape {shape}")
+        if self.channels is not None and channels not in (1, 3):
+            raise ValueError(
+                f"expected grey or RGB frames to convert, got {channels} channels in frames of shape {shape}"
+            )
         height, width = self.resize or size
         return height, width, self.channels or channels
 
@@ -89,11 +104,11 @@ class Preprocessing:
 
         Raises:
             TypeError: frames that are not uint8.
-            ValueError: frames whose axes are not as ``layout`` says, smaller than ``crop``, or without the colours an
-                option needs.
+            ValueError: as ``output_shape``.
         """
         if frames.dtype != np.uint8:
-            raise TypeError(f"expected frames as uint8 with values 0 to 255, got {frames.dtype}")
+            remedy = to_bytes(frames.dtype)
+            raise TypeError(f"expected frames as uint8 with values 0 to 255, got {frames.dtype}: {remedy}")
         height, width, _ = self.output_shape(frames.shape[1:])
         if self.layout == "chw":
             frames = frames.transpose(0, 2, 3, 1)
@@ -115,11 +130,23 @@ class Preprocessing:
         return frames
 
 
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _checked_sides(what: str, given: object, least: tuple[int, ...]) -> tuple[int, ...]:
+    """Pixels as a tuple; ``what`` names them in the error, ``least`` are the smallest that are possible."""
+    if isinstance(given, Sequence | np.ndarray) and len(given) == len(least):
+        values = tuple(given)
+        if all(_is_whole(value) and value >= low for value, low in zip(values, least, strict=True)):
+            return tuple(int(value) for value in values)
+    square = f": ({given}, {given}) for a square" if _is_whole(given) and len(least) == 2 else ""
+    raise ValueError(f"expected {what} of at least 1 pixel, whole numbers, got {given!r}{square}")
+
+
 def _convert(frames: Frames, channels: int) -> UInt8[np.ndarray, "batch height width converted"]:
     if (frames.shape[3], channels) == (1, 3):
         return frames.repeat(3, axis=3)
-    if frames.shape[3] != 3:
-        raise ValueError(f"expected grey or RGB frames to convert, got {frames.shape[3]} channels")
     return np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames])[..., None]
 
 
@@ -131,8 +158,6 @@ def _resize(frames: Frames, height: int, width: int) -> UInt8[np.ndarray, "batch
 
 
 def _apply_palette(frames: Frames, palette: Sequence[Sequence[Color]]) -> Frames:
-    if frames.shape[3] != 3:
-        raise ValueError(f"expected RGB frames for a palette, got {frames.shape[3]} channels")
     result = np.zeros_like(frames)
     for color, becomes in palette:
         result[(frames == np.array(color, np.uint8)).all(axis=3)] = becomes

@@ -73,7 +73,7 @@ def prepared(source: FrameSource, preprocessing: Preprocessing) -> FrameSource:
 
 def _shapes(size: int, mnist_dir: str | None) -> SpriteBank:
     if mnist_dir is not None:
-        raise ValueError("multi-dsprites has no digits: leave mnist_dir out")
+        raise ValueError("multi-dsprites has no digits: leave mnist_dir out (--mnist-dir)")
     return dsprites_bank(size)
 
 

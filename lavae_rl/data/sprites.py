@@ -37,7 +37,9 @@ class SpriteBank:
 
     def __post_init__(self) -> None:
         if not ((self.patches == 0) | (self.patches == 255)).all():
-            raise ValueError("expected sprite patches of 0 and 255 only; binarise them first")
+            raise ValueError(
+                "expected sprite patches of 0 and 255 only: (patches > 127) * np.uint8(255) makes them binary"
+            )
         if not self.patches.any(axis=(1, 2, 3)).all():
             raise ValueError("expected every sprite to have at least one lit pixel, got a black one")
         for name, values in self.attributes.items():

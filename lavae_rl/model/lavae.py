@@ -40,7 +40,7 @@ class LAVAE(LAVAECore, PretrainedModel):
     finds_objects = True
     config_type = LAVAEConfig
     _folded: tuple[object, nn.Module | Search] | None = None
-    _warned = False
+    _warned = _warned_of_counts = False
 
     @torch.inference_mode()
     def encode(self, frames: AnyFrames, max_objects: int | None = None, boxes: bool = True) -> Objects:
@@ -231,8 +231,13 @@ class LAVAE(LAVAECore, PretrainedModel):
 
     @torch.inference_mode()
     def elbo(self, frames: AnyFrames, generator: torch.Generator | None = None) -> PerImage:
-        """Single-sample evidence lower bound on log p(x), nats per frame; its terms are ``objective.elbo_terms``."""
-        return elbo_terms(self, self.images(frames), generator).elbo
+        """Single-sample evidence lower bound on log p(x), nats per frame; its terms are ``objective.elbo_terms``.
+
+        Of frames with more objects than N_max it is as low as ``log_likelihood``, and warned about in the same way.
+        """
+        images = self.images(frames)
+        self._check_counts(images)
+        return elbo_terms(self, images, generator).elbo
 
     @torch.inference_mode()
     def log_likelihood(
@@ -240,6 +245,23 @@ class LAVAE(LAVAECore, PretrainedModel):
     ) -> PerImage:
         """Importance-weighted lower bound on log p(x), nats per frame, with 100 samples per frame as in the paper.
 
-        The prior p(n) ends at N_max: frames with more objects are explained by N_max objects drawn from q(l | x).
+        The prior p(n) ends at N_max, ``config.max_objects``: frames with more objects are explained by N_max objects
+        drawn from q(l | x). Their bound is thousands of nats lower than of a model that could explain all objects; the
+        first time, a warning is issued.
         """
-        return importance_weighted_bound(self, self.images(frames), num_samples, generator)
+        images = self.images(frames)
+        self._check_counts(images)
+        return importance_weighted_bound(self, images, num_samples, generator)
+
+    def _check_counts(self, images: Images) -> None:
+        """Warn, once, of frames with more objects than the prior p(n) has a probability for."""
+        most = self.config.max_objects
+        if self._warned_of_counts or not len(images) or not (beyond := self.detect(images).count > most).any():
+            return
+        self._warned_of_counts = True
+        warn_user(
+            f"{int(beyond.sum())} of {len(images)} frames have more objects than N_max = {most}, at which the prior "
+            "p(n) of this model ends: only so many of their objects are explained, and each of the others costs "
+            "hundreds to thousands of nats. Such values tell nothing of the model: leave those frames out, "
+            "frames[model.encode(frames).count <= model.config.max_objects]"
+        )

@@ -1,5 +1,6 @@
 """The adapter from Gymnasium's vector environments to Stable-Baselines3."""
 
+import inspect
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -26,8 +27,8 @@ class GymVectorToSB3(VecEnv):
         mode = AutoresetMode(env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP))
         if mode == AutoresetMode.NEXT_STEP:
             raise ValueError(
-                "expected a vector environment with autoreset mode SAME_STEP or DISABLED, got NEXT_STEP; make it with "
-                f"{_same_step(env)}"
+                "expected a vector environment with autoreset mode SAME_STEP or DISABLED, got NEXT_STEP: "
+                f"{_same_step(env.unwrapped)}"
             )
         self.env, self._mode, self._missing = env, mode, MissingFinals("final_obs")
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
@@ -113,11 +114,14 @@ class GymVectorToSB3(VecEnv):
 
 
 def _same_step(env: VectorEnv) -> str:
-    """The call that makes a vector environment of the same kind with autoreset mode SAME_STEP."""
+    """How to make the same vector environment with autoreset mode SAME_STEP."""
     mode = "autoreset_mode=gymnasium.vector.AutoresetMode.SAME_STEP"
-    if isinstance(env.unwrapped, SyncVectorEnv | AsyncVectorEnv):
-        return f"gymnasium.make_vec(..., vector_kwargs=dict({mode})), or {type(env.unwrapped).__name__}(..., {mode})"
-    return f"gymnasium.make_vec(..., {mode})"
+    if isinstance(env, SyncVectorEnv | AsyncVectorEnv):
+        name = type(env).__name__
+        return f"make it by gymnasium.make_vec(..., vector_kwargs=dict({mode})), or by {name}(..., {mode})"
+    if "autoreset_mode" in inspect.signature(type(env)).parameters:
+        return f"make it by gymnasium.make_vec(..., {mode})"
+    return f'make it by gymnasium.make_vec(..., vectorization_mode="sync", vector_kwargs=dict({mode}))'
 
 
 def _pop_last(info: Infos) -> Infos:

@@ -1,6 +1,5 @@
 """The encoder that all wrappers share: a batch of frames to a batch of observations, with one forward pass."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,21 +12,32 @@ from gymnasium import spaces
 from lavae_rl.data.frame_maximum import FrameMaximum
 from lavae_rl.data.preprocessing import Preprocessing
 from lavae_rl.model import checkpoint
-from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.image.background import SizedBackground
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.model.objects import Objects
+from lavae_rl.options import named_options, option_names
+from lavae_rl.perception.binary import BinaryFrames
+from lavae_rl.perception.fit import check_frames
 from lavae_rl.perception.tokens import Observations, TokenLayout
 from lavae_rl.perception.tracking import SlotTracker, TrackingConfig
 from lavae_rl.perception.watch import EncoderWatch
 from lavae_rl.runs.config import CONFIG_FILE, parse, read_json
+from lavae_rl.shapes import Frames
+
+ELSEWHERE = {
+    "preprocessing=Preprocessing({}=...)": option_names(Preprocessing),
+    "tracking=TrackingConfig({}=...)": option_names(TrackingConfig),
+    "LAVAEObservation(..., {}=...), the wrapper of a single environment": ["render_objects"],
+}
+"""Options that a caller may look for among those of ``EncoderConfig``, by their right place."""
 
 
+@named_options(ELSEWHERE)
 @dataclass(frozen=True)
 class EncoderConfig:
     """The options that the wrappers share. All of them can be recorded, pickled and sent to another process.
 
-    Raises ValueError on options that do not fit together.
+    Raises ValueError on options that do not fit together, and TypeError on names that are none of them.
     """
 
     model: str = "multi-dsprites"
@@ -56,8 +66,10 @@ class EncoderConfig:
         tracking = {} if self.tracking == "hungarian" else self.tracking
         if isinstance(tracking, Mapping):
             object.__setattr__(self, "tracking", TrackingConfig(**tracking))
-        if not isinstance(self.preprocessing, Preprocessing | None):
+        if isinstance(self.preprocessing, Mapping):
             object.__setattr__(self, "preprocessing", Preprocessing(**self.preprocessing))
+        if not isinstance(self.preprocessing, Preprocessing | None):
+            raise ValueError(f"expected preprocessing None or a Preprocessing, got {self.preprocessing!r}")
         if not isinstance(self.tracking, TrackingConfig | None):
             raise ValueError(f'expected tracking None, "hungarian" or a TrackingConfig, got {self.tracking!r}')
         if self.velocity and self.tracking is None:
@@ -93,6 +105,7 @@ class FrameEncoder:
         self.area = _area(self.prepare, frame_space.shape)
         self._maximum = FrameMaximum(num_envs) if self.prepare.max_frames == 2 else None
         self.watch = EncoderWatch(config.model, self.prepare)
+        self.binary = BinaryFrames() if model.likelihood == "bernoulli" else None
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "model"}
@@ -108,15 +121,20 @@ class FrameEncoder:
         ``owners``, (batch,), are the indices of the environments whose next frames they are, by default 0, 1, ...
 
         Raises:
-            ValueError: frames that are not binary, of a model that reads binary frames.
+            ValueError: the first frames are not binary, of a model that reads binary frames; see ``BinaryFrames``.
         """
         return self._find(self._latest(frames, np.arange(len(frames)) if owners is None else owners))
+
+    def prepared(self, frames: np.ndarray) -> Frames:
+        """Frames as the model reads them: preprocessed, and for a model of binary frames as ``BinaryFrames`` gives."""
+        frames = self.prepare(frames)
+        return frames if self.binary is None else self.binary(frames)
 
     def _latest(self, frames: np.ndarray, owners: np.ndarray) -> np.ndarray:
         return frames if self._maximum is None else self._maximum.update(frames, owners)
 
     def _find(self, frames: np.ndarray) -> Objects:
-        prepared = self.prepare(frames)
+        prepared = self.prepared(frames)
         # Boxes cost another pass, and overlays of models without a background draw crosses.
         boxes = self.config.box or isinstance(self.model.background, SizedBackground)
         objects = self.model.encode(prepared, self.config.max_objects, boxes)
@@ -156,44 +174,6 @@ class FrameEncoder:
         self._forget_tracks(started)
         _, new = self.observe(objects[len(ended) :], everyone)
         return new, last
-
-
-def check_frames(name: str, model: LAVAEConfig, prepare: Preprocessing, shape: tuple[int, ...]) -> None:
-    """Raise ValueError, with a remedy, if a model cannot read the frames of an environment.
-
-    Args:
-        name: of the model.
-        model: its configuration.
-        prepare: preprocessing of the frames.
-        shape: of the environment's frames.
-    """
-    *size, prepared = prepare.output_shape(shape)
-    given = dataclasses.replace(prepare, channels=None).output_shape(shape)[2]
-    if prepared != model.channels or given not in (model.channels, 1, 3):
-        remedy = f"Preprocessing(channels={model.channels}) turns grey into RGB and back"
-        if prepare.layout == "hwc" and shape[0] == model.channels:
-            remedy = 'channel-first frames need Preprocessing(layout="chw")'
-        elif given not in (1, 3):
-            remedy = (
-                "leave out an alpha channel; in place of stacked frames stack tokens, as in "
-                "VecFrameStack(VecLAVAEObservation(venv, flatten=True), 4)"
-            )
-        raise ValueError(
-            f"model {name!r} reads {model.channels} channels, frames of shape {shape} in layout "
-            f'"{prepare.layout}" have {given}: {remedy}'
-        )
-    if model.canvas_size is not None and tuple(size) != tuple(model.canvas_size):
-        expected, got = (f"{height} x {width}" for height, width in (model.canvas_size, size))
-        raise ValueError(
-            f"model {name!r} reads frames of {expected} pixels, the size of its background, got {got} after "
-            "preprocessing: use the frames that it was trained on, without wrappers or options that resize or crop "
-            "them, or train a model on yours: python pretrain/train_lavae.py --env ID"
-        )
-    if min(size) < model.sprite_size:
-        raise ValueError(
-            f"model {name!r} needs frames of at least {model.sprite_size} px a side, got {tuple(size)}: "
-            "Preprocessing(resize=(height, width)) enlarges them"
-        )
 
 
 def _area(prepare: Preprocessing, shape: tuple[int, ...]) -> Sequence[float]:

@@ -15,9 +15,11 @@ from torch import Tensor, nn
 
 from lavae_rl.actions import check_shape
 from lavae_rl.perception.adapter import GymVectorToSB3
+from lavae_rl.perception.binary import BinaryFrames
 from lavae_rl.perception.blueprints import build
-from lavae_rl.perception.encoder import EncoderConfig, FrameEncoder, check_frames
+from lavae_rl.perception.encoder import EncoderConfig, FrameEncoder
 from lavae_rl.perception.finals import MissingFinals
+from lavae_rl.perception.fit import check_frames
 from lavae_rl.perception.tokens import APPEARANCE_RANGE, TokenLayout
 from lavae_rl.perception.watch import EncoderWatch
 from lavae_rl.perception.wrappers import Encode, ObservationPort
@@ -65,7 +67,8 @@ class VecLAVAEObservation(VecEncodedObservation):
     """Replace the frames of a VecEnv by object tokens, all environments and final observations in one pass.
 
     Observations become ``{"tokens": (n, K, 2 + D) float32, "mask": (n, K) int8}``, for "MultiInputPolicy"; with
-    ``flatten=True`` one vector per environment, for "MlpPolicy".
+    ``flatten=True`` one vector per environment, for "MlpPolicy". Name ``SetFeaturesExtractor`` in ``policy_kwargs``:
+    "MultiInputPolicy" by itself flattens all slots into one vector, and no wrapper is told which policy reads it.
 
     ``venv`` has uint8 frames as observations, channels last: put it below any VecTransposeImage. The other arguments
     are those of ``LAVAEObservation``.
@@ -104,6 +107,7 @@ class LAVAEFeaturesExtractor(BaseFeaturesExtractor):
         width = TokenLayout(max_objects, blueprint.config.latents).width
         super().__init__(observation_space, max_objects * (1 + width))
         self._slots, self._prepare, self._watch = max_objects, preprocessing, EncoderWatch(str(model), preprocessing)
+        self._binary = BinaryFrames() if blueprint.config.likelihood == "bernoulli" else None
         self._name, self._has_weights = str(model), has_weights
         self.lavae = lavae.requires_grad_(False)
         self.lavae.appearance_network.requires_grad_(True)
@@ -126,7 +130,7 @@ class LAVAEFeaturesExtractor(BaseFeaturesExtractor):
         """Compute the flat tokens of frames that the policy has divided by 255.
 
         Raises:
-            ValueError: values outside [0, 1], frames that are not binary after preprocessing, or no weights, see
+            ValueError: values outside [0, 1], first frames that are not binary after preprocessing, or no weights, see
                 ``blueprints.build``.
         """
         if not self._has_weights:
@@ -140,6 +144,8 @@ class LAVAEFeaturesExtractor(BaseFeaturesExtractor):
             )
         given = (observations * 255).round().byte().cpu().numpy()
         frames = self._prepare(given)
+        if self._binary is not None:
+            frames = self._binary(frames)
         self._watch.look(self.lavae, given, frames)
         images = self.lavae.images(frames).contiguous()
         scene = self.lavae.scene(images)

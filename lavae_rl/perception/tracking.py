@@ -13,12 +13,14 @@ from scipy.optimize import linear_sum_assignment
 
 from lavae_rl.data.coordinates import to_xy
 from lavae_rl.model.objects import Objects
+from lavae_rl.options import named_options
 from lavae_rl.perception.tokens import Velocity
 
 FREE = -1
 """Marks a slot without an object, in place of the number of frames since that was detected."""
 
 
+@named_options()
 @dataclass(frozen=True)
 class TrackingConfig:
     """Settings of a tracker. Raises ValueError on values out of range."""

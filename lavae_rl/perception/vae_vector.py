@@ -6,6 +6,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from lavae_rl.model import checkpoint
 from lavae_rl.model.baseline import ConvVAE
+from lavae_rl.perception.binary import BinaryFrames
 from lavae_rl.perception.encoder import stored_preprocessing
 from lavae_rl.perception.sb3 import VecEncodedObservation
 from lavae_rl.perception.wrappers import ObservationPort
@@ -22,9 +23,10 @@ class VecVAEObservation(VecEncodedObservation):
     def __init__(self, venv: VecEnv, model: str, device: str = "cpu") -> None:
         port = ObservationPort(venv.observation_space)
         vae, prepare = ConvVAE.from_pretrained(model, device), stored_preprocessing(checkpoint.find(model))
+        binary = BinaryFrames()
 
         def vectors(frames: np.ndarray) -> np.ndarray:
-            return vae.encode(prepare(frames)).flatten(1).cpu().numpy()
+            return vae.encode(binary(prepare(frames))).flatten(1).cpu().numpy()
 
         def encode(frames: np.ndarray, started: np.ndarray, finals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             return vectors(frames), vectors(finals) if len(finals) else finals

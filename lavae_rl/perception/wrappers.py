@@ -14,6 +14,7 @@ from lavae_rl.actions import check_shape
 from lavae_rl.model.objects import Objects
 from lavae_rl.perception.encoder import EncoderConfig, FrameEncoder
 from lavae_rl.perception.finals import MissingFinals, as_gymnasium, final_observations
+from lavae_rl.perception.fit import frame_space
 from lavae_rl.perception.overlay import draw_objects
 from lavae_rl.perception.tokens import Observations
 
@@ -28,18 +29,10 @@ class ObservationPort:
     """
 
     def __init__(self, space: "spaces.Space[Any]", frame_key: str | None = None) -> None:
-        frame_space, self._key, self._others = space, frame_key, None
-        if frame_key is not None:
-            if not isinstance(space, spaces.Dict) or frame_key not in space.spaces:
-                raise ValueError(f"expected a dictionary observation with a key {frame_key!r}, got {space}")
-            self._others = dict(space.spaces)
-            frame_space = self._others.pop(frame_key)
-        if not isinstance(frame_space, spaces.Box) or frame_space.dtype != np.uint8:
-            raise TypeError(
-                f"expected frames as a uint8 Box, got {frame_space}; for dictionary observations name the frame's "
-                "key with frame_key, for state observations add gymnasium.wrappers.AddRenderObservation first"
-            )
-        self.frame_space = frame_space
+        self.frame_space = frame_space(space, frame_key)
+        self._key, self._others = frame_key, None
+        if isinstance(space, spaces.Dict):
+            self._others = {key: part for key, part in space.spaces.items() if key != frame_key}
 
     def space(self, tokens: "spaces.Space[Any]") -> "spaces.Space[Any]":
         """The new observation space: that of the tokens, beside the other keys; equal keys raise ValueError."""

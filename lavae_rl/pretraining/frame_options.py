@@ -28,7 +28,7 @@ def add_frame_options(parser: argparse.ArgumentParser) -> None:
     """Add the flags that are for --env and --frames."""
     group = parser.add_argument_group("frames of an environment")
     group.add_argument("--num-frames", type=int, help="with --env: number of frames to collect (default: 4,000)")
-    group.add_argument("--env-kwargs", type=json.loads, help="with --env: JSON of options for the environment")
+    group.add_argument("--env-kwargs", type=json_object, help="with --env: JSON of options for the environment")
     group.add_argument("--frame-key", help="with --env: key of the frame in dictionary observations")
     group.add_argument("--max-frames", type=int, choices=(1, 2), help="with --env: see collect_frames.py")
     kinds = "static: one picture; states: several colours a pixel; changing: from frame to frame; black (default: auto)"
@@ -41,8 +41,23 @@ def add_frame_options(parser: argparse.ArgumentParser) -> None:
 
 
 def number_or_auto(text: str) -> int | None:
-    """Read a whole number; "auto" is None."""
-    return None if text == "auto" else int(text)
+    """Read a whole number of at least 1; "auto" is None."""
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected auto or a whole number of at least 1, got {text}")
+    return int(text)
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """Read a JSON object."""
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected JSON, got {text!r} ({error})") from error
+    if not isinstance(found, dict):
+        raise argparse.ArgumentTypeError(f"expected a JSON object, got {text!r}")
+    return found
 
 
 def area(text: str) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 
 from lavae_rl.data.preprocessing import Preprocessing
 from lavae_rl.data.recordings import FrameSpec
-from lavae_rl.data.sources import SceneSpec, open_source
+from lavae_rl.data.sources import DATASETS, SceneSpec, open_source
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.pretraining.paper import PaperMethod
 from lavae_rl.pretraining.recipes import DIGIT_LATENTS, DIGITS, PRESETS, Preset, WorldRecipe
@@ -245,3 +245,12 @@ def read_data(folder: Path, dataset: str | None = None, mnist_dir: str | None = 
     if dataset is not None and dataset != spec.dataset:
         spec = dataclasses.replace(spec, dataset=dataset, mnist_dir=None)
     return spec if mnist_dir is None else dataclasses.replace(spec, mnist_dir=mnist_dir)
+
+
+def check_channels(model: Any, data: SceneSpec) -> None:
+    """Refuse, with a ValueError, a data set whose frames have other channels than the model reads."""
+    reads = model.config.channels
+    if reads != data.bank().channels:
+        fitting = [name for name in DATASETS if (name in DIGITS) == (reads == 1)]
+        expected = f"expected frames of shape (batch, height, width, {reads}), which the model reads"
+        raise ValueError(f"{expected}, got --dataset {data.dataset}: choose --dataset {' or '.join(fitting)}")

@@ -17,6 +17,7 @@ from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -97,6 +98,12 @@ def make_agent(observation: str, preset: Preset, venv: VecEnv, seed: int, device
         settings["action_noise"] = NormalActionNoise(np.zeros(actions), 0.1 * np.ones(actions))
     algorithm = ALGORITHMS[preset.algorithm]
     return algorithm.kind(policy_name(kind, algorithm), venv, rate, seed=seed, device=device, **settings)
+
+
+def steps_of_rollout(agent: BaseAlgorithm) -> int:
+    """Environment steps, of all environments together, that an agent takes before it learns from them."""
+    steps = agent.n_steps if isinstance(agent, OnPolicyAlgorithm) else 1
+    return steps * agent.n_envs
 
 
 def policy_name(kind: Observation, algorithm: Algorithm) -> str:

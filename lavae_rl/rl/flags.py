@@ -15,7 +15,9 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags that any engine follows; one that is not given stays None, for --resume compares the others."""
     tasks = f"task: {', '.join(TASKS)}; or the id of any environment (default: OddOneOut)"
     parser.add_argument("--env", dest="task", help=tasks)
-    parser.add_argument("--steps", type=int, help="environment steps (default: the environment's)")
+    parser.add_argument(
+        "--steps", type=int, help="environment steps, rounded up to whole rollouts (default: the environment's)"
+    )
     numbers = "of our tasks: a number or a range (default: the environment's)"
     parser.add_argument("--num-objects", type=int, nargs="+", help=numbers)
     rewards = "of our tasks sparse or shaped, of others plain or clipped to its sign (default: the environment's)"
@@ -51,3 +53,16 @@ def open_run(out: Path, given: Mapping[str, Any], resume: bool, engine: str = "s
             f"{out} holds another run or other files; continue with --resume, or choose another --out"
         )
     return new_run(given, engine)
+
+
+def told_steps(asked: int, made: int, rollout: int) -> str:
+    """Number of steps that a training makes in all, and why it is more than the one that was asked for.
+
+    Args:
+        asked: steps of the run's preset.
+        made: steps that were made before, by a run that is resumed.
+        rollout: steps that are collected before an agent learns from them. The last rollout is always completed.
+    """
+    end = made + max(-(-(asked - made) // rollout), 0) * rollout
+    why = f" ({asked:,} rounded up to whole rollouts of {rollout:,})" if end != asked else ""
+    return f"{end:,} steps{why}"

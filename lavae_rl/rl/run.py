@@ -234,7 +234,7 @@ def resumed_run(folder: Path, given: Mapping[str, Any], engine: str = "sb3") -> 
     """
     run = read_run(folder)
     if run.engine != engine:
-        raise ValueError(f"{folder} is a run of {ENGINES[run.engine]}: continue it with that")
+        raise ValueError(f"{folder} is a run of {ENGINES[run.engine]}: continue it with that program")
     if (moved := given.get("model")) is not None and fingerprint(find(moved)) == run.model_fingerprint:
         run.model = moved
     check_agreement(folder, vars(run) | vars(run.preset), given)

@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
-from gymnasium.wrappers import ResizeObservation
+from gymnasium.wrappers import ReshapeObservation, ResizeObservation
 
 from lavae_rl.data.environments import Screen, open_screen
 from lavae_rl.rl import atari
@@ -59,6 +59,8 @@ def make_screen(env_id: str, view: str, render_mode: str | None = None) -> Env:
     options: Mapping[str, Any] = {} if render_mode is None else {"render_mode": render_mode}
     env: Env = ScreenObservation(open_screen(env_id, **options))
     height, width = env.observation_space.shape[:2]  # type: ignore[index]
+    if view == "pixels" and len(env.observation_space.shape or ()) == 2:
+        env = ReshapeObservation(env, (height, width, 1))  # convolutional policies read channels
     if view == "pixels" and max(height, width) > SIDE:
         env = ResizeObservation(env, (SIDE, SIDE))
     return env

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from lavae_rl.byte_frames import to_bytes
 from lavae_rl.model.shapes import AnyFrames, Images
 
 EPSILON = 1e-6
@@ -48,17 +49,38 @@ def check_frames(frames: AnyFrames, channels: int) -> Tensor:
     """
     dtype = getattr(frames, "dtype", type(frames).__name__)
     if str(dtype).removeprefix("torch.") != "uint8":
-        raise TypeError(f"expected frames as a uint8 array, got {dtype}")
+        raise TypeError(f"expected frames as a uint8 array, got {dtype}: {to_bytes(dtype)}")
     shape = tuple(frames.shape)
     if len(shape) != 4 or shape[3] != channels:
-        raise ValueError(
-            f"expected frames of shape (batch, height, width, {channels}), got {shape}; "
-            "a single frame needs frame[None], channel-first frames a transpose"
-        )
+        remedy = _reshaped(frames, channels)
+        raise ValueError(f"expected frames of shape (batch, height, width, {channels}), got {shape}: {remedy}")
     if isinstance(frames, np.ndarray):
         # PyTorch takes neither read-only nor reversed arrays (frames[..., ::-1]); only these are copied.
         frames = torch.from_numpy(np.require(frames, requirements=["C", "W"]))
     return frames
+
+
+def _reshaped(frames: AnyFrames, channels: int) -> str:
+    """What makes a batch of frames with these channels of an array, as an error proposes it."""
+    shape, arrays = tuple(frames.shape), isinstance(frames, np.ndarray)
+    what, code = "give it", "frames"
+    if len(shape) == 2:
+        what, code, shape = "a single frame needs", "frame[None, ..., None]", (1, *shape, 1)
+    elif len(shape) == 3 and (shape[2] in (1, 3) or shape[0] in (1, 3)):
+        what, code, shape = "a single frame needs", "frame[None]", (1, *shape)
+    elif len(shape) == 3:
+        code, shape = "frames[..., None]", (*shape, 1)
+    if len(shape) == 4 and shape[3] not in (1, 3) and shape[1] in (1, 3):
+        what = "channel-first frames need"
+        code += ".transpose(0, 2, 3, 1)" if arrays else ".permute(0, 2, 3, 1)"
+        shape = (shape[0], *shape[2:], shape[1])
+    if len(shape) != 4 or shape[3] not in (1, 3):
+        return f"give it {'grey' if channels == 1 else 'RGB'} frames"
+    if (shape[3], channels) == (1, 3):
+        code += "[..., [0, 0, 0]]"
+    elif (shape[3], channels) == (3, 1):
+        code = f"lavae_rl.Preprocessing(channels=1)({code if arrays else f'{code}.numpy()'})"
+    return f"{what} {code}"
 
 
 class Bernoulli:
