@@ -49,8 +49,10 @@ class Preprocessing:
                 raise ValueError(f"expected crop to (top, left, height, width) of at least 1 pixel, got {self.crop}")
             object.__setattr__(self, "crop", tuple(self.crop))
         if self.resize is not None:
-            if len(self.resize) != 2 or min(self.resize) < 1:
-                raise ValueError(f"expected resize to (height, width) of at least 1 pixel, got {self.resize}")
+            if len(self.resize) != 2 or min(self.resize) < 1 or max(self.resize) > 16_384:
+                raise ValueError(
+                    f"expected resize to (height, width) of at least 1 pixel, at most 16,384, got {self.resize}"
+                )
             object.__setattr__(self, "resize", tuple(self.resize))
         if self.palette is not None:
             object.__setattr__(self, "palette", self._checked_palette(self.palette))

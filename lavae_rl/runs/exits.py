@@ -1,7 +1,9 @@
 """Beginnings and ends of our programs: parser, console, exit statuses, one line instead of a traceback."""
 
 import argparse
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,13 +23,15 @@ def program_parser(description: str | None) -> argparse.ArgumentParser:
 def clean_exit(
     stopped: str = "stopped", errors: tuple[type[Exception], ...] = (ValueError, OSError)
 ) -> Iterator[Console]:
-    """Run a program: exit with EXIT_STOPPED on Ctrl-C, with EXIT_FAILED on an error that says what to do.
+    """Run a program: exit with EXIT_STOPPED on Ctrl-C or SIGTERM, with EXIT_FAILED on an error that says what to do.
 
     Args:
-        stopped: message after Ctrl-C.
+        stopped: message after Ctrl-C or SIGTERM, which schedulers and timeout(1) send.
         errors: exceptions whose message is enough; all others are our mistakes and keep their traceback.
     """
     console = Console(highlight=False, soft_wrap=True)
+    main = threading.current_thread() is threading.main_thread()  # no other may set handlers
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler) if main else None
     try:
         yield console
     except KeyboardInterrupt:
@@ -36,3 +40,6 @@ def clean_exit(
     except errors as error:
         console.print(f"[red]error:[/] {escape(str(error))}")
         sys.exit(EXIT_FAILED)
+    finally:
+        if main:
+            signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
