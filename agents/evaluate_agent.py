@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = program_parser(__doc__)
-    parser.add_argument("run", help="run folder, or bundled:TASK for an agent that comes with the package")
+    parser.add_argument("run", help="run folder, or bundled:TASK for one of the package; runs no code from it")
     numbers = "of our tasks: numbers to test (default: as in training)"
     parser.add_argument("--num-objects", type=int, nargs="+", help=numbers)
     mode = "of our tasks: train, or test for held-out combinations (default: train)"

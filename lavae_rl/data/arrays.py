@@ -3,14 +3,14 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
+from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
 from lavae_rl.runs.archives import open_zip
 
-KIND = ".npz file of arrays"
+KIND = "npz file"
 _MOST_HEADER = 2**16
 
 
@@ -46,12 +46,12 @@ def check_header(archive: ZipFile, member: str, allow_pickle: bool = False) -> N
         there = archive.getinfo(member).file_size - stream.tell()
     if dtype.hasobject:
         if not allow_pickle:
-            raise BadZipFile(f"{member} is pickled")
+            raise BadZipFile(f"{member} is pickled: Object arrays cannot be loaded")
     elif (promised := math.prod(shape) * dtype.itemsize) != there:
         raise BadZipFile(f"{member} promises {promised:,} bytes of {dtype} {shape}, {there:,} follow")
 
 
-def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+def _read_header(stream: Any) -> tuple[tuple[int, ...], np.dtype]:
     version = np.lib.format.read_magic(stream)
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in readers:

@@ -7,7 +7,7 @@ import zlib
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 import cv2
 import numpy as np
@@ -90,18 +90,18 @@ def _read_idx(folder: Path, kind: str, rank: int) -> np.ndarray:
         raise FileNotFoundError(f"expected one of {wanted} in {folder}; is it the folder of MNIST's IDX files?")
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
         try:
-            return _read_numbers(stream, rank, path)
+            return _read_numbers(stream, kind, rank, path)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(f"{path} is a damaged gzip file ({error}); download it again") from error
 
 
-def _read_numbers(stream: IO[bytes], rank: int, path: Path) -> np.ndarray:
+def _read_numbers(stream: Any, kind: str, rank: int, path: Path) -> np.ndarray:
     """The numbers of an IDX file, in memory for what its header says and no more."""
     size, magic = 4 + 4 * rank, 0x800 + rank  # a magic number says uint8 and the number of axes
     header = stream.read(size)
     found, *shape = struct.unpack(f">{1 + rank}I", header) if len(header) == size else (None,)
     if found != magic:
-        raise ValueError(f"{path} is not an IDX file of MNIST: expected magic {magic}, got {found}")
+        raise ValueError(f"{path} is not an IDX file of MNIST {kind}: expected magic {magic}, got {found}")
     if (promised := math.prod(shape)) > _MOST_BYTES:
         raise ValueError(f"expected at most {_MOST_BYTES:,} bytes in {path}, its header promises {promised:,}")
     raw = stream.read(promised + 1)  # one more, to see that none follows

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from lavae_rl.data.arrays import check_header
+from lavae_rl.data.arrays import KIND, check_header
 from lavae_rl.data.npy import write_frames
 from lavae_rl.runs.archives import open_zip
 from lavae_rl.runs.reading import check_file
@@ -89,7 +89,7 @@ def _png_episodes(folder: Path) -> list[list[Path]]:
 
 
 def _extract(path: Path, target: Path) -> Path:
-    with open_zip(path, ".npz file") as archive:
+    with open_zip(path, KIND) as archive:
         if "x.npy" not in archive.namelist():
             raise ValueError(f"expected an array 'x' of frames in {path}, got {sorted(archive.namelist())}")
         check_header(archive, "x.npy")
@@ -114,7 +114,7 @@ def _decode_pngs(paths: Iterable[Path]) -> Iterator[tuple[np.ndarray, Path]]:
 
 
 def _decode_png(data: np.ndarray) -> np.ndarray | None:
-    """The pixels of a PNG file; None if it is damaged, or so large that the sizes in its header have to be a mistake."""
+    """The pixels of a PNG file; None if it is damaged, or its header claims too many pixels."""
     height, width = int.from_bytes(data[20:24].tobytes(), "big"), int.from_bytes(data[16:20].tobytes(), "big")
     if len(data) < 24 or height * width > _MOST_PIXELS:
         return None

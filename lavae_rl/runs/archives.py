@@ -26,12 +26,16 @@ def open_zip(path: Path, kind: str) -> Iterator[ZipFile]:
     """
     check_file(path)
     try:
-        with ZipFile(path) as archive:
+        archive = ZipFile(path)
+    except DAMAGED as error:
+        raise ValueError(f"{path} is not an {kind} or is truncated ({shortened(error)})") from error
+    try:
+        with archive:
             for member in archive.infolist():
                 _check_member(member, path.stat().st_size)
             yield archive
     except DAMAGED as error:
-        raise ValueError(f"{path} is damaged or no {kind} ({shortened(error)})") from error
+        raise ValueError(f"{path} is damaged ({shortened(error)})") from error
 
 
 def _check_member(member: ZipInfo, size: int) -> None:

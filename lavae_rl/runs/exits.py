@@ -32,6 +32,7 @@ def clean_exit(
     console = Console(highlight=False, soft_wrap=True)
     main = threading.current_thread() is threading.main_thread()  # no other may set handlers
     before = signal.signal(signal.SIGTERM, signal.default_int_handler) if main else None
+    hook, threading.excepthook = threading.excepthook, _report_thread
     try:
         yield console
     except KeyboardInterrupt:
@@ -41,5 +42,12 @@ def clean_exit(
         console.print(f"[red]error:[/] {escape(str(error))}")
         sys.exit(EXIT_FAILED)
     finally:
+        threading.excepthook = hook
         if main:
             signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+
+
+def _report_thread(failed: threading.ExceptHookArgs) -> None:
+    """Leave errors of the system to the main thread: the logs' threads raise them there again, on a full disk."""
+    if not issubclass(failed.exc_type, OSError):
+        threading.__excepthook__(failed)
