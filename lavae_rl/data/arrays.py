@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
@@ -10,6 +11,8 @@ import numpy as np
 
 from lavae_rl.runs.archives import open_zip
 
+BAD_HEADER = (RecursionError, SyntaxError, TokenError, TypeError, ValueError)
+"""What NumPy raises of a damaged header."""
 KIND = "npz file"
 _MOST_HEADER = 2**16
 
@@ -41,7 +44,7 @@ def check_header(archive: ZipFile, member: str, allow_pickle: bool = False) -> N
     with archive.open(member) as stream:
         try:
             shape, dtype = _read_header(stream)
-        except (RecursionError, SyntaxError, TypeError, ValueError) as error:
+        except BAD_HEADER as error:
             raise BadZipFile(f"{member} is no array: {error}") from error
         there = archive.getinfo(member).file_size - stream.tell()
     if dtype.hasobject:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool
 
+from lavae_rl.data.arrays import BAD_HEADER
 from lavae_rl.data.frame_source import Index
 from lavae_rl.runs.reading import check_file
 from lavae_rl.shapes import Frames
@@ -62,7 +63,7 @@ class NpyFrames:
             return np.lib.format.open_memmap(self.path, mode="r")
         except FileNotFoundError:
             raise
-        except (EOFError, OSError, OverflowError, RecursionError, SyntaxError, TypeError, ValueError) as error:
+        except (EOFError, OSError, OverflowError, *BAD_HEADER) as error:
             raise ValueError(f"{self.source} is damaged or no .npy file of numbers ({error})") from error
 
 

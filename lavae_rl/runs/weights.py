@@ -25,6 +25,8 @@ def read_torch(content: bytes, name: str, device: str | torch.device) -> Any:
         with ZipFile(io.BytesIO(content)) as archive:
             if any(member.compress_type != ZIP_STORED for member in archive.infolist()):
                 raise ValueError("it is compressed, as torch.save never does")
+            if (damaged := archive.testzip()) is not None:  # PyTorch itself does not look
+                raise ValueError(f"the checksum of {damaged} is another")
         return torch.load(io.BytesIO(content), map_location=device, weights_only=True)
     except (
         *(ArithmeticError, AssertionError, AttributeError, BadZipFile, EOFError, LookupError, MemoryError),
