@@ -59,7 +59,9 @@ def is_leftover(path: Path) -> bool:
 
 
 def _is_special(path: Path) -> bool:
-    return str(path).startswith(("/dev/", "/proc/")) or (path.exists() and not path.is_file() and not path.is_dir())
+    if not path.exists() or path.is_dir():
+        return False
+    return not path.is_file() or str(path).startswith(("/dev/", "/proc/"))
 
 
 def _check_place(path: Path) -> None:
