@@ -26,6 +26,7 @@ from lavae_rl.rl.observations import OBSERVATIONS
 from lavae_rl.rl.presets import preset_for
 from lavae_rl.rl.report import TESTS_FILE, write_report
 from lavae_rl.rl.run import usual_episodes
+from lavae_rl.runs.atomic import replacing
 from lavae_rl.runs.config import CONFIG_FILE
 from lavae_rl.runs.exits import EXIT_FAILED, clean_exit
 from lavae_rl.runs.sweep import check_flags, check_steps, running, sweep, sweep_parser
@@ -138,7 +139,8 @@ def complete(cell: Cell, folder: Path, args: argparse.Namespace) -> None:
         execute("evaluate_agent.py", str(folder), *options)
         tests.append(json.loads(file.read_text()))
         file.unlink()
-    (folder / TESTS_FILE).write_text(json.dumps(tests, indent=2) + "\n")
+    with replacing(folder / TESTS_FILE) as temporary:
+        temporary.write_text(json.dumps(tests, indent=2) + "\n")
 
 
 if __name__ == "__main__":

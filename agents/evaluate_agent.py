@@ -20,14 +20,15 @@ from rich.console import Console
 from rich.table import Table
 from stable_baselines3.common.vec_env import VecEnv
 
-from lavae_rl.pictures import write_gif
+from lavae_rl.pictures import gif
 from lavae_rl.rl.agents import SavedAgent, find_run, load_agent
 from lavae_rl.rl.environments import is_task
 from lavae_rl.rl.observations import require
-from lavae_rl.rl.run import AgentRun, usual_episodes
+from lavae_rl.rl.run import AgentRun, read_run, usual_episodes
 from lavae_rl.rl.scores import Episode, MeanReturn, play_episodes
 from lavae_rl.rl.success import SuccessRate
 from lavae_rl.rl.vec_envs import MOST_TEST_ENVS, make_run_env, make_run_vec_env
+from lavae_rl.runs.atomic import optional
 from lavae_rl.runs.devices import DEVICES, choose_device
 from lavae_rl.runs.exits import clean_exit, program_parser
 from lavae_rl.shapes import Picture
@@ -42,24 +43,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the program. Exit status: 0 done, 1 failed, 2 unusable arguments, 130 stopped."""
     args = parse_args(argv)
     with clean_exit() as console:
-        saved = load_agent(find_run(args.run), device=choose_device(args.device))
+        folder = find_run(args.run)
+        run = read_run(folder)
+        check(args, run)
         if args.model is None:
-            saved.run.check_model()
-        else:
-            saved.run.model = args.model
-        check(args, saved.run)
-        results = evaluate(args, saved, console)
-        console.print(table(results))
-        if args.json is not None:
-            args.json.write_text(json.dumps(results, indent=2) + "\n")
-        if args.video is not None:
-            write_gif(args.video, film(args, saved), fps=6.0 if is_task(saved.run.task) else 15.0)
+            run.check_model()
+        with optional(args.video) as video:
+            with optional(args.json) as file:
+                saved = load_agent(folder, device=choose_device(args.device), model=args.model)
+                results = evaluate(args, saved, console)
+                console.print(table(results))
+                if file is not None:
+                    file.write_text(json.dumps(results, indent=2) + "\n")
+            if video is not None:
+                video.write_bytes(gif(film(args, saved), fps=6.0 if is_task(run.task) else 15.0))
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = program_parser(__doc__)
-    parser.add_argument("run", help="run folder, or bundled:TASK for an agent that comes with the package")
+    parser.add_argument("run", help="run folder, or bundled:TASK for one of the package; runs no code from it")
     numbers = "of our tasks: numbers to test (default: as in training)"
     parser.add_argument("--num-objects", type=int, nargs="+", help=numbers)
     mode = "of our tasks: train, or test for held-out combinations (default: train)"
@@ -79,11 +82,6 @@ def check(args: argparse.Namespace, run: AgentRun) -> None:
     """Refuse flags that cannot be followed, before hours are spent on the others, and set what was not given."""
     if not 0 <= args.seed < 2**31:
         raise ValueError(f"expected --seed of 0 to {2**31 - 1}, got {args.seed}")
-    for file in (args.video, args.json):
-        if file is not None and not file.parent.is_dir():
-            raise FileNotFoundError(f"the folder of {file} does not exist; make it first")
-        if file is not None and file.is_dir():
-            raise IsADirectoryError(f"expected a file to write to, got the folder {file}")
     if not is_task(run.task) and (args.num_objects or args.mode):
         raise ValueError(f"expected --num-objects and --mode with one of our tasks, got them with {run.task}")
     args.mode = args.mode or "train"

@@ -11,7 +11,6 @@ the environments begin new scenes, and DQN, SAC and TD3 fill their replay buffer
 """
 
 import argparse
-import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger, make_output_format
 
-from lavae_rl.rl.agents import ALGORITHMS, load_agent, make_agent, save_agent, steps_of_rollout
+from lavae_rl.rl.agents import AGENT_FILE, ALGORITHMS, load_agent, make_agent, save_agent, steps_of_rollout
 from lavae_rl.rl.environments import is_task
 from lavae_rl.rl.flags import add_run_flags, default_folder, open_run, told_steps
 from lavae_rl.rl.observations import OBSERVATIONS
@@ -30,10 +29,9 @@ from lavae_rl.rl.presets import preset_for
 from lavae_rl.rl.progress import Progress
 from lavae_rl.rl.run import DEFAULTS, AgentRun, Evaluation, given_settings
 from lavae_rl.rl.vec_envs import make_training_vec_env
+from lavae_rl.runs.claims import check_empty, claimed
 from lavae_rl.runs.devices import DEVICES, choose_device
 from lavae_rl.runs.exits import clean_exit, program_parser
-from lavae_rl.runs.folder import claimed
-from lavae_rl.runs.signals import handling
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -54,9 +52,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the program. Exit status: 0 complete, 1 failed, 2 unusable arguments, 130 stopped and resumable."""
     args = parse_args(argv)
-    stopped = "stopped; what is in the run folder can be continued with --resume"
-    # SIGTERM, which schedulers and timeout(1) send, is as Ctrl-C.
-    with clean_exit(stopped) as console, handling(signal.default_int_handler, signal.SIGTERM):
+    with clean_exit(stopped="stopped; what is in the run folder can be continued with --resume") as console:
         train(args, console)
 
 
@@ -68,12 +64,15 @@ def train(args: argparse.Namespace, console: Console) -> None:
     run = open_run(out, given, args.resume)
     preset, device = run.preset, choose_device(args.device)
     venv = make_training_vec_env(run, device)
-    resumed = load_agent(out, venv, device).agent if args.resume else None
-    agent = resumed or make_agent(run.observation, preset, venv, run.seed, device)
+    # A run that was stopped before its agent was saved for the first time begins once more.
+    saved = load_agent(out, venv, device).agent if args.resume and (out / AGENT_FILE).exists() else None
+    agent = saved or make_agent(run.observation, preset, venv, run.seed, device)
     steps = told_steps(preset.steps, agent.num_timesteps, steps_of_rollout(agent))
     console.print(f"{run.task}, {run.observation}, {preset.algorithm}: {steps}")
     if agent.num_timesteps < preset.steps:
         with claimed(out):
+            if not args.resume:  # another process may have trained here since this one has looked
+                check_empty(out)
             learn(agent, out, run, console)
     console.print(f"agent and config.json in {escape(str(out))}: python agents/evaluate_agent.py {escape(str(out))}")
 

@@ -25,16 +25,16 @@ from rich.markup import escape
 from stable_baselines3.common.base_class import BaseAlgorithm
 from torch.utils.tensorboard import SummaryWriter
 
-from lavae_rl.rl.agents import load_agent, make_agent
+from lavae_rl.rl.agents import AGENT_FILE, load_agent, make_agent
 from lavae_rl.rl.flags import add_run_flags, default_folder, open_run, told_steps
 from lavae_rl.rl.observations import OBSERVATIONS
 from lavae_rl.rl.progress import Progress
 from lavae_rl.rl.run import given_settings
 from lavae_rl.rl.vec_envs import make_run_vec_env
+from lavae_rl.runs.claims import check_empty, claimed
 from lavae_rl.runs.cluster import LOCAL, ray_cluster, require_ray
 from lavae_rl.runs.devices import choose_device
 from lavae_rl.runs.exits import clean_exit, program_parser
-from lavae_rl.runs.folder import claimed
 from lavae_rl.runs.signals import handling
 
 if TYPE_CHECKING:
@@ -80,7 +80,10 @@ def train(args: argparse.Namespace, console: Console) -> None:
     run = open_run(out, given, args.resume, ENGINE)
     device = choose_device(args.device)
     tested = make_run_vec_env(run, 1)
-    agent = load_agent(out, tested).agent if args.resume else make_agent(run.observation, run.preset, tested, run.seed)
+    # A run that was stopped before its agent was saved for the first time begins once more.
+    saved = load_agent(out, tested).agent if args.resume and (out / AGENT_FILE).exists() else None
+    agent = saved or make_agent(run.observation, run.preset, tested, run.seed)
+    start = latest_checkpoint(out, agent.num_timesteps) if args.resume else None
     config = ppo_config(run, args.env_runners, args.learners, device == "cuda", agent.num_timesteps)
     steps = told_steps(run.preset.steps, agent.num_timesteps, run.preset.rollout * run.preset.num_envs)
     console.print(f"{run.task}, {run.observation}, RLlib: {steps}")
@@ -89,9 +92,12 @@ def train(args: argparse.Namespace, console: Console) -> None:
         if args.address == LOCAL and processes and "OMP_NUM_THREADS" not in os.environ:
             torch.set_num_threads(1)  # threads of several processes on the same cores would wait for each other
         with claimed(out), ray_cluster(args.address, processes), stop_signals() as stopped:
+            if not args.resume:  # another process may have trained here since this one has looked
+                check_empty(out)
             algorithm = config.build_algo()
-            if args.resume:
-                algorithm.restore_from_path(str(latest_checkpoint(out).resolve()))
+            if start is not None:
+                algorithm.restore_from_path(str(start.resolve()))
+                agent.num_timesteps = step_of(start)
             learn(algorithm, agent, Progress(agent, out, run, console), out, stopped)
     console.print(f"agent and config.json in {escape(str(out))}: python agents/evaluate_agent.py {escape(str(out))}")
 
@@ -116,12 +122,9 @@ def learn(
     """Train to the end, or until a signal."""
     from lavae_rl.rl.rllib import SCORES, copy_weights
 
-    def keep() -> None:
-        copy_weights(algorithm, agent)
-        progress.save()
-        save_checkpoint(algorithm, out, agent.num_timesteps)
-
-    keep()
+    copy_weights(algorithm, agent)
+    progress.save()
+    save_checkpoint(algorithm, out, agent.num_timesteps)
     with progress.bar, SummaryWriter(str(out)) as writer:
         while agent.num_timesteps < progress.run.preset.steps and not stopped():
             results = algorithm.train()["env_runners"]
@@ -132,32 +135,50 @@ def learn(
             progress.show(list(scores.values()))
             if progress.due():
                 copy_weights(algorithm, agent)
-                writer.add_scalar("eval/score", progress.evaluate().score, agent.num_timesteps)
+                # Before the agent: after a crash between the two, the run goes on from the later one.
                 save_checkpoint(algorithm, out, agent.num_timesteps)
-        keep()
+                writer.add_scalar("eval/score", progress.evaluate().score, agent.num_timesteps)
+        copy_weights(algorithm, agent)
+        save_checkpoint(algorithm, out, agent.num_timesteps)
+        progress.save()
         if stopped():
             raise KeyboardInterrupt
         progress.finish()
 
 
 def save_checkpoint(algorithm: "Algorithm", out: Path, step: int) -> None:
-    """Write RLlib's state in place of the one before; a crash leaves one of them whole."""
+    """Write RLlib's state and remove the one before; a crash leaves one of them whole."""
     whole, half = out / f"{CHECKPOINT}{step}", out / "saving.tmp"
-    shutil.rmtree(half, ignore_errors=True)
-    algorithm.save_to_path(str(half.resolve()))
-    shutil.rmtree(whole, ignore_errors=True)
-    half.rename(whole)
-    for other in out.glob(f"{CHECKPOINT}*"):
+    if not whole.exists():  # or it is the state at this step already, which a run was resumed from
+        shutil.rmtree(half, ignore_errors=True)
+        algorithm.save_to_path(str(half.resolve()))
+        half.rename(whole)
+    for other in checkpoints(out):
         if other != whole:
             shutil.rmtree(other)
 
 
-def latest_checkpoint(out: Path) -> Path:
-    """The newest of RLlib's checkpoints in a run folder."""
-    found = sorted(out.glob(f"{CHECKPOINT}*"), key=lambda path: int(path.name.removeprefix(CHECKPOINT)))
-    if not found:
-        raise FileNotFoundError(f"expected a folder {CHECKPOINT}STEP in {out}, got none: train it again")
-    return found[-1]
+def step_of(checkpoint: Path) -> int:
+    """The number of steps that a checkpoint was written after."""
+    return int(checkpoint.name.removeprefix(CHECKPOINT))
+
+
+def checkpoints(out: Path) -> list[Path]:
+    """RLlib's checkpoints in a run folder, the newest last."""
+    found = [path for path in out.glob(f"{CHECKPOINT}*") if path.name.removeprefix(CHECKPOINT).isdecimal()]
+    return sorted(found, key=step_of)
+
+
+def latest_checkpoint(out: Path, steps: int) -> Path | None:
+    """The newest of RLlib's checkpoints in a run folder; None where an agent of so many steps needs none.
+
+    Raises FileNotFoundError where there is none, and the agent has learned something.
+    """
+    if found := checkpoints(out):
+        return found[-1]
+    if steps:
+        raise FileNotFoundError(f"expected a folder {CHECKPOINT}STEP in {out}, got none: train it in another --out")
+    return None
 
 
 if __name__ == "__main__":

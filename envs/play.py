@@ -23,8 +23,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from lavae_rl.data.coordinates import to_location, to_xy
-from lavae_rl.pictures import write_gif
+from lavae_rl.pictures import gif
 from lavae_rl.registration import TASKS, task_name
+from lavae_rl.runs.atomic import replacing
 from lavae_rl.runs.exits import clean_exit, program_parser
 from lavae_rl.shapes import Picture
 
@@ -244,8 +245,10 @@ def record(args: argparse.Namespace, name: str, file: Path, console: Console) ->
     """Record episodes of a policy in a file."""
     if file.suffix != ".gif" or not file.parent.is_dir():
         raise ValueError(f"expected a file *.gif in a folder that exists, got {file}")
-    game = make_game(args, name, small=True)
-    write_gif(file, pictures(game, args.policy or "scripted", args.episodes, args.seed or 0), args.fps)
+    with replacing(file) as temporary:
+        game = make_game(args, name, small=True)
+        played = pictures(game, args.policy or "scripted", args.episodes, args.seed or 0)
+        temporary.write_bytes(gif(played, args.fps))
     console.print(f"{escape(str(file))}: {game.successes} of {game.episodes} episodes with success")
 
 

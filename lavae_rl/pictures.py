@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from lavae_rl.runs.atomic import replacing
 from lavae_rl.shapes import Frames, Picture
 
 BOX_COLORS = ((0, 200, 255), (255, 90, 220), (130, 255, 60), (255, 160, 0))
@@ -84,17 +85,26 @@ def _border(picture: _AnyPicture) -> Picture:
 
 
 def save_png(path: str | Path, picture: Picture) -> None:
-    """Write an RGB picture. Raises OSError where the file cannot be written."""
+    """Write an RGB picture as a whole. Raises OSError where the file cannot be written."""
+    with replacing(Path(path)) as temporary:
+        temporary.write_bytes(png(picture))
+
+
+def png(picture: Picture) -> bytes:
+    """Encode an RGB picture as PNG."""
     # Not cv2.imwrite: it returns False, or raises its own error, without saying what is wrong.
     _, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    Path(path).write_bytes(encoded.tobytes())
+    return encoded.tobytes()
 
 
 def write_gif(file: Path, frames: Iterable[tuple[Picture, int]], fps: float) -> None:
-    """Write an animated GIF that repeats forever, each picture shown for its number of frames.
+    """Write an animated GIF as a whole, see ``gif``. Raises OSError where the file cannot be written."""
+    with replacing(file) as temporary:
+        temporary.write_bytes(gif(frames, fps))
 
-    Raises OSError where the file cannot be written.
-    """
+
+def gif(frames: Iterable[tuple[Picture, int]], fps: float) -> bytes:
+    """Encode an animated GIF that repeats forever, each picture shown for its number of frames."""
     animation = cv2.Animation()
     # One by one: together they are large, and need not be there twice.
     shown = [(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), count) for picture, count in frames]
@@ -103,4 +113,4 @@ def write_gif(file: Path, frames: Iterable[tuple[Picture, int]], fps: float) -> 
     # Without dithering and with a palette of the pictures' own colours, up to 256 of them stay what they are.
     exact = [cv2.IMWRITE_GIF_DITHER, 3, cv2.IMWRITE_GIF_QUALITY, 8]
     _, encoded = cv2.imencodeanimation(".gif", animation, exact)
-    file.write_bytes(encoded.tobytes())
+    return encoded.tobytes()

@@ -11,6 +11,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.markup import escape
+
 from lavae_rl.data.manifest import Rollouts
 from lavae_rl.data.rollouts import POLICIES
 from lavae_rl.pretraining.collecting import collect_under_bar
@@ -27,7 +29,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     kwargs = """options of the environment as JSON, such as '{"frameskip": 3}'"""
     parser.add_argument("--env-kwargs", type=json_object, default={}, help=kwargs)
-    policies = "random, sticky (repeats 90 %% of its actions), or the .zip of an SB3 agent (default: random)"
+    policies = (
+        "random, sticky (repeats 90 %% of its actions), or the .zip of an SB3 agent, which is unpickled: that runs "
+    )
+    policies += "code from the file, so take one of somebody you trust (default: random)"
     parser.add_argument("--policy", default="random", help=policies)
     maximum = "2 stores the maximum of each two frames, for screens on which objects flicker (default: 1)"
     parser.add_argument("--max-frames", type=int, default=1, choices=(1, 2), help=maximum)
@@ -43,7 +48,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     with clean_exit(stopped="stopped; continue with --resume") as console:
         names = {"frames": "num_frames", "env": "env_id"}
         given = {names.get(name, name): value for name, value in vars(args).items() if name not in ("out", "resume")}
-        agent = None if args.policy in POLICIES else load_policy(args.policy)
+        agent = None
+        if args.policy not in POLICIES:
+            console.print(f"unpickling {escape(args.policy)}, which runs code that it holds")
+            agent = load_policy(args.policy)
         collect_under_bar(Rollouts(**given), args.out, args.resume, console, agent)
 
 

@@ -22,8 +22,9 @@ from lavae_rl.data.sources import DATASETS, open_source
 from lavae_rl.evaluation.evaluate import evaluate, evaluate_frames
 from lavae_rl.evaluation.figures import reconstruction_figure
 from lavae_rl.model.checkpoint import find, load_model
-from lavae_rl.pictures import save_png
+from lavae_rl.pictures import png
 from lavae_rl.pretraining.run import check_channels, read_data
+from lavae_rl.runs.atomic import optional
 from lavae_rl.runs.devices import DEVICES, choose_device
 from lavae_rl.runs.exits import clean_exit, program_parser
 from lavae_rl.shapes import Frames
@@ -63,17 +64,10 @@ def run(args: argparse.Namespace, console: Console) -> tuple[str, dict[str, floa
     for name in ("num_scenes", "num_samples", "bound_scenes", "num_frames"):
         if getattr(args, name) < 1:
             raise ValueError(f"expected --{name.replace('_', '-')} of at least 1, got {getattr(args, name)}")
-    for file in (args.json, args.picture):
-        if file is not None and not file.parent.is_dir():
-            raise FileNotFoundError(f"the folder of {file} does not exist; make it first")
-    model = load_model(args.model, choose_device(args.device))
-    columns = bars.TextColumn("frames read"), bars.BarColumn(20), bars.MofNCompleteColumn(), bars.TimeElapsedColumn()
-    with bars.Progress(*columns, console=console, transient=True) as bar:
-        measured = (measure_scenes if args.frames is None else measure_frames)(args, model, bar)
-    if args.picture is not None:
-        save_png(args.picture, reconstruction_figure(model, measured.shown))
-    if args.json is not None:
-        args.json.write_text(json.dumps(measured.metrics, indent=2) + "\n")
+    with optional(args.picture) as picture, optional(args.json) as file:
+        measured = measure(args, console, picture)
+        if file is not None:
+            file.write_text(json.dumps(measured.metrics, indent=2) + "\n")
     return measured.name, measured.metrics
 
 
@@ -83,6 +77,17 @@ class Measured(NamedTuple):
     name: str
     metrics: dict[str, float | None]
     shown: Frames
+
+
+def measure(args: argparse.Namespace, console: Console, picture: Path | None) -> Measured:
+    """Measures under a progress bar, and draws a picture if asked for."""
+    model = load_model(args.model, choose_device(args.device))
+    columns = bars.TextColumn("frames read"), bars.BarColumn(20), bars.MofNCompleteColumn(), bars.TimeElapsedColumn()
+    with bars.Progress(*columns, console=console, transient=True) as bar:
+        measured = (measure_scenes if args.frames is None else measure_frames)(args, model, bar)
+    if picture is not None:
+        picture.write_bytes(png(reconstruction_figure(model, measured.shown)))
+    return measured
 
 
 def measure_scenes(args: argparse.Namespace, model: Any, bar: bars.Progress) -> Measured:

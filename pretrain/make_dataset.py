@@ -18,9 +18,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lavae_rl.data.files import load_npz, save_npz
+from lavae_rl.data.files import load_npz, write_npz
 from lavae_rl.data.sources import DATASETS, SPLITS, SceneDataset, SceneSpec, open_source
-from lavae_rl.pictures import mark_centres, save_png
+from lavae_rl.pictures import mark_centres, png
+from lavae_rl.runs.atomic import optional, replacing
 from lavae_rl.runs.exits import clean_exit, program_parser
 from lavae_rl.shapes import Picture
 
@@ -68,19 +69,25 @@ def export(args: argparse.Namespace, console: Console) -> None:
     refuse_output(args.out, ".npz")
     if args.preview is not None:
         refuse_output(args.preview, ".png")
+    with replacing(args.out) as out, optional(args.preview) as drawn:
+        dataset = chosen(args)
+        if drawn is not None:
+            drawn.write_bytes(png(preview(dataset)))
+        write_npz(out, dataset)
+    shape, size = " x ".join(map(str, dataset.shape)), len(dataset) * math.prod(dataset.shape)
+    console.print(
+        f"wrote {escape(str(args.out))}: {len(dataset):,} frames of {shape}, "
+        f"{args.out.stat().st_size / 1e6:,.2f} MB ({size / 1e6:,.2f} MB in memory)"
+    )
+
+
+def chosen(args: argparse.Namespace) -> SceneDataset:
+    """The scenes asked for."""
     whole = open_source(SceneSpec(args.dataset, args.mnist_dir, seed=args.seed or 0), args.split)
     num_scenes = len(whole) if args.num_scenes is None else args.num_scenes
     if not 1 <= num_scenes <= len(whole):
         raise ValueError(f"expected --num-scenes of 1 to {len(whole)} for {args.split}, got {num_scenes}")
-    dataset = SceneDataset(whole.scenes[:num_scenes], whole.bank)
-    if args.preview is not None:
-        save_png(args.preview, preview(dataset))
-    save_npz(args.out, dataset)
-    shape, size = " x ".join(map(str, dataset.shape)), num_scenes * math.prod(dataset.shape)
-    console.print(
-        f"wrote {escape(str(args.out))}: {num_scenes:,} frames of {shape}, "
-        f"{args.out.stat().st_size / 1e6:,.2f} MB ({size / 1e6:,.2f} MB in memory)"
-    )
+    return SceneDataset(whole.scenes[:num_scenes], whole.bank)
 
 
 def refuse_output(path: Path, suffix: str) -> None:
@@ -89,8 +96,6 @@ def refuse_output(path: Path, suffix: str) -> None:
         raise ValueError(f"expected the name of a {suffix} file, got {path}")
     if path.exists():
         raise FileExistsError(f"{path} is there already; remove it first, or choose another name")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"the folder of {path} does not exist; make it first")
 
 
 def preview(dataset: SceneDataset) -> Picture:

@@ -21,6 +21,7 @@ from lavae_rl.model.checkpoint import find
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.pictures import save_png
 from lavae_rl.pretraining.run import check_channels, read_data
+from lavae_rl.runs.atomic import replacing
 from lavae_rl.runs.exits import clean_exit, program_parser
 from lavae_rl.shapes import Picture
 
@@ -56,16 +57,17 @@ def run(args: argparse.Namespace) -> MoveErrors:
     """Draw the figures and measure the interventions."""
     if args.num_scenes < 1:
         raise ValueError(f"expected --num-scenes of at least 1, got {args.num_scenes}")
+    args.out.mkdir(parents=True, exist_ok=True)  # first, for it may be where nothing can be written
     model = LAVAE.from_pretrained(args.model)
     baseline = None if args.baseline is None else ConvVAE.from_pretrained(args.baseline)
     data = read_data(find(args.model), args.dataset, args.mnist_dir)
     check_channels(model, data)
     few, seven = (open_source(data, split) for split in ("test", "test-7"))
-    args.out.mkdir(parents=True, exist_ok=True)
     for name, picture in pictures(model, baseline, few, seven, args.seed):
         save_png(args.out / f"{name}.png", picture)
     errors = measure_moves(model, few[: args.num_scenes], args.seed)
-    (args.out / MOVES_FILE).write_text(json.dumps(dataclasses.asdict(errors), indent=2) + "\n")
+    with replacing(args.out / MOVES_FILE) as temporary:
+        temporary.write_text(json.dumps(dataclasses.asdict(errors), indent=2) + "\n")
     return errors
 
 

@@ -24,6 +24,7 @@ from lavae_rl.data.sources import DATASETS
 from lavae_rl.evaluation.evaluate import METRICS
 from lavae_rl.pretraining.recipes import PRESETS
 from lavae_rl.pretraining.run import read_run
+from lavae_rl.runs.atomic import replacing
 from lavae_rl.runs.config import CONFIG_FILE
 from lavae_rl.runs.exits import EXIT_FAILED, clean_exit
 from lavae_rl.runs.folder import METRICS_FILE
@@ -122,7 +123,8 @@ def train(cell: Cell, folder: Path, args: argparse.Namespace) -> None:
         process.returncode = os.waitstatus_to_exitcode(status)
         if folder.exists():
             peak = max(usage.ru_maxrss // 1024, peak_mib(folder) or 0)  # a resumed run has several
-            (folder / PEAK_FILE).write_text(f"{peak}\n")
+            with replacing(folder / PEAK_FILE) as temporary:
+                temporary.write_text(f"{peak}\n")
 
 
 def peak_mib(folder: Path) -> int | None:
@@ -168,7 +170,8 @@ def write_report(folder: Path, name: str, results: Sequence[Row]) -> None:
     titles = "| row | data set | bound | best possible | ELBO | count right, few | count right, 7 | training | runs |"
     groups = grouped(results, lambda line: (line["row"], line["dataset"]))
     lines = [titles, "|" + "---|" * 9, *(summary(row, dataset, group) for (row, dataset), group in groups.items())]
-    (folder / f"{name}.md").write_text("\n".join(lines) + "\n", "utf-8")
+    with replacing(folder / f"{name}.md") as temporary:
+        temporary.write_text("\n".join(lines) + "\n", "utf-8")
 
 
 def summary(row: str, dataset: str, group: Sequence[Row]) -> str:

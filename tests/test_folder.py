@@ -3,8 +3,9 @@ import csv
 import pytest
 import torch
 
+from lavae_rl.runs.claims import claimed
 from lavae_rl.runs.config import read_json
-from lavae_rl.runs.folder import RunFolder, claimed
+from lavae_rl.runs.folder import RunFolder
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def test_a_crash_while_saving_leaves_the_last_checkpoint_and_model_whole(folder,
     monkeypatch.setattr(torch, "save", crash)
     with pytest.raises(KeyboardInterrupt):
         folder.save_checkpoint({"step": 4})
-    monkeypatch.setattr("lavae_rl.model.checkpoint.save_file", crash)
+    monkeypatch.setattr("safetensors.torch.save", crash)
     with pytest.raises(KeyboardInterrupt):
         untrained.save_pretrained(folder.path, {"seed": 2})
     assert folder.load_checkpoint(torch.device("cpu")) == {"step": 3}

@@ -35,7 +35,7 @@ def test_settings_out_of_range_are_refused(changes, message):
     ("content", "message"),
     [
         ("{", "manifest.json is damaged"),
-        ("[]", "manifest.json to hold Rollouts"),
+        ("[]", "manifest.json is damaged: expected a JSON object, got list"),
         (json.dumps({"format": 2}), "manifest.json has format 2, .* update lavae-rl"),
         (json.dumps({"format": 1, "env_id": 3}), "manifest.json to hold Rollouts"),
         (json.dumps({"format": 1, "more": 3}), "manifest.json to hold Rollouts"),

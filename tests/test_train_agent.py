@@ -15,7 +15,7 @@ from lavae_rl.model.lavae import LAVAE
 from lavae_rl.rl.agents import load_agent
 from lavae_rl.rl.progress import Progress
 from lavae_rl.rl.run import DEFAULTS, PRESET_FLAGS, given_settings, new_run, read_run, write_run
-from lavae_rl.runs.folder import claimed
+from lavae_rl.runs.claims import claimed
 
 SHORT = ["--env", "ObjectGoal", "--observation", "oracle", "--arch", "deepsets"]
 SHORT += ["--num-envs", "16", "--eval-episodes", "50"]

@@ -1,11 +1,14 @@
 """MNIST digits as a sprite bank: those in the package, or all of MNIST's IDX files."""
 
 import gzip
+import io
+import math
 import struct
 import zlib
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,6 +22,9 @@ DIGIT_SIZE = 28
 _POOL_SEED = 1909
 _GZIP, _IDX = b"\x1f\x8b", b"\0\0\x08"
 """First bytes of packed files, and of IDX files of uint8."""
+_MOST_BYTES = 2**28
+_MOST_PACKED = 3
+"""Times that a file may be packed."""
 
 
 def digits_bank(pool_size: int, size: int = PATCH_SIZE, mnist_dir: str | Path | None = None) -> SpriteBank:
@@ -76,6 +82,8 @@ def load_mnist_idx(folder: str | Path) -> tuple[UInt8[np.ndarray, "digits 28 28"
     images, labels = _read_idx(Path(folder), "images", 3), _read_idx(Path(folder), "labels", 1)
     if (size := list(images.shape[1:])) != [DIGIT_SIZE, DIGIT_SIZE]:
         raise ValueError(f"expected digits of {DIGIT_SIZE} x {DIGIT_SIZE} pixels in {folder}, got {size}")
+    if labels.size and labels.max() > 9:
+        raise ValueError(f"expected labels of 0 to 9 in {folder}, got {labels.max()}: download the files again")
     if len(images) != len(labels):
         raise ValueError(f"expected as many labels as images in {folder}, got {len(labels)} and {len(images)}")
     return images, labels
@@ -87,18 +95,37 @@ def _read_idx(folder: Path, kind: str, rank: int) -> np.ndarray:
     if path is None:
         wanted = ", ".join(names)
         raise FileNotFoundError(f"expected one of {wanted} in {folder}; is it the folder of MNIST's IDX files?")
-    raw = path.read_bytes()
-    try:
-        # Browsers and proxies unpack files and leave their names, or pack them once more.
-        while raw.startswith(_GZIP) or (path.suffix == ".gz" and not raw.startswith(_IDX)):
-            raw = gzip.decompress(raw)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"{path} is a damaged gzip file ({error}); download it again") from error
-    header, expected = 4 + 4 * rank, 0x800 + rank  # a magic number says uint8 and the number of axes
-    magic, *shape = struct.unpack(f">{1 + rank}i", raw[:header]) if len(raw) >= header else (None,)
-    if magic != expected:
-        raise ValueError(f"{path} is not an IDX file of MNIST {kind}: expected magic {expected}, got {magic}")
-    there, promised = len(raw) - header, np.prod(shape)
-    if there != promised:
+    with path.open("rb") as stream:
+        try:
+            return _read_numbers(_unpacked(stream, path.suffix == ".gz"), kind, rank, path)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise ValueError(f"{path} is a damaged gzip file ({error}); download it again") from error
+
+
+def _unpacked(stream: Any, named: bool) -> Any:
+    """The content of a file that is packed or not: browsers and proxies unpack files, or pack them once more.
+
+    ``named`` says that the name is that of a packed file.
+    """
+    for _ in range(_MOST_PACKED):
+        start = stream.peek(len(_IDX))
+        if not start.startswith(_GZIP) and not (named and not start.startswith(_IDX)):
+            break
+        stream = io.BufferedReader(gzip.GzipFile(fileobj=stream))
+    return stream
+
+
+def _read_numbers(stream: Any, kind: str, rank: int, path: Path) -> np.ndarray:
+    """The numbers of an IDX file, in memory for what its header says and no more."""
+    size, magic = 4 + 4 * rank, 0x800 + rank  # a magic number says uint8 and the number of axes
+    header = stream.read(size)
+    found, *shape = struct.unpack(f">{1 + rank}I", header) if len(header) == size else (None,)
+    if found != magic:
+        raise ValueError(f"{path} is not an IDX file of MNIST {kind}: expected magic {magic}, got {found}")
+    if (promised := math.prod(shape)) > _MOST_BYTES:
+        raise ValueError(f"expected at most {_MOST_BYTES:,} bytes in {path}, its header promises {promised:,}")
+    raw = stream.read(promised + 1)  # one more, to see that none follows
+    if len(raw) != promised:
+        there = f"more than {promised}" if len(raw) > promised else len(raw)
         raise ValueError(f"{path} is damaged: its header promises {promised} bytes, {there} follow; download it again")
-    return np.frombuffer(raw, np.uint8, offset=header).reshape(shape)
+    return np.frombuffer(raw, np.uint8).reshape(shape)

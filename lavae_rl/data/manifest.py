@@ -8,6 +8,7 @@ from typing import Any
 
 from lavae_rl.runs.atomic import replacing
 from lavae_rl.runs.config import parse
+from lavae_rl.runs.reading import read_json_object
 
 MANIFEST_FILE = "manifest.json"
 FORMAT = 1
@@ -56,6 +57,8 @@ class Rollouts:
             raise ValueError(f"expected max_frames 1 or 2, got {self.max_frames}")
         if self.seed < 0:
             raise ValueError(f"expected a seed of at least 0, got {self.seed}")
+        if any(length < 1 for length in self.episodes):
+            raise ValueError(f"expected episodes of at least 1 frame, got {min(self.episodes)}")
 
     @property
     def collected(self) -> int:
@@ -80,13 +83,10 @@ def read_manifest(folder: Path) -> Rollouts | None:
         ValueError: a file that is damaged or of a newer version.
     """
     path = folder / MANIFEST_FILE
-    if not path.is_file():
+    if not path.exists():
         return None
-    try:
-        content = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
-    if isinstance(content, dict) and content.get("format") != FORMAT:
+    content = read_json_object(path)
+    if content.get("format") != FORMAT:
         known = f"this version of lavae-rl reads format {FORMAT}"
         raise ValueError(f"{path} has format {content.get('format')!r}, and {known}: update lavae-rl")
     return parse(Rollouts, content, path)

@@ -7,7 +7,9 @@ import numpy as np
 from jaxtyping import Bool
 
 from lavae_rl.byte_frames import to_bytes
+from lavae_rl.data.arrays import BAD_HEADER
 from lavae_rl.data.frame_source import Index
+from lavae_rl.runs.reading import check_file
 from lavae_rl.shapes import Frames
 
 _BATCH = 256
@@ -26,6 +28,7 @@ class NpyFrames:
 
     def __init__(self, path: Path, source: Path | None = None) -> None:
         self.path, self.source = path, source or path
+        check_file(path)
         frames = self._map()
         if frames.dtype != np.uint8:
             remedy = f"save {to_bytes(frames.dtype)}"
@@ -59,7 +62,7 @@ class NpyFrames:
             return np.lib.format.open_memmap(self.path, mode="r")
         except FileNotFoundError:
             raise
-        except (EOFError, OSError, ValueError) as error:
+        except (EOFError, OSError, OverflowError, *BAD_HEADER) as error:
             raise ValueError(f"{self.source} is damaged or no .npy file of numbers ({error})") from error
 
 

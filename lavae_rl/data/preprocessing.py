@@ -18,6 +18,10 @@ Color = Sequence[int]
 """Red, green and blue, 0 to 255."""
 
 
+_MOST_PIXELS = 16_384
+"""Largest side."""
+
+
 @named_options()
 @dataclass(frozen=True)
 class Preprocessing:
@@ -138,10 +142,11 @@ def _checked_sides(what: str, given: object, least: tuple[int, ...]) -> tuple[in
     """Pixels as a tuple; ``what`` names them in the error, ``least`` are the smallest that are possible."""
     if isinstance(given, Sequence | np.ndarray) and len(given) == len(least):
         values = tuple(given)
-        if all(_is_whole(value) and value >= low for value, low in zip(values, least, strict=True)):
+        if all(_is_whole(value) and low <= value <= _MOST_PIXELS for value, low in zip(values, least, strict=True)):
             return tuple(int(value) for value in values)
     square = f": ({given}, {given}) for a square" if _is_whole(given) and len(least) == 2 else ""
-    raise ValueError(f"expected {what} of at least 1 pixel, whole numbers, got {given!r}{square}")
+    limits = f"of at least 1 pixel, at most {_MOST_PIXELS:,}, whole numbers"
+    raise ValueError(f"expected {what} {limits}, got {given!r}{square}")
 
 
 def _convert(frames: Frames, channels: int) -> UInt8[np.ndarray, "batch height width converted"]:

@@ -9,7 +9,8 @@ import numpy as np
 from lavae_rl.data.environments import PACKAGES, Screen, open_screen
 from lavae_rl.data.manifest import SETTINGS, Rollouts, episode_file, read_manifest, write_manifest
 from lavae_rl.data.npy import write_frames
-from lavae_rl.runs.atomic import replacing
+from lavae_rl.runs.atomic import is_leftover, replacing
+from lavae_rl.runs.claims import claimed
 from lavae_rl.runs.versions import installed_versions
 
 KEEP = 0.9
@@ -47,28 +48,34 @@ def collect(
         raise ValueError(f"expected a policy of {', '.join(POLICIES)}, or an agent, got {settings.policy!r}")
     screen = open_screen(settings.env_id, settings.frame_key, **settings.env_kwargs)
     try:
-        done = _open(settings, folder, resume)
-        while done.collected < done.num_frames:
-            seed = done.seed + len(done.episodes)
-            policy = agent(seed) if agent is not None else _without_agent(screen, seed, done.policy)
-            with replacing(folder / episode_file(len(done.episodes))) as temporary:
-                number = write_frames(temporary, _shown(_episode(screen, policy, seed, done), done, on_frames))
-                if not number:
-                    raise ValueError(f"expected frames that show something, got an episode of black ones, seed {seed}")
-            done.episodes.append(number)
-            write_manifest(done, folder)
+        with claimed(folder, "collects frames"):
+            done = _open(settings, folder, resume)
+            while done.collected < done.num_frames:
+                _collect_episode(done, folder, screen, agent, on_frames)
         return done
     finally:
         screen.env.close()
 
 
+def _collect_episode(
+    done: Rollouts, folder: Path, screen: Screen, agent: Agent | None, on_frames: Callable[[int], None]
+) -> None:
+    seed = done.seed + len(done.episodes)
+    policy = agent(seed) if agent is not None else _without_agent(screen, seed, done.policy)
+    with replacing(folder / episode_file(len(done.episodes))) as temporary:
+        number = write_frames(temporary, _shown(_episode(screen, policy, seed, done), done, on_frames))
+        if not number:
+            raise ValueError(f"expected frames that show something, got an episode of black ones, seed {seed}")
+    done.episodes.append(number)
+    write_manifest(done, folder)
+
+
 def _open(settings: Rollouts, folder: Path, resume: bool) -> Rollouts:
     """The rollouts in a folder that is to be continued, or these settings for a new one."""
-    earlier = read_manifest(folder) if folder.is_dir() else None
+    earlier = read_manifest(folder)
     if earlier is None:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if any(not is_leftover(entry) for entry in folder.iterdir()):
             raise FileExistsError(f"{folder} holds other files; choose another --out")
-        folder.mkdir(parents=True, exist_ok=True)
         settings.versions = installed_versions(_packages(settings.env_id))
         write_manifest(settings, folder)
         return settings

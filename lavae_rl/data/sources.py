@@ -23,6 +23,8 @@ from lavae_rl.shapes import Frames
 CANVAS_SIZE = 64
 """Side of the paper's canvas in pixels."""
 
+_RANGES = {"canvas_size": (1, 4_096), "patch_size": (1, 128), "max_objects": (0, 256)}
+
 SPLITS: Mapping[str, int] = {"train": 190_000, "validation": 2_000, "test": 10_000, "test-7": 10_000}
 """Scenes of each split (paper, section 3), of 0 to 3 objects, in ``test-7`` of 7. Settings are chosen on
 ``validation`` alone, which the paper does not have."""
@@ -105,6 +107,9 @@ class SceneSpec:
     def __post_init__(self) -> None:
         if self.dataset not in DATASETS:
             raise ValueError(f"expected a data set of {', '.join(DATASETS)}, got {self.dataset!r}")
+        for name, (least, most) in _RANGES.items():
+            if not least <= (value := getattr(self, name)) <= most:
+                raise ValueError(f"expected {name} of {least} to {most:,}, got {value:,}")
 
     def bank(self) -> SpriteBank:
         """The sprites. Raises ValueError: patch size out of range, damaged MNIST files, or such files for shapes."""

@@ -4,19 +4,21 @@ import atexit
 import re
 import shutil
 import tempfile
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from zipfile import BadZipFile, ZipFile
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
+from lavae_rl.data.arrays import KIND, check_header
 from lavae_rl.data.npy import write_frames
+from lavae_rl.runs.archives import open_zip
+from lavae_rl.runs.reading import check_file
 
 VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".gif")
+_MOST_PIXELS = 2**26
 _COMPLETE = 0.9
 """Smallest share of the frames that a video announces, which are often not counted exactly."""
 
@@ -32,6 +34,8 @@ def unpack(path: Path) -> Sequence[Path]:
         TypeError: PNGs of 16 bits.
         ValueError: files that are damaged or of another kind, or frames of changing size.
     """
+    if not path.is_dir():
+        check_file(path)
     files = [path] if path.is_file() else [file for episode in _png_episodes(path) for file in episode]
     return _unpack(path, tuple((file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files))
 
@@ -92,23 +96,21 @@ def _png_episodes(folder: Path) -> list[list[Path]]:
 
 
 def _extract(path: Path, target: Path) -> Path:
-    try:
-        with ZipFile(path) as archive:
-            if "x.npy" not in archive.namelist():
-                raise ValueError(f"expected an array 'x' of frames in {path}, got {sorted(archive.namelist())}")
-            with archive.open("x.npy") as member, target.open("wb") as file:
-                shutil.copyfileobj(member, file, 2**24)
-    except (BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
-        raise ValueError(f"{path} is damaged or no .npz file ({error})") from error
+    with open_zip(path, KIND) as archive:
+        if "x.npy" not in archive.namelist():
+            raise ValueError(f"expected an array 'x' of frames in {path}, got {sorted(archive.namelist())}")
+        check_header(archive, "x.npy")
+        with archive.open("x.npy") as member, target.open("wb") as file:
+            shutil.copyfileobj(member, file, 2**24)
     return target
 
 
 def _decode_pngs(paths: Iterable[Path]) -> Iterator[tuple[np.ndarray, Path]]:
     for path in paths:
-        data = np.fromfile(path, np.uint8)
-        frame = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
+        check_file(path)
+        frame = _decode_png(np.fromfile(path, np.uint8))
         if frame is None:
-            raise ValueError(f"{path} is damaged or no PNG")
+            raise ValueError(f"{path} is damaged or no PNG of at most {_MOST_PIXELS:,} pixels")
         if frame.dtype != np.uint8:
             raise TypeError(f"expected 8 bits a channel, got {frame.dtype} in {path}: save it with 8")
         if frame.ndim == 2:
@@ -116,6 +118,17 @@ def _decode_pngs(paths: Iterable[Path]) -> Iterator[tuple[np.ndarray, Path]]:
         elif frame.shape[2] > 1:
             frame = cv2.cvtColor(frame, cv2.COLOR_BGRA2RGB if frame.shape[2] == 4 else cv2.COLOR_BGR2RGB)
         yield frame, path
+
+
+def _decode_png(data: np.ndarray) -> np.ndarray | None:
+    """The pixels of a PNG file; None if it is damaged, or its header claims too many pixels."""
+    height, width = int.from_bytes(data[20:24].tobytes(), "big"), int.from_bytes(data[16:20].tobytes(), "big")
+    if len(data) < 24 or height * width > _MOST_PIXELS:
+        return None
+    try:
+        return cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        return None
 
 
 def _decode_video(path: Path) -> Iterator[tuple[np.ndarray, Path]]:

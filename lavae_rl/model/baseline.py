@@ -36,8 +36,8 @@ class BaselineConfig:
     def __post_init__(self) -> None:
         if self.channels not in (1, 3):
             raise ValueError(f"expected 1 or 3 channels, got {self.channels!r}")
-        if not isinstance(self.latents, int) or self.latents < 1:
-            raise ValueError(f"expected latents of at least 1, got {self.latents!r}")
+        if not isinstance(self.latents, int) or not 1 <= self.latents <= 1_024:
+            raise ValueError(f"expected latents of 1 to 1,024, got {self.latents!r}")
 
 
 class ConvVAE(PretrainedModel):

@@ -10,14 +10,18 @@ from typing import Any, ClassVar, TypeVar
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import torch as safetensors
 from torch import nn
 
 from lavae_rl.runs.atomic import replacing
 from lavae_rl.runs.config import CONFIG_FILE, parse, read_json, write_json
 from lavae_rl.runs.missing import what_there_is
+from lavae_rl.runs.reading import shortened
+from lavae_rl.runs.weights import check_weights
 
 WEIGHTS_FILE = "model.safetensors"
+DIGESTS = ("weights_sha256", "weights_sha256_before")
+"""Entries of config.json: SHA-256 of the weights, and of those that were in the folder before them."""
 MODEL_TYPES = {"lavae": "lavae_rl.model.lavae:LAVAE", "conv-vae": "lavae_rl.model.baseline:ConvVAE"}
 """Module and class of each type of model that config.json may state."""
 BUNDLED = Path(__file__).parents[1] / "checkpoints"
@@ -96,7 +100,11 @@ def _download(repository: str) -> Path:
 
 def fingerprint(folder: Path) -> str:
     """Fingerprint of a model's weights: the beginning of the SHA-256 of their file."""
-    return hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()[:16]
+    return _digest((folder / WEIGHTS_FILE).read_bytes())[:16]
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def push(folder: str | Path, repository: str) -> None:
@@ -132,9 +140,14 @@ class PretrainedModel(nn.Module):
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        weights = safetensors.save({name: value.contiguous() for name, value in self.state_dict().items()})
+        facts = {**(facts or {}), "model_type": self.model_type, "model": asdict(self.config)}
+        before = folder / WEIGHTS_FILE
+        digests = [_digest(weights), *([_digest(before.read_bytes())] if before.is_file() else [])]
+        # The configuration first, which knows both weights: a crash between the two leaves a model that loads.
+        write_json(folder, {**facts, **dict(zip(DIGESTS, digests, strict=False))})
         with replacing(folder / WEIGHTS_FILE) as temporary:
-            save_file({name: value.contiguous() for name, value in self.state_dict().items()}, temporary)
-        write_json(folder, {**(facts or {}), "model_type": self.model_type, "model": asdict(self.config)})
+            temporary.write_bytes(weights)
 
     @classmethod
     def from_pretrained(cls: type[Model], name: str | Path, device: str | torch.device = "cpu") -> Model:
@@ -192,16 +205,24 @@ def read_config(folder: Path, kind: type[PretrainedModel]) -> Any:
 
 
 def load_weights(model: nn.Module, folder: Path) -> None:
-    """Load model.safetensors; raise ValueError on weights that are damaged, of another model, NaN or infinite."""
-    path = folder / WEIGHTS_FILE
-    with path.open("rb") as file:
-        if file.read(len(_POINTER)) == _POINTER:
-            raise ValueError(f"{path} is a pointer of Git LFS and holds no weights: fetch them, by git lfs pull")
+    """Load model.safetensors.
+
+    Raises:
+        ValueError: weights that are damaged, of another model, not those that config.json has the hash of, of whole
+            numbers, NaN, infinite or all zero.
+    """
+    path, stored = folder / WEIGHTS_FILE, read_json(folder)
+    content, known = path.read_bytes(), [stored[name] for name in DIGESTS if name in stored]
+    if content.startswith(_POINTER):
+        raise ValueError(f"{path} is a pointer of Git LFS and holds no weights: fetch them, by git lfs pull")
     try:
-        weights = load_file(path)
-        model.load_state_dict(weights)
-    except (SafetensorError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]  # PyTorch lists every weight of both
-        raise ValueError(f"{path} is damaged or does not fit its {CONFIG_FILE}: {reason}") from error
-    if broken := [name for name, value in weights.items() if not torch.isfinite(value.float()).all()]:
-        raise ValueError(f"{path} holds NaN or infinite weights: {', '.join(broken)}")
+        weights = safetensors.load(content)
+    except (SafetensorError, RuntimeError, ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path} is damaged or does not fit its {CONFIG_FILE}: {shortened(error)}") from error
+    check_weights(weights, model, str(path))
+    if known and (found := _digest(content)) not in known:
+        raise ValueError(
+            f"expected weights of SHA-256 {known[0]!r}, which {CONFIG_FILE} was written with, got {found} in {path}: "
+            f"copy both files again; or, if the weights were changed on purpose, remove {DIGESTS[0]} from {CONFIG_FILE}"
+        )
+    model.load_state_dict(weights)

@@ -1,9 +1,16 @@
 """What is needed to rebuild a LAVAE, apart from its weights."""
 
+import math
 from dataclasses import dataclass
 
 from lavae_rl.model.networks.families import FAMILIES
 from lavae_rl.model.networks.prototypes import Layout
+
+LARGEST = {"sprite_size": 255, "latents": 1_024, "max_objects": 1_024, "peak_window": 255}
+LARGEST |= {"background_states": 64, "background_directions": 64}
+"""Largest values, far above sensible ones: beyond them, memory would end before an error says why."""
+LARGEST_BACKGROUND = 2**26
+"""Most pixels of all states of a background together."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +45,12 @@ class LAVAEConfig:
     """A logit is a peak if it is the largest of so many pixels a side around it; odd."""
 
     def __post_init__(self) -> None:
-        for name in ("channels", "sprite_size", "latents", "max_objects"):
-            if not isinstance(getattr(self, name), int):
-                raise ValueError(f"expected {name} to be a whole number, got {getattr(self, name)!r}")
+        for name in ("channels", *LARGEST):
+            value = getattr(self, name)
+            if not isinstance(value, int):
+                raise ValueError(f"expected {name} to be a whole number, got {value!r}")
+            if value > LARGEST.get(name, 3):
+                raise ValueError(f"expected {name} of at most {LARGEST.get(name, 3)}, got {value}")
         if self.channels not in (1, 3):
             raise ValueError(f"expected 1 or 3 channels, got {self.channels!r}")
         if self.sprite_size < 5 or self.sprite_size % 2 == 0:
@@ -57,7 +67,9 @@ class LAVAEConfig:
         object.__setattr__(self, "scales", tuple(self.scales))
         if not self.scales or list(self.scales) != sorted(set(self.scales)) or min(self.scales) < 1:
             raise ValueError(f"expected ascending scales of at least 1, got {self.scales!r}")
-        if self.likelihood not in ("bernoulli", "normal") or self.pixel_scale <= 0:
+        if len(self.scales) > 16 or max(self.scales) > 64:
+            raise ValueError(f"expected at most 16 scales of at most 64, got {self.scales!r}")
+        if self.likelihood not in ("bernoulli", "normal") or not 0 < self.pixel_scale < math.inf:
             given = f"{self.likelihood!r} and {self.pixel_scale!r}"
             raise ValueError(f'expected likelihood "bernoulli" or "normal" and pixel_scale above 0, got {given}')
         world = self.networks == "world"
@@ -72,5 +84,16 @@ class LAVAEConfig:
             raise ValueError(
                 f"expected a canvas_size just for a background with states or with directions, got {given}"
             )
+        self._check_canvas(max(numbers))
         if self.peak_window < 1 or self.peak_window % 2 == 0:
             raise ValueError(f"expected an odd peak_window, got {self.peak_window!r}")
+
+    def _check_canvas(self, states: int) -> None:
+        if self.canvas_size is None:
+            return
+        sides = tuple(self.canvas_size)
+        if len(sides) != 2 or min(sides) < 1 or math.prod(sides) * states > LARGEST_BACKGROUND:
+            raise ValueError(
+                f"expected a canvas_size (height, width) of at most {LARGEST_BACKGROUND:,} pixels in all states, "
+                f"got {self.canvas_size!r} with {states}"
+            )

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 _MAY_BE_ZERO = {"dreams_from_step", "locations_from_step", "max_skipped_steps", "map_weight", "joint_fraction"}
 _MAY_BE_ZERO |= {"forced_at_first", "forced_at_last", "mirrored"}
+# What memory grows with in every step, and the largest value that is taken for meant.
+_SIZES, _LARGEST = {"batch_size", "dreams", "dream_size", "dream_objects", "memory", "dreamed_sprites"}, 65_536
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class Recipe:
             least = 0 if name in _MAY_BE_ZERO else 1
             if isinstance(value, int) and value < least:
                 raise ValueError(f"expected {name} of at least {least}, got {value}")
+            if name in _SIZES and value > _LARGEST:
+                raise ValueError(f"expected {name} of at most {_LARGEST:,}, got {value:,}")
             if isinstance(value, float) and not 0 < value < math.inf and not (value == 0 == least):
                 raise ValueError(f"expected {name} above 0, got {value}")
         if max(self.decay_fraction, self.kl_warmup_fraction) > 1 or self.average_decay >= 1:

@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from lavae_rl.data.preprocessing import Preprocessing
 from lavae_rl.data.recordings import FrameSpec
 from lavae_rl.data.sources import DATASETS, SceneSpec, open_source
+from lavae_rl.model.checkpoint import DIGESTS
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.pretraining.paper import PaperMethod
 from lavae_rl.pretraining.recipes import DIGIT_LATENTS, DIGITS, PRESETS, Preset, WorldRecipe
@@ -212,10 +213,13 @@ def read_run(folder: Path) -> PretrainingRun:
             f"{path} was written by lavae-rl 0.1.0: its weights can be used, but the run cannot be continued; "
             "start another one in another --out"
         )
-    method = METHODS.get(content.get("method", ""))
+    content = {name: value for name, value in content.items() if name not in DIGESTS}
+    stated = content.get("method")
+    method = METHODS.get(stated) if isinstance(stated, str) else None
     if method is None or not {"model", "recipe"} <= content.keys():
         raise ValueError(f"expected {path} to hold a pretraining by {' or '.join(METHODS)}, got {sorted(content)}")
-    data = FrameSpec if "path" in (content.get("data") or {}) else SceneSpec
+    stored = content.get("data")
+    data = FrameSpec if isinstance(stored, dict) and "path" in stored else SceneSpec
     for name, kind in (("model", method.model_class.config_type), ("recipe", method.recipe_class), ("data", data)):
         if name in content:
             content[name] = parse(kind, content[name], path)
@@ -230,6 +234,8 @@ def read_data(folder: Path, dataset: str | None = None, mnist_dir: str | None = 
     """
     content = read_json(folder)
     stored = content.get("data") or {}
+    if not isinstance(stored, dict):
+        raise ValueError(f'expected {folder / CONFIG_FILE} to hold an object "data", got {stored!r}')
     if dataset is None and "path" in stored:
         raise ValueError(
             f"expected --dataset or --frames: the model in {folder} was trained on frames in {stored['path']}"

@@ -17,6 +17,8 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from lavae_rl.data.frame_source import FrameSource
 from lavae_rl.evaluation.figures import reconstruction_figure
 from lavae_rl.pretraining.recipes import Recipe
+from lavae_rl.runs.reading import shortened
+from lavae_rl.runs.weights import check_optimizer, check_weights
 from lavae_rl.shapes import Frames, Picture
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -62,6 +64,12 @@ class Progress:
     step: int = 0
     skipped: int = 0
     seconds: float = 0.0
+
+    def check(self, steps: int) -> None:
+        """Refuse, with a ValueError, what no run of so many steps can have reached."""
+        whole = type(self.step) is type(self.skipped) is int and 0 <= self.skipped <= self.step <= steps
+        if not whole or not isinstance(self.seconds, float) or not 0 <= self.seconds < math.inf:
+            raise ValueError(f"expected the progress of a run of {steps} steps, got {self}")
 
 
 class Training:
@@ -167,13 +175,18 @@ class Training:
         return {"progress": vars(self.progress), **{name: part.state_dict() for name, part in self._parts.items()}}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Takes up a saved state. Raises ValueError if it belongs to another model or recipe."""
+        """Takes up a saved state. Raises ValueError if it belongs to another model or recipe, or is damaged."""
         try:
-            self.progress = Progress(**state["progress"])
+            progress = Progress(**state["progress"])
+            progress.check(self.recipe.steps)
+            for name, part in self._parts.items():
+                check = check_optimizer if part is self.optimizer else check_weights
+                check(state[name], part, name)
             for name, part in self._parts.items():
                 part.load_state_dict(state[name])
         except (KeyError, TypeError, RuntimeError, ValueError) as error:
-            raise ValueError(f"the checkpoint does not fit this run's model and recipe: {error}") from error
+            raise ValueError(f"the checkpoint does not fit this run's model and recipe: {shortened(error)}") from error
+        self.progress = progress
 
 
 def make_seeded(make: Callable[[], Network], seed: int) -> Network:

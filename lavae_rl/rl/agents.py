@@ -4,12 +4,11 @@ A run folder holds ``config.json`` (see ``AgentRun``), ``agent.zip`` and the log
 """
 
 import importlib
-import warnings
+import io
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple, cast
-from zipfile import BadZipFile
+from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium import spaces
@@ -23,9 +22,11 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from lavae_rl.model.checkpoint import BUNDLED, expanded
 from lavae_rl.policies.set_extractor import SetFeaturesExtractor
+from lavae_rl.rl.agent_file import take_up
 from lavae_rl.rl.observations import Observation, observation_kind
 from lavae_rl.rl.presets import Preset
 from lavae_rl.rl.run import AgentRun, read_run, write_run
+from lavae_rl.rl.vec_envs import StandIn
 from lavae_rl.runs.atomic import replacing
 from lavae_rl.runs.config import CONFIG_FILE
 from lavae_rl.runs.missing import what_there_is
@@ -147,8 +148,12 @@ def policy_kwargs(kind: Observation, preset: Preset) -> dict[str, Any]:
 def save_agent(folder: Path, agent: BaseAlgorithm, run: AgentRun) -> None:
     """Write ``agent.zip`` and ``config.json``; a crash leaves the previous files whole."""
     folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / CONFIG_FILE).exists():  # first of all, so that whatever a crash leaves can be resumed
+        write_run(folder, run)
+    saved = io.BytesIO()  # of a full disk, PyTorch would not say what is wrong
+    agent.save(saved)
     with replacing(folder / AGENT_FILE) as temporary:
-        agent.save(temporary)
+        temporary.write_bytes(saved.getbuffer())
     write_run(folder, run)
 
 
@@ -161,43 +166,43 @@ def find_run(name: str | Path) -> Path:
     folder, files = expanded(name), (CONFIG_FILE, AGENT_FILE)
     if isinstance(name, str) and name.startswith(_BUNDLED):
         tasks = sorted(path.parent.name for path in BUNDLED_AGENTS.glob(f"*/{CONFIG_FILE}"))
-        folder = BUNDLED_AGENTS / name.removeprefix(_BUNDLED)
-        if folder.name not in tasks:
+        if (task := name.removeprefix(_BUNDLED)) not in tasks:
             raise FileNotFoundError(f"expected {' or '.join(_BUNDLED + task for task in tasks)}, got {name!r}")
+        folder = BUNDLED_AGENTS / task
     if not all((folder / file).is_file() for file in files):
         there = what_there_is(folder, files)
         raise FileNotFoundError(f"expected a run folder with {' and '.join(files)}, got '{name}': {there}")
     return folder
 
 
-def load_agent(folder: Path, venv: VecEnv | None = None, device: str = "cpu") -> SavedAgent:
-    """Load an agent and its run. It goes on learning on ``venv``, if any. Trust who made the zip: it is unpickled.
+def load_agent(folder: Path, venv: VecEnv | None = None, device: str = "cpu", model: str | None = None) -> SavedAgent:
+    """Load an agent and its run, without unpickling anything: settings are those of config.json.
+
+    Args:
+        folder: of the run.
+        venv: environments on which it goes on learning; None loads an agent that acts.
+        device: where to put the networks.
+        model: bundled name or folder of another model to make the observations by; None is that of the run.
 
     Raises:
         OSError: a file cannot be read.
-        ValueError: a file is damaged, or the agent does not fit our networks or ``venv``.
+        ValueError: a file is damaged, the environment or the model of the run is not to be had, or the agent does not
+            fit our networks or ``venv``.
     """
     run = read_run(folder)
+    run.model = model or run.model
     if (name := run.preset.algorithm) not in ALGORITHMS:
         raise ValueError(f"expected {folder / CONFIG_FILE} with algorithm of {', '.join(ALGORITHMS)}, got {name!r}")
-    algorithm = ALGORITHMS[name]
-    # The networks are those of the preset: agents of 0.1.0 pickled a class path that is deprecated. Some algorithms add
-    # their optimiser to them, so the arguments are taken from one that is not set up.
-    kind, make = observation_kind(run.observation), cast("Any", algorithm.kind)
-    unset = make(
-        policy_name(kind, algorithm), None, policy_kwargs=policy_kwargs(kind, run.preset), _init_setup_model=False
-    )
+    agent = make_agent(run.observation, run.preset, venv or StandIn(run), run.seed, device)
     try:
-        with warnings.catch_warnings():
-            # If weights do not fit, Stable-Baselines3 loads those that do, and only warns.
-            warnings.filterwarnings("error", "You are probably loading a A2C/PPO model")
-            known = {"policy_kwargs": unset.policy_kwargs}
-            agent = algorithm.kind.load(folder / AGENT_FILE, env=venv, device=device, custom_objects=known)
-    except (RuntimeError, ValueError, UserWarning, BadZipFile) as error:
-        reason = " ".join(str(error).split())[:200]
+        take_up(agent, folder / AGENT_FILE)
+    except ValueError as error:
         causes = "it is damaged, was trained on other observations, or saved by another version of the networks"
-        raise ValueError(f"{folder / AGENT_FILE} cannot be loaded: {causes}; train it again ({reason})") from error
+        raise ValueError(f"{folder / AGENT_FILE} cannot be loaded: {causes}; train it again ({error})") from error
+    if venv is None and agent.env is not None:
+        agent.env.close()
+        agent.env = None
     if isinstance(agent, OffPolicyAlgorithm):
         # The replay buffer is not saved and has to be filled again.
-        agent.learning_starts = agent.num_timesteps + algorithm.settings["learning_starts"]
+        agent.learning_starts = agent.num_timesteps + ALGORITHMS[name].settings["learning_starts"]
     return SavedAgent(agent, run)

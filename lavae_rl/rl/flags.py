@@ -7,8 +7,10 @@ from typing import Any
 
 from lavae_rl.policies.set_extractor import ARCHITECTURES
 from lavae_rl.registration import TASKS
-from lavae_rl.rl.agents import find_run
+from lavae_rl.rl.agents import AGENT_FILE
 from lavae_rl.rl.run import DEFAULTS, AgentRun, new_run, resumed_run
+from lavae_rl.runs.claims import check_empty
+from lavae_rl.runs.config import CONFIG_FILE
 
 
 def add_run_flags(parser: argparse.ArgumentParser) -> None:
@@ -43,16 +45,19 @@ def open_run(out: Path, given: Mapping[str, Any], resume: bool, engine: str = "s
 
     Raises:
         FileExistsError: the folder holds something, and nothing is to be continued.
-        FileNotFoundError: there is nothing to continue.
+        FileNotFoundError: there is nothing to continue, or an agent that has learned something is gone.
         ValueError: flags contradict each other or the run.
     """
-    if resume:
-        return resumed_run(find_run(out), given, engine)
-    if out.exists() and any(out.iterdir()):
-        raise FileExistsError(
-            f"{out} holds another run or other files; continue with --resume, or choose another --out"
-        )
-    return new_run(given, engine)
+    if not resume:
+        check_empty(out)
+        return new_run(given, engine)
+    if not (out / CONFIG_FILE).exists():
+        missing = f"nothing to resume in {out}: no {CONFIG_FILE} and {AGENT_FILE} there; start without --resume"
+        raise FileNotFoundError(missing)
+    run = resumed_run(out, given, engine)
+    if run.evaluations and not (out / AGENT_FILE).exists():
+        raise FileNotFoundError(f"expected {AGENT_FILE} in {out}, it is gone: train the agent again in another --out")
+    return run
 
 
 def told_steps(asked: int, made: int, rollout: int) -> str:

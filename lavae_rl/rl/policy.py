@@ -13,7 +13,8 @@ def load_policy(path: str | Path) -> Agent:
     """Load an agent that acts on the observations of an environment as they are, and samples its actions.
 
     Each episode seeds the global generators of Python, NumPy and PyTorch, from which Stable-Baselines3 samples.
-    Trust who made the file: it is unpickled.
+    Trust who made the file: it is unpickled, which runs code that it holds. Other than a run folder, it does not say
+    which networks it has.
 
     Raises:
         FileNotFoundError: no such file.

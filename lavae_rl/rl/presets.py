@@ -1,5 +1,6 @@
 """Settings that agents are trained with: a preset per environment, the same for every kind of observation."""
 
+import math
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -10,6 +11,8 @@ from gymnasium import spaces
 from lavae_rl.perception.tracking import TrackingConfig
 from lavae_rl.rl.environments import is_atari, is_task
 
+LARGEST = {"num_envs": 4_096, "rollout": 2**20, "batch_size": 2**20, "width": 4_096}
+"""Largest sizes, far above sensible ones: beyond them, memory would end before an error says why."""
 TRACKING = TrackingConfig(appear=0.5, coast=2)
 """Tracking for agents: what flickers does not come and go."""
 
@@ -23,6 +26,10 @@ class TokenOptions:
     tracked: bool = False
     """Whether an object stays in its slot, and tokens have presence, velocity and the sides of the box, too."""
 
+    def __post_init__(self) -> None:
+        if self.max_objects is not None and not 1 <= self.max_objects <= 256:
+            raise ValueError(f"expected max_objects of 1 to 256, got {self.max_objects}")
+
     def options(self) -> dict[str, Any]:
         """Arguments of ``VecLAVAEObservation``."""
         features = {"tracking": TRACKING, "presence": True, "velocity": True, "box": True} if self.tracked else {}
@@ -34,7 +41,7 @@ class Preset:
     """Settings of an algorithm and of the task while training. Tests always count plain success.
 
     An algorithm other than the preset's own reads the settings that they share; these were not tuned for it. Numbers
-    below 1 raise a ValueError.
+    below 1 or out of all proportion raise a ValueError.
     """
 
     algorithm: str = "ppo"
@@ -79,6 +86,12 @@ class Preset:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"expected {name} of at least 1, got {value}")
+            if value is not None and value > LARGEST.get(name, 2**40):
+                raise ValueError(f"expected {name} of at most {LARGEST.get(name, 2**40):,}, got {value:,}")
+        if self.num_envs * self.rollout > LARGEST["rollout"]:
+            raise ValueError(f"expected rollouts of at most {LARGEST['rollout']:,} steps, got {self}")
+        if not 0 < self.learning_rate < math.inf or not 0 <= self.gamma <= 1 or not 0 <= self.gae_lambda <= 1:
+            raise ValueError(f"expected a learning_rate above 0, and gamma and gae_lambda of 0 to 1, got {self}")
 
     def env_options(self) -> dict[str, Any]:
         """Options of our tasks to train on, for ``gymnasium.make`` and ``gymnasium.make_vec``."""

@@ -21,6 +21,7 @@ from lavae_rl.registration import TASKS
 from lavae_rl.rl.observations import OBSERVATIONS
 from lavae_rl.rl.presets import preset_for
 from lavae_rl.rl.run import AgentRun, read_run
+from lavae_rl.runs.atomic import replacing
 from lavae_rl.runs.tables import Row, grouped, read_rows, report_folder, write_rows
 
 TESTS_FILE = "tests.json"
@@ -48,7 +49,8 @@ def write_report(folders: Sequence[Path], out: Path) -> None:
     with report_folder(out):
         tests = updated(out / "agents.csv", TEST_COLUMNS, [row for run in runs for row in tests_of(*run)])
         curves = updated(out / "agents-steps.csv", CURVE_COLUMNS, [row for run, _ in runs for row in curve_of(run)])
-        (out / "agents.md").write_text(markdown(tests), "utf-8")
+        with replacing(out / "agents.md") as temporary:
+            temporary.write_text(markdown(tests), "utf-8")
         plot(curves, out / "agents-steps.png", "million steps", lambda row: row["step"] / 1e6)
         trained = [row for row in tests if row.get("mode") == "train"]
         plot(trained, out / "agents-objects.png", "objects", lambda row: row["num_objects"])
@@ -173,7 +175,8 @@ def plot(rows: Sequence[Row], file: Path, x_label: str, x: Callable[[Row], float
     label_of = "mean return" if returns else "success rate" if successes else "success rate or mean return"
     figure.supylabel(label_of, fontsize="medium")
     figure.legend(handles=list(lines.values()), loc="outside lower center", ncols=columns * 2)
-    figure.savefig(file, dpi=120)
+    with replacing(file) as temporary:
+        figure.savefig(temporary, dpi=120)
 
 
 def _lines(axes: Axes, rows: Sequence[Row], x: Callable[[Row], float]) -> None:

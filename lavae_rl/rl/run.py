@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 
 from lavae_rl.model.checkpoint import bundled_names, find, fingerprint, lasting_name
+from lavae_rl.policies.set_extractor import ARCHITECTURES
 from lavae_rl.registration import TASKS
 from lavae_rl.rl.environments import environment_name, is_atari, is_task
 from lavae_rl.rl.observations import observation_kind, require, screen_view
@@ -97,6 +98,8 @@ class AgentRun:
         for name in ("eval_every", "eval_episodes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"expected {name} of at least 1, got {getattr(self, name)}")
+        if self.preset.arch not in ARCHITECTURES:
+            raise ValueError(f"expected arch of {', '.join(ARCHITECTURES)}, got {self.preset.arch!r}")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"expected seed of 0 to {2**32 - 1}, got {self.seed}")
 

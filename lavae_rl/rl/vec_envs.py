@@ -5,7 +5,7 @@ from typing import Any
 
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode, VectorEnv
-from stable_baselines3.common.vec_env import VecEnv, VecMonitor
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecMonitor
 
 from lavae_rl.model.checkpoint import read_config
 from lavae_rl.model.lavae import LAVAE
@@ -115,6 +115,25 @@ def make_run_vec_env(run: AgentRun, num_envs: int, **options: Any) -> VecEnv:
     if is_task(run.task):
         return make_task_vec_env(run.task, run.observation, num_envs, model=run.model, **options)
     return make_screen_vec_env(run, num_envs, **options)
+
+
+class StandIn(VecEnvWrapper):
+    """Stands for the environments of a run where nobody acts in them: their number and spaces, but one environment.
+
+    A ValueError says that the environment or the model of the run is not to be had.
+    """
+
+    def __init__(self, run: AgentRun) -> None:
+        super().__init__(make_run_vec_env(run, 1))
+        self.num_envs = run.preset.num_envs
+
+    def reset(self) -> Any:
+        """Raise NotImplementedError, as ``step_wait`` does."""
+        raise NotImplementedError("nobody acts here: give the agent environments by agent.set_env")
+
+    def step_wait(self) -> Any:
+        """See ``reset``."""
+        return self.reset()
 
 
 def make_run_env(run: AgentRun, **options: Any) -> Env:

@@ -1,14 +1,16 @@
 """config.json: typed settings with a format number, read strictly and refused if a newer version wrote them."""
 
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from dacite import Config, DaciteError, from_dict
 
 from lavae_rl.runs.atomic import replacing
+from lavae_rl.runs.reading import read_json_object, shortened
 
 CONFIG_FILE = "config.json"
 
@@ -26,11 +28,8 @@ def read_json(folder: Path) -> dict[str, Any]:
         ValueError: not a JSON object, or of a newer format.
     """
     path = folder / CONFIG_FILE
-    try:
-        content: dict[str, Any] = {"format": 1, **json.loads(path.read_text())}
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
-    if content["format"] not in range(1, FORMAT + 1):
+    content: dict[str, Any] = {"format": 1, **read_json_object(path)}
+    if type(content["format"]) is not int or not 1 <= content["format"] <= FORMAT:
         known = f"this version of lavae-rl reads formats 1 to {FORMAT}"
         raise ValueError(f"{path} has format {content['format']!r}, and {known}: update lavae-rl")
     return content
@@ -49,10 +48,24 @@ def parse(kind: type[Kind], values: Any, path: Path) -> Kind:
         ValueError: unknown or missing fields, values of another type, or values that the dataclass refuses.
     """
     try:
-        return from_dict(kind, values, Config(strict=True, cast=[tuple]))
-    except (AttributeError, DaciteError, TypeError, ValueError) as error:
+        made = from_dict(kind, values, Config(strict=True, cast=[tuple]))
+        _check_numbers(made)
+        return made
+    except (ArithmeticError, AttributeError, DaciteError, LookupError, TypeError, ValueError) as error:
         known = ", ".join(field.name for field in fields(cast("Any", kind)))
-        raise ValueError(f"expected {path} to hold {kind.__name__} of {known}; got {error}") from error
+        raise ValueError(f"expected {path} to hold {kind.__name__} of {known}; got {shortened(error)}") from error
+
+
+def _check_numbers(made: Any) -> None:
+    """Refuse true and false in place of whole numbers, and numbers that are not finite, as JSON in Python has them."""
+    for field in fields(made):
+        value = getattr(made, field.name)
+        if is_dataclass(value):
+            _check_numbers(value)
+        elif isinstance(value, bool) and field.type is int:
+            raise ValueError(f"expected {field.name} to be a whole number, got {value}")
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"expected {field.name} to be finite, got {value}")
 
 
 def check_agreement(folder: Path, stored: Mapping[str, Any], given: Mapping[str, Any]) -> None:

@@ -2,12 +2,16 @@
 
 import argparse
 import io
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.markup import escape
+
+from lavae_rl.runs.signals import handling
 
 EXIT_FAILED, EXIT_STOPPED = 1, 130
 
@@ -30,18 +34,28 @@ def program_console() -> Console:
 def clean_exit(
     stopped: str = "stopped", errors: tuple[type[Exception], ...] = (ValueError, OSError)
 ) -> Iterator[Console]:
-    """Run a program: exit with EXIT_STOPPED on Ctrl-C, with EXIT_FAILED on an error that says what to do.
+    """Run a program: exit with EXIT_STOPPED on Ctrl-C or SIGTERM, with EXIT_FAILED on an error that says what to do.
 
     Args:
-        stopped: message after Ctrl-C.
+        stopped: message after Ctrl-C or SIGTERM, which schedulers and timeout(1) send.
         errors: exceptions whose message is enough; all others are our mistakes and keep their traceback.
     """
     console = program_console()
+    hook, threading.excepthook = threading.excepthook, _report_thread
     try:
-        yield console
+        with handling(signal.default_int_handler, signal.SIGTERM):
+            yield console
     except KeyboardInterrupt:
         console.print(stopped)
         sys.exit(EXIT_STOPPED)
     except errors as error:
         console.print(f"[red]error:[/] {escape(str(error))}")
         sys.exit(EXIT_FAILED)
+    finally:
+        threading.excepthook = hook
+
+
+def _report_thread(failed: threading.ExceptHookArgs) -> None:
+    """Leave errors of the system to the main thread: the logs' threads raise them there again, on a full disk."""
+    if not issubclass(failed.exc_type, OSError):
+        threading.__excepthook__(failed)

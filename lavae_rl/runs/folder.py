@@ -8,37 +8,27 @@
 """
 
 import csv
-import os
-import pickle
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+import io
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import Timeout
 from torch.utils.tensorboard import SummaryWriter
 
 from lavae_rl.pictures import save_png
 from lavae_rl.runs.atomic import replacing
+from lavae_rl.runs.claims import check_empty, claimed
 from lavae_rl.runs.config import CONFIG_FILE
-from lavae_rl.runs.locks import locked
+from lavae_rl.runs.reading import check_file, shortened
+from lavae_rl.runs.tables import read_csv
+from lavae_rl.runs.weights import read_torch
 from lavae_rl.shapes import Picture
 
 CHECKPOINT_FILE, METRICS_FILE, FIGURES_FOLDER = "checkpoint.pt", "metrics.csv", "figures"
 FRAMES_FOLDER = "frames"
 """Folder of frames that were collected for a run, before it."""
-
-
-@contextmanager
-def claimed(folder: Path) -> Iterator[None]:
-    """Hold a run folder for this process alone. Raises FileExistsError where another process trains in it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with locked(folder / ".lock", timeout=0):
-            yield
-    except Timeout as error:
-        raise FileExistsError(f"another process trains in {folder}; wait for it, or choose another --out") from error
 
 
 class RunFolder(ExitStack):
@@ -56,22 +46,18 @@ class RunFolder(ExitStack):
     def __init__(self, path: str | Path, resume: bool) -> None:
         super().__init__()
         self.path = Path(path)
-        if resume and not (self.path / CONFIG_FILE).is_file():
+        if not resume:
+            check_empty(self.path, FRAMES_FOLDER)
+        elif not (self.path / CONFIG_FILE).exists():
             raise FileNotFoundError(f"nothing to resume in {self.path}: no {CONFIG_FILE} there; start without --resume")
-        if (
-            not resume
-            and self.path.exists()
-            and (not self.path.is_dir() or any(entry.name != FRAMES_FOLDER for entry in self.path.iterdir()))
-        ):
-            raise FileExistsError(
-                f"{self.path} holds another run or other files; continue that run with --resume, "
-                "or choose an empty folder with --out"
-            )
         self._writer: SummaryWriter | None = None
+        self._resume = resume
 
     def claim(self) -> None:
         """Keep other processes from training in the folder until it is closed; see ``claimed``."""
         self.enter_context(claimed(self.path))
+        if not self._resume:  # another process may have trained here since this one has looked
+            check_empty(self.path, FRAMES_FOLDER)
 
     def save_figure(self, name: str, picture: Picture) -> None:
         """Write ``figures/NAME.png``."""
@@ -81,10 +67,10 @@ class RunFolder(ExitStack):
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Write the checkpoint; a crash in the middle leaves the previous one whole."""
-        with replacing(self.path / CHECKPOINT_FILE) as temporary, temporary.open("wb") as stream:
-            torch.save(dict(state), stream)
-            stream.flush()
-            os.fsync(stream.fileno())
+        saved = io.BytesIO()  # of a full disk, PyTorch would not say what is wrong
+        torch.save(dict(state), saved)
+        with replacing(self.path / CHECKPOINT_FILE) as temporary:
+            temporary.write_bytes(saved.getbuffer())
 
     def load_checkpoint(self, device: torch.device) -> dict[str, Any] | None:
         """The latest checkpoint, read without running code; None if the run was stopped before its first.
@@ -96,10 +82,11 @@ class RunFolder(ExitStack):
         path = self.path / CHECKPOINT_FILE
         if not path.exists():
             return None
+        check_file(path)
         try:
-            return dict(torch.load(path, map_location=place, weights_only=True))
-        except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, LookupError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} is truncated or not a checkpoint of this program: {error}") from error
+            return dict(read_torch(path.read_bytes(), "it", place))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path} is truncated or not a checkpoint of this program: {shortened(error)}") from error
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Append a row to ``metrics.csv`` and to TensorBoard. All rows need the same names, in the same order."""
@@ -118,12 +105,17 @@ class RunFolder(ExitStack):
                 self._writer.add_scalar(name, value, step)
 
     def forget_after(self, step: int) -> None:
-        """Drop rows of ``metrics.csv`` past ``step``, since a resumed run writes them again."""
+        """Drop rows of ``metrics.csv`` past ``step``, since a resumed run writes them again.
+
+        Raises ValueError where the file is damaged.
+        """
         path = self.path / METRICS_FILE
         if not path.exists():
             return
-        with path.open(newline="") as stream:
-            header, *rows = list(csv.reader(stream)) or [[]]
-        kept = [row for row in rows if len(row) == len(header) and int(row[0]) <= step]
+        header, *rows = read_csv(path) or [[]]
+        try:
+            kept = [row for row in rows if len(row) == len(header) and int(row[0]) <= step]
+        except (IndexError, ValueError) as error:
+            raise ValueError(f"{path} is damaged ({error}): remove it, and the run goes on without it") from error
         with replacing(path) as temporary, temporary.open("w", newline="") as stream:
             csv.writer(stream).writerows([header, *kept] if header else [])

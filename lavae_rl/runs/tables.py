@@ -8,6 +8,7 @@ from typing import Any
 
 from lavae_rl.runs.atomic import replacing
 from lavae_rl.runs.locks import locked
+from lavae_rl.runs.reading import check_file
 
 Row = Mapping[str, Any]
 
@@ -20,13 +21,31 @@ def report_folder(folder: Path) -> Iterator[None]:
         yield
 
 
+def read_csv(file: Path) -> list[list[str]]:
+    """Read the rows of a CSV file, the header among them. Raises ValueError where it is damaged, or no file."""
+    check_file(file)
+    try:
+        with file.open(newline="", encoding="utf-8") as stream:
+            return list(csv.reader(stream))
+    except (csv.Error, UnicodeError) as error:
+        raise ValueError(f"{file} is damaged ({error}): remove it, or put back a copy") from error
+
+
 def read_rows(file: Path, texts: Collection[str]) -> list[Row]:
-    """Read a CSV of ``write_rows``, without its empty cells: numbers, but texts in columns ``texts``; [] if missing."""
+    """Read a CSV of ``write_rows``, without its empty cells: numbers, but texts in columns ``texts``; [] if missing.
+
+    Raises ValueError where the file is damaged.
+    """
     if not file.exists():
         return []
-    with file.open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
-    return [{key: value if key in texts else _number(value) for key, value in row.items() if value} for row in rows]
+    header, *rows = read_csv(file) or [[]]
+    try:
+        return [
+            {key: value if key in texts else _number(value) for key, value in zip(header, row, strict=True) if value}
+            for row in rows
+        ]
+    except ValueError as error:
+        raise ValueError(f"{file} is damaged ({error}): remove it, or put back a copy") from error
 
 
 def _number(cell: str) -> int | float:
