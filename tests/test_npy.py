@@ -46,7 +46,7 @@ def test_a_single_bright_pixel_anywhere_makes_a_frame_lit(tmp_path):
         (
             np.zeros((2, 4, 4, 3), np.float32),
             TypeError,
-            r"a.npy, got float32: save .*\(frames \* 255\).round\(\).astype",
+            r"got float32: save .*\(frames \* 255\).round\(\).astype",
         ),
         (np.ones((2, 4, 4), bool), TypeError, "got bool"),
         (np.zeros((4, 4), np.uint8), ValueError, r"got shape \(4, 4\)"),

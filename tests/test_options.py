@@ -17,7 +17,7 @@ TASK, TOKENS = "LAVAE/OddOneOut-v0", "LAVAE/OddOneOutTokens-v0"
 @pytest.mark.parametrize(
     ("given", "advice"),
     [
-        ("treshold", "did you mean threshold?"),
+        ("threshol", "did you mean threshold?"),
         ("colour", "did you mean paint(colour=...)?"),
         ("color", "did you mean paint(colour=...)?"),
         ("zzz", "there are size, threshold"),
@@ -32,18 +32,18 @@ def test_the_nearest_name_or_its_place_is_proposed(given, advice):
 @pytest.mark.parametrize(
     ("make", "advice"),
     [
-        (lambda env: Preprocessing(treshold=3), "Preprocessing, got 'treshold': did you mean threshold?"),
+        (lambda env: Preprocessing(threshol=3), "Preprocessing, got 'threshol': did you mean threshold?"),
         (lambda env: Preprocessing(size=(3, 4)), "did you mean resize?"),
         (lambda env: TrackingConfig(gates=1.0), "TrackingConfig, got 'gates': did you mean gate?"),
         (lambda env: LAVAEObservation(env, max_object=3), "did you mean max_objects?"),
         (lambda env: LAVAEObservation(env, num_objects=3), "did you mean max_objects?"),
-        (lambda env: LAVAEObservation(env, preprocessing={"treshold": 3}), "did you mean threshold?"),
-        (lambda env: LAVAEObservation(env, treshold=3), "did you mean preprocessing=Preprocessing(threshold=...)?"),
+        (lambda env: LAVAEObservation(env, preprocessing={"threshol": 3}), "did you mean threshold?"),
+        (lambda env: LAVAEObservation(env, threshol=3), "did you mean preprocessing=Preprocessing(threshold=...)?"),
         (lambda env: LAVAEObservation(env, hold=3), "did you mean tracking=TrackingConfig(hold=...)?"),
         (lambda env: LAVAEObservation(env, tracking={"cost": 3}), "did you mean coast?"),
         (lambda env: VecLAVAEObservation(DummyVecEnv([lambda: env]), render_objects=True), "of a single environment"),
         (lambda env: gym.make(TASK, num_object=3), "OddOneOutEnv, got 'num_object': did you mean num_objects?"),
-        (lambda env: gym.make(TASK, varient="property"), "did you mean variant?"),
+        (lambda env: gym.make(TASK, variants="property"), "did you mean variant?"),
         (lambda env: gym.make(TASK, model="multi-dsprites"), "or of the id with Tokens?"),
         (
             lambda env: gym.make_vec(TASK, canvas=(64, 64)),
