@@ -74,7 +74,7 @@ def _read_counts(archive: ZipFile, agent: BaseAlgorithm, path: Path) -> dict[str
         raise ValueError(f"data in {path} is nested too deeply") from error
     if not isinstance(data, dict):
         raise ValueError(f"expected data in {path} to be a JSON object, got {type(data).__name__}")
-    found = {name: data.get(name) for name in (*_COUNTS, *_SHARES) if hasattr(agent, name)}
+    found: dict[str, Any] = {name: data.get(name) for name in (*_COUNTS, *_SHARES) if hasattr(agent, name)}
     for name, value in found.items():
         whole = name in _COUNTS
         if type(value) not in ((int,) if whole else (int, float)) or not -1 <= value < 2**63 or (whole and value < 0):

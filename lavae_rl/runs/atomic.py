@@ -1,15 +1,16 @@
 """Files that are whole or not there: written beside their place, then renamed."""
 
+import importlib
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-try:
-    import fcntl
-except ImportError:  # on Windows, two writers of one file are not kept apart
-    fcntl = None  # type: ignore[assignment]
+# On Windows there is none, and two writers of one file are not kept apart.
+fcntl: Any = importlib.import_module("fcntl") if find_spec("fcntl") else None
 
 _MARK = ".tmp"
 
