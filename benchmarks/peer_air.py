@@ -44,7 +44,7 @@ def place(where: Tensor, images: Tensor, size: tuple[int, int], inverse: bool) -
     return grid_sample(images, grid, align_corners=False)
 
 
-def mlp(inputs: int, hidden: int, outputs: int) -> nn.Module:
+def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
 
 
@@ -61,9 +61,8 @@ class AIR(nn.Module):
         self.decode = mlp(WHAT, 200, window)
         self.baseline_look = nn.LSTMCell(pixels + 3 + WHAT + 1, HIDDEN)
         self.baseline = mlp(HIDDEN, 200, 1)
-        with torch.no_grad():  # sprites begin dark, windows with the prior's size
-            final: Any = self.decode[-1]
-            final.bias.fill_(-2.0)
+        with torch.no_grad():  # sprites begin dark
+            self.decode[-1].bias.fill_(-2.0)
 
     def model(self, images: Tensor) -> None:
         """Draw objects from the prior, as many as there are at most, and the images from them."""

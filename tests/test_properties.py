@@ -4,6 +4,7 @@ import dataclasses
 import tempfile
 from itertools import combinations, pairwise
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -236,7 +237,7 @@ def test_a_dataset_is_read_as_it_was_written_and_never_in_part(some, data):
 )
 def test_a_vector_of_environments_observes_what_each_observes_alone(task, actions, options, seed):
     """Episodes are cut after 5 steps, so that new ones begin; Gymnasium's vectors do so at the next step."""
-    limits = {"max_episode_steps": 5}
+    limits: Any = {"max_episode_steps": 5}
     vector = VectorLAVAEObservation(gym.make_vec(f"LAVAE/{task}-v0", num_envs=2, **limits), **options)
     singles = [LAVAEObservation(gym.make(f"LAVAE/{task}-v0", **limits), **options) for _ in range(2)]
     seeds = [seed % 2**31, seed % 2**31 + 1]

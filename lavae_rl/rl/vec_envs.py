@@ -46,7 +46,7 @@ def make_task_vec_env(
     kind, name = observation_kind(observation), task_name(task)
     reader = kind.model(name, model)
     vector = make_task_vector(name, observation, num_envs, AutoresetMode.SAME_STEP, **options)
-    venv = VecMonitor(GymVectorToSB3(vector), info_keywords=("is_success",))
+    venv: VecEnv = VecMonitor(GymVectorToSB3(vector), info_keywords=("is_success",))
     if permute_colors:
         venv = VecPermutedColors(venv)
     return _observed(venv, kind, reader, device, {"max_objects": SLOTS}, seed)
