@@ -6,7 +6,6 @@ recurrent network computes, all else by reparameterised gradients. Sizes of laye
 are those of the paper and of Pyro's tutorial; the paper's images have 50 x 50 grey pixels.
 """
 
-from typing import Any
 
 import pyro
 import pyro.distributions as dist

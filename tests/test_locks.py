@@ -6,7 +6,7 @@ import os
 import pytest
 from filelock import Timeout
 
-from lavae_rl.runs.folder import claimed
+from lavae_rl.runs.claims import claimed
 from lavae_rl.runs.locks import locked
 from lavae_rl.runs.tables import report_folder
 
