@@ -42,6 +42,7 @@ def unpack(path: Path) -> Sequence[Path]:
 
 def is_npz(path: Path) -> bool:
     """Whether a file is an .npz: by its content, or, where that is neither .npz nor .npy, by its name."""
+    check_file(path)
     with path.open("rb") as file:
         start = file.read(6)
     return start.startswith(b"PK") or (path.suffix.lower() == ".npz" and start != b"\x93NUMPY")
