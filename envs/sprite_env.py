@@ -121,7 +121,7 @@ class SpriteVectorEnv(VectorEnv):
         self._rngs = [seeding.np_random(None)[0] for _ in range(num_envs)]
 
     @property
-    def spec(self) -> EnvSpec | None:  # type: ignore[override]
+    def spec(self) -> EnvSpec | None:
         """How ``gymnasium.make_vec`` made it, with its own time limit, which may be another than the id's."""
         return self._spec
 

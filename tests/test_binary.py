@@ -1,5 +1,7 @@
 """Frames that are not binary: refused at first, made binary and counted once a training is under way."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -54,8 +56,8 @@ def flash(make_env):
 
 
 def test_a_flash_does_not_end_a_training(flash):
-    env = LAVAEObservation(flash(), max_objects=6)
-    venv = VecLAVAEObservation(DummyVecEnv([flash] * 2), max_objects=6)
+    env: Any = LAVAEObservation(flash(), max_objects=6)
+    venv: Any = VecLAVAEObservation(DummyVecEnv([flash] * 2), max_objects=6)
     env.reset(seed=0)
     venv.seed(0)
     venv.reset()
@@ -67,7 +69,7 @@ def test_a_flash_does_not_end_a_training(flash):
 
 
 def test_a_flash_is_no_fault_where_a_threshold_is_declared(flash):
-    env = LAVAEObservation(flash(), max_objects=6, preprocessing={"threshold": 127})
+    env: Any = LAVAEObservation(flash(), max_objects=6, preprocessing={"threshold": 127})
     env.reset(seed=0)
     for _ in range(4):
         env.step(0)

@@ -1,6 +1,7 @@
 """Names of options that do not exist: the error says which name, or which place, is the right one."""
 
 import re
+from typing import Any
 
 import gymnasium as gym
 import pytest
@@ -11,13 +12,15 @@ from lavae_rl.options import check_names
 from lavae_rl.perception.sb3 import VecLAVAEObservation
 from lavae_rl.perception.tracking import TrackingConfig
 
+PREPROCESSING: Any = Preprocessing
+TRACKING: Any = TrackingConfig
 TASK, TOKENS = "LAVAE/OddOneOut-v0", "LAVAE/OddOneOutTokens-v0"
 
 
 @pytest.mark.parametrize(
     ("given", "advice"),
     [
-        ("threshol", "did you mean threshold?"),
+        ("thres", "did you mean threshold?"),
         ("colour", "did you mean paint(colour=...)?"),
         ("color", "did you mean paint(colour=...)?"),
         ("zzz", "there are size, threshold"),
@@ -32,13 +35,13 @@ def test_the_nearest_name_or_its_place_is_proposed(given, advice):
 @pytest.mark.parametrize(
     ("make", "advice"),
     [
-        (lambda env: Preprocessing(threshol=3), "Preprocessing, got 'threshol': did you mean threshold?"),
-        (lambda env: Preprocessing(size=(3, 4)), "did you mean resize?"),
-        (lambda env: TrackingConfig(gates=1.0), "TrackingConfig, got 'gates': did you mean gate?"),
+        (lambda env: PREPROCESSING(thres=3), "Preprocessing, got 'thres': did you mean threshold?"),
+        (lambda env: PREPROCESSING(size=(3, 4)), "did you mean resize?"),
+        (lambda env: TRACKING(gates=1.0), "TrackingConfig, got 'gates': did you mean gate?"),
         (lambda env: LAVAEObservation(env, max_object=3), "did you mean max_objects?"),
         (lambda env: LAVAEObservation(env, num_objects=3), "did you mean max_objects?"),
-        (lambda env: LAVAEObservation(env, preprocessing={"threshol": 3}), "did you mean threshold?"),
-        (lambda env: LAVAEObservation(env, threshol=3), "did you mean preprocessing=Preprocessing(threshold=...)?"),
+        (lambda env: LAVAEObservation(env, preprocessing={"thres": 3}), "did you mean threshold?"),
+        (lambda env: LAVAEObservation(env, thres=3), "did you mean preprocessing=Preprocessing(threshold=...)?"),
         (lambda env: LAVAEObservation(env, hold=3), "did you mean tracking=TrackingConfig(hold=...)?"),
         (lambda env: LAVAEObservation(env, tracking={"cost": 3}), "did you mean coast?"),
         (lambda env: VecLAVAEObservation(DummyVecEnv([lambda: env]), render_objects=True), "of a single environment"),
@@ -62,7 +65,8 @@ def test_unknown_options_are_refused_with_the_nearest_name(make, advice, make_en
 
 @pytest.mark.parametrize("vector", [False, True])
 def test_what_the_errors_propose_is_accepted(make_env, vector):
-    options = {"preprocessing": Preprocessing(threshold=3), "tracking": TrackingConfig(hold=3), "max_objects": 6}
+    options: Any = {"preprocessing": Preprocessing(threshold=3), "tracking": TrackingConfig(hold=3), "max_objects": 6}
+    env: Any
     if vector:
         env = VectorLAVAEObservation(gym.make_vec(TASK, 2, canvas_size=(64, 64), autoreset_mode="SameStep"), **options)
         gym.make_vec(TASK, 2, vectorization_mode="sync", vector_kwargs={"autoreset_mode": "SameStep"})
@@ -102,7 +106,7 @@ def test_values_of_another_type_are_value_errors(options, message):
 @pytest.mark.parametrize("options", [{"max_objects": 12}, {"flatten": True}, {"model": "multi-dsprites", "box": True}])
 @pytest.mark.parametrize("vector", [False, True])
 def test_ids_with_tokens_take_the_options_of_the_wrapper(options, vector):
-    env = (
+    env: Any = (
         gym.make_vec(TOKENS, 2, num_objects=(3, 7), **options) if vector else gym.make(TOKENS, num_objects=7, **options)
     )
     expected = LAVAEObservation(gym.make(TASK, num_objects=7), **options)
@@ -117,7 +121,7 @@ def test_ids_with_tokens_take_the_options_of_the_wrapper(options, vector):
 
 
 def test_ids_with_tokens_draw_objects_if_asked():
-    frames = [gym.make(TOKENS, render_mode="rgb_array", render_objects=drawn) for drawn in (False, True)]
+    frames: list[Any] = [gym.make(TOKENS, render_mode="rgb_array", render_objects=drawn) for drawn in (False, True)]
     for env in frames:
         env.reset(seed=0)
     assert frames[1].render().shape[0] > frames[0].render().shape[0] == 384
@@ -126,9 +130,9 @@ def test_ids_with_tokens_draw_objects_if_asked():
 @pytest.mark.parametrize("limit", [5, None])
 def test_the_spec_of_a_vector_says_its_time_limit(limit):
     options = {} if limit is None else {"max_episode_steps": limit}
-    envs = gym.make_vec("LAVAE/ObjectGoal-v0", num_envs=2, **options)
+    envs: Any = gym.make_vec("LAVAE/ObjectGoal-v0", num_envs=2, **options)
     assert envs.spec.max_episode_steps == (limit or 100)
-    again = gym.make_vec(envs.spec)
+    again: Any = gym.make_vec(envs.spec)
     assert again.spec == envs.spec
     again.reset(seed=0)
     truncated = [again.step([0, 0])[3].any() for _ in range(limit or 100)]

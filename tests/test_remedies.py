@@ -31,7 +31,7 @@ from lavae_rl.policies.set_extractor import SetFeaturesExtractor as Extractor
 
 SAME = AutoresetMode.SAME_STEP
 GOAL = "LAVAE/ObjectGoal-v0"
-OPTIONS = {"autoreset_mode": SAME}
+OPTIONS: dict[str, Any] = {"autoreset_mode": SAME}
 FRAMES = np.zeros((12, 16, 16, 3), np.uint8)
 FRAMES[:, 3:6, 3:6] = 200
 

@@ -1,6 +1,7 @@
 """Every remedy that an error about frames proposes is executed here, and then works."""
 
 import re
+from typing import Any
 
 import gymnasium
 import gymnasium as gym
@@ -26,6 +27,8 @@ class Screen(gym.Env):
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 5}  # noqa: RUF012
     action_space = spaces.Discrete(2)
+
+    observation_space: Any
 
     def __init__(self, space, render_mode="rgb_array"):
         self.observation_space, self.render_mode = space, render_mode
@@ -114,7 +117,7 @@ def test_no_error_proposes_to_convert_what_is_neither_grey_nor_rgb(channels, lay
 def test_tokens_are_stacked_where_stacked_frames_are_refused(make_env):
     with pytest.raises(ValueError, match="flatten=True here, then VecFrameStack"):
         VecLAVAEObservation(VecFrameStack(DummyVecEnv([make_env] * 2), 4))
-    venv = VecFrameStack(VecLAVAEObservation(DummyVecEnv([make_env] * 2), flatten=True), 4)
+    venv: Any = VecFrameStack(VecLAVAEObservation(DummyVecEnv([make_env] * 2), flatten=True), 4)
     assert venv.reset().shape == (2, 4 * 8 * 14)
     stack = gym.wrappers.FrameStackObservation
     with pytest.raises(ValueError, match=r"gymnasium\.wrappers\.FrameStackObservation around it"):

@@ -202,3 +202,23 @@ def test_agents_of_games_read_tracked_tokens_and_can_be_filmed():
     action, _ = agent.predict(observation)
     env.step(action)
     assert env.render().shape[1] == 160  # type: ignore[union-attr]
+
+
+class GreyEnv(gym.Env[Any, Any]):
+    """Grey frames without a channel axis."""
+
+    observation_space, action_space = spaces.Box(0, 255, (96, 60), np.uint8), spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        return np.ones((96, 60), np.uint8), {}
+
+
+def test_grey_screens_have_a_channel_for_convolutional_policies(monkeypatch):
+    monkeypatch.setitem(gym.registry, "test/Grey-v0", gym.envs.registration.EnvSpec("test/Grey-v0", GreyEnv))
+    shapes = {}
+    for view in ("frames", "pixels"):
+        env = make_screen("test/Grey-v0", view)
+        shapes[view] = env.reset(seed=0)[0].shape
+        assert env.observation_space.shape == shapes[view]
+    # Models store the layout "hw" with their weights: frames stay as they are.
+    assert shapes == {"frames": (96, 60), "pixels": (84, 84, 1)}
