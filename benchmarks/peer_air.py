@@ -6,7 +6,6 @@ recurrent network computes, all else by reparameterised gradients. Sizes of laye
 are those of the paper and of Pyro's tutorial; the paper's images have 50 x 50 grey pixels.
 """
 
-
 import pyro
 import pyro.distributions as dist
 import torch
@@ -61,7 +60,7 @@ class AIR(nn.Module):
         self.baseline_look = nn.LSTMCell(pixels + 3 + WHAT + 1, HIDDEN)
         self.baseline = mlp(HIDDEN, 200, 1)
         with torch.no_grad():  # sprites begin dark
-            self.decode[-1].bias.fill_(-2.0)
+            self.decode[-1].get_parameter("bias").fill_(-2.0)
 
     def model(self, images: Tensor) -> None:
         """Draw objects from the prior, as many as there are at most, and the images from them."""

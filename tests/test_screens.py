@@ -214,7 +214,9 @@ class GreyEnv(gym.Env[Any, Any]):
 
 
 def test_grey_screens_have_a_channel_for_convolutional_policies(monkeypatch):
-    monkeypatch.setitem(gym.registry, "test/Grey-v0", gym.envs.registration.EnvSpec("test/Grey-v0", GreyEnv))
+    monkeypatch.setitem(
+        gym.registry, "test/Grey-v0", gym.envs.registration.EnvSpec("test/Grey-v0", lambda **_: GreyEnv())
+    )
     shapes = {}
     for view in ("frames", "pixels"):
         env = make_screen("test/Grey-v0", view)
