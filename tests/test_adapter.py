@@ -76,8 +76,8 @@ def test_an_adapted_vector_reaches_its_environments(factories):
 
 
 def test_next_step_autoreset_is_refused_with_the_call_that_works(factories):
-    with pytest.raises(ValueError, match=r"got NEXT_STEP; make it with .*vector_kwargs=dict\(autoreset_mode="):
+    with pytest.raises(ValueError, match=r"got NEXT_STEP: make it by .*vector_kwargs=dict\(autoreset_mode="):
         GymVectorToSB3(SyncVectorEnv(factories))
-    with pytest.raises(ValueError, match=r"got NEXT_STEP; make it with gymnasium.make_vec\(\.\.\., autoreset_mode="):
+    with pytest.raises(ValueError, match=r"got NEXT_STEP: make it by gymnasium.make_vec\(\.\.\., autoreset_mode="):
         GymVectorToSB3(gym.make_vec("LAVAE/ObjectGoal-v0", num_envs=2))
     GymVectorToSB3(gym.make_vec("LAVAE/ObjectGoal-v0", num_envs=2, autoreset_mode=AutoresetMode.SAME_STEP))

@@ -111,7 +111,7 @@ def _unpacked(stream: Any, named: bool) -> Any:
         start = stream.peek(len(_IDX))
         if not start.startswith(_GZIP) and not (named and not start.startswith(_IDX)):
             break
-        stream = io.BufferedReader(gzip.GzipFile(fileobj=stream))
+        stream = io.BufferedReader(gzip.GzipFile(fileobj=stream, mode="rb"))
     return stream
 
 

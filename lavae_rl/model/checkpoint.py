@@ -16,7 +16,7 @@ from torch import nn
 from lavae_rl.runs.atomic import replacing
 from lavae_rl.runs.config import CONFIG_FILE, parse, read_json, write_json
 from lavae_rl.runs.missing import what_there_is
-from lavae_rl.runs.reading import shortened
+from lavae_rl.runs.reading import check_file, shortened
 from lavae_rl.runs.weights import check_weights
 
 WEIGHTS_FILE = "model.safetensors"
@@ -52,6 +52,7 @@ def find(name: str | Path) -> Path:
     Raises:
         FileNotFoundError: neither; or a folder without config.json or model.safetensors.
         MissingPackageError: a repository of the Hub, and huggingface_hub is not installed.
+        ValueError: one of the two is no plain file.
     """
     bundled = bundled_names()
     folder = BUNDLED / name if str(name) in bundled else expanded(name)
@@ -60,7 +61,9 @@ def find(name: str | Path) -> Path:
     elif not folder.is_dir():
         there = what_there_is(folder, _FILES)
         raise FileNotFoundError(f"expected a folder or one of the bundled models {bundled}, got '{name}': {there}")
-    if not all((folder / file).is_file() for file in _FILES):
+    for file in filter(Path.exists, (folder / name for name in _FILES)):
+        check_file(file)
+    if not all((folder / file).exists() for file in _FILES):
         raise FileNotFoundError(f"expected a model in the folder {name}: {what_there_is(folder, _FILES)}")
     return folder
 

@@ -24,12 +24,15 @@ class Blueprint:
     preprocessing: Preprocessing
 
 
-class Built(NamedTuple):
-    """A model, by a blueprint, that has its weights or waits for those of the policy around it."""
+class Source(NamedTuple):
+    """What a model is built from; with no name, it waits for the weights of the policy around it."""
 
-    model: LAVAE
     blueprint: Blueprint
-    has_weights: bool
+    name: str | None
+
+    def build(self) -> LAVAE:
+        """Load the model, or build it without weights."""
+        return LAVAE(self.blueprint.config) if self.name is None else LAVAE.from_pretrained(self.name)
 
 
 class _Notes:
@@ -44,8 +47,8 @@ class _Notes:
         return {"blueprints": self.blueprints, "saved": True}
 
 
-def build(name: str, space: "spaces.Space[Any]") -> Built:
-    """Load a model by its name, and note its blueprint at a space; or build it by the blueprint saved there.
+def source(name: str, space: "spaces.Space[Any]") -> Source:
+    """Find a model by its name, and note its blueprint at a space; or else take the blueprint saved there.
 
     The second is for policies that are loaded where there is no such model, or another one of that name.
 
@@ -56,9 +59,9 @@ def build(name: str, space: "spaces.Space[Any]") -> Built:
     here = name in checkpoint.bundled_names() or checkpoint.expanded(name).is_dir()
     saved = notes.blueprints.get(name) if notes.saved else None
     if saved is not None and not (here and _read(name) == saved):
-        return Built(LAVAE(saved.config), saved, has_weights=False)
+        return Source(saved, None)
     notes.blueprints[name] = blueprint = _read(name)
-    return Built(LAVAE.from_pretrained(name), blueprint, has_weights=True)
+    return Source(blueprint, name)
 
 
 def _read(name: str) -> Blueprint:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lavae_rl.actions import check_shape
 from lavae_rl.perception.adapter import GymVectorToSB3
 from lavae_rl.perception.binary import BinaryFrames
-from lavae_rl.perception.blueprints import build
+from lavae_rl.perception.blueprints import source
 from lavae_rl.perception.encoder import EncoderConfig, FrameEncoder
 from lavae_rl.perception.finals import MissingFinals
 from lavae_rl.perception.fit import check_frames
@@ -95,7 +95,8 @@ class LAVAEFeaturesExtractor(BaseFeaturesExtractor):
     """
 
     def __init__(self, observation_space: spaces.Box, model: str = "multi-dsprites", max_objects: int = 8) -> None:
-        lavae, blueprint, has_weights = build(str(model), observation_space)
+        found = source(str(model), observation_space)
+        blueprint = found.blueprint
         layout = "chw" if is_image_space_channels_first(observation_space) else "hwc"
         preprocessing = dataclasses.replace(blueprint.preprocessing, layout=layout)
         if preprocessing.max_frames > 1:
@@ -108,8 +109,8 @@ class LAVAEFeaturesExtractor(BaseFeaturesExtractor):
         super().__init__(observation_space, max_objects * (1 + width))
         self._slots, self._prepare, self._watch = max_objects, preprocessing, EncoderWatch(str(model), preprocessing)
         self._binary = BinaryFrames() if blueprint.config.likelihood == "bernoulli" else None
-        self._name, self._has_weights = str(model), has_weights
-        self.lavae = lavae.requires_grad_(False)
+        self._name, self._has_weights = str(model), found.name is not None
+        self.lavae = found.build().requires_grad_(False)
         self.lavae.appearance_network.requires_grad_(True)
 
     def _load_from_state_dict(self, *args: Any) -> None:
@@ -131,7 +132,7 @@ class LAVAEFeaturesExtractor(BaseFeaturesExtractor):
 
         Raises:
             ValueError: values outside [0, 1], first frames that are not binary after preprocessing, or no weights, see
-                ``blueprints.build``.
+                ``blueprints.source``.
         """
         if not self._has_weights:
             raise ValueError(
