@@ -17,6 +17,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from lavae_rl.data.frame_source import FrameSource
 from lavae_rl.evaluation.figures import reconstruction_figure
 from lavae_rl.pretraining.recipes import Recipe
+from lavae_rl.runs.folder import CHECKPOINT_FILE
 from lavae_rl.runs.reading import shortened
 from lavae_rl.runs.weights import check_optimizer, check_weights
 from lavae_rl.shapes import Frames, Picture
@@ -185,7 +186,9 @@ class Training:
             for name, part in self._parts.items():
                 part.load_state_dict(state[name])
         except (KeyError, TypeError, RuntimeError, ValueError) as error:
-            raise ValueError(f"the checkpoint does not fit this run's model and recipe: {shortened(error)}") from error
+            raise ValueError(
+                f"{CHECKPOINT_FILE} does not fit this run's model and recipe: {shortened(error)}"
+            ) from error
         self.progress = progress
 
 
