@@ -200,13 +200,13 @@ CASES = {
         "--recipe smoke --steps 1 --device cpu --out @/run",
     ),
     "a used folder": Case(
-        "or choose an empty folder with --out",
+        "choose an empty folder with --out",
         train_lavae.main,
         "--recipe smoke --steps 1 --device cpu --out @/used",
         "--recipe smoke --steps 1 --device cpu --out @/run",
     ),
     "an agent in a used folder": Case(
-        "choose another --out", train_agent.main, f"{AGENT} --out @/used", f"{AGENT} --out @/run"
+        "choose an empty folder with --out", train_agent.main, f"{AGENT} --out @/used", f"{AGENT} --out @/run"
     ),
     "reward of a task": Case(
         "expected --reward sparse or shaped for ObjectGoal",
@@ -272,7 +272,7 @@ def test_runs_and_recordings_go_on_as_their_errors_propose(place, capsys):
     collect_frames.main([*collect, "--resume"])
     agent = [*AGENT.split(), "--out", str(place / "learned")]
     train_agent.main(agent)
-    assert "continue with --resume" in said(train_agent.main, agent, capsys)
+    assert "continue that run with --resume" in said(train_agent.main, agent, capsys)
     train_agent.main([*agent, "--resume"])
 
 

@@ -77,7 +77,8 @@ def _read_counts(archive: ZipFile, agent: BaseAlgorithm, path: Path) -> dict[str
     found: dict[str, Any] = {name: data.get(name) for name in (*_COUNTS, *_SHARES) if hasattr(agent, name)}
     for name, value in found.items():
         whole = name in _COUNTS
-        if type(value) not in ((int,) if whole else (int, float)) or not -1 <= value < 2**63 or (whole and value < 0):
+        # The share of steps that remain is below 0 where rollouts are longer than the training.
+        if type(value) not in ((int,) if whole else (int, float)) or (whole and not 0 <= value < 2**63):
             raise ValueError(f"expected {name} in {path} to be a number that a training counts, got {value!r}")
         if not math.isfinite(value):
             raise ValueError(f"expected {name} in {path} to be finite, got {value}")
