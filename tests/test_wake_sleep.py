@@ -27,8 +27,8 @@ def _training(config, recipe, precision="no"):
 
 def fine_tune(precision):
     """Three steps of joint fine-tuning of the bundled model; it keeps its objects."""
-    scenes = load_dataset("multi-dsprites", "validation")
-    bundled = LAVAE.from_pretrained("multi-dsprites")
+    scenes = load_dataset("multi-mnist-1k", "validation")
+    bundled = LAVAE.from_pretrained("multi-mnist-1k")
     recipe = dataclasses.replace(JOINT, steps=40, batch_size=16, warmup_steps=1)
     training = _training(bundled.config, recipe, precision)
     model = training.method.model
