@@ -37,7 +37,7 @@ ROOT = Path(__file__).parents[1]
 PRETRAINING = [str(ROOT / "pretrain/train_lavae.py"), "--recipe", "smoke", "--dataset", "multi-mnist-1k"]
 PRETRAINING += ["--steps", "30", "--device", "cpu"]
 AGENT = [str(ROOT / "agents/train_agent.py"), "--env", "ObjectGoal", "--observation", "oracle", "--arch", "deepsets"]
-AGENT += ["--num-envs", "8", "--steps", "2048", "--eval-every", "512", "--eval-episodes", "10"]
+AGENT += ["--num-envs", "8", "--steps", "1024", "--eval-every", "256", "--eval-episodes", "10"]
 DATASET = [
     str(ROOT / "pretrain/make_dataset.py"),
     "--dataset",
