@@ -199,7 +199,7 @@ def measure(name: str, kills: int, rng: random.Random, console: Console) -> list
         seconds, left = span(case, whole), kills
         while left or files(out):
             # After the last kill, what is left goes on to its end.
-            what, wrong = kill(case, out, rng.uniform(0, seconds) if left else 10 * seconds + 600)
+            what, wrong = kill(case, out, rng.uniform(0, seconds / 2) if left else 10 * seconds + 600)
             left -= what != "ended" and left > 0
             if wrong:
                 found.append(wrong)
