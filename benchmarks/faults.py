@@ -37,7 +37,7 @@ ROOT = Path(__file__).parents[1]
 PRETRAINING = [str(ROOT / "pretrain/train_lavae.py"), "--recipe", "smoke", "--dataset", "multi-mnist-1k"]
 PRETRAINING += ["--steps", "30", "--device", "cpu"]
 AGENT = [str(ROOT / "agents/train_agent.py"), "--env", "ObjectGoal", "--observation", "oracle", "--arch", "deepsets"]
-AGENT += ["--num-envs", "8", "--steps", "2048", "--eval-every", "512", "--eval-episodes", "10"]
+AGENT += ["--num-envs", "8", "--steps", "1024", "--eval-every", "256", "--eval-episodes", "10"]
 DATASET = [
     str(ROOT / "pretrain/make_dataset.py"),
     "--dataset",
@@ -199,7 +199,7 @@ def measure(name: str, kills: int, rng: random.Random, console: Console) -> list
         seconds, left = span(case, whole), kills
         while left or files(out):
             # After the last kill, what is left goes on to its end.
-            what, wrong = kill(case, out, rng.uniform(0, seconds) if left else 10 * seconds + 600)
+            what, wrong = kill(case, out, rng.uniform(0, seconds / 2) if left else 10 * seconds + 600)
             left -= what != "ended" and left > 0
             if wrong:
                 found.append(wrong)
