@@ -21,15 +21,15 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger, make_output_format
 
-from lavae_rl.rl.agents import AGENT_FILE, ALGORITHMS, load_agent, make_agent, save_agent, steps_of_rollout
+from lavae_rl.rl.agents import ALGORITHMS, begin_agent, save_agent, steps_of_rollout
 from lavae_rl.rl.environments import is_task
-from lavae_rl.rl.flags import add_run_flags, default_folder, open_run, told_steps
+from lavae_rl.rl.flags import add_run_flags, default_folder, open_run, planned_steps
 from lavae_rl.rl.observations import OBSERVATIONS
 from lavae_rl.rl.presets import preset_for
 from lavae_rl.rl.progress import Progress
 from lavae_rl.rl.run import DEFAULTS, AgentRun, Evaluation, given_settings
 from lavae_rl.rl.vec_envs import make_training_vec_env
-from lavae_rl.runs.claims import check_empty, claimed
+from lavae_rl.runs.claims import claimed_run
 from lavae_rl.runs.devices import DEVICES, choose_device
 from lavae_rl.runs.exits import clean_exit, program_parser
 
@@ -64,15 +64,11 @@ def train(args: argparse.Namespace, console: Console) -> None:
     run = open_run(out, given, args.resume)
     preset, device = run.preset, choose_device(args.device)
     venv = make_training_vec_env(run, device)
-    # A run that was stopped before its agent was saved for the first time begins once more.
-    saved = load_agent(out, venv, device).agent if args.resume and (out / AGENT_FILE).exists() else None
-    agent = saved or make_agent(run.observation, preset, venv, run.seed, device)
-    steps = told_steps(preset.steps, agent.num_timesteps, steps_of_rollout(agent))
+    agent = begin_agent(out, run, venv, args.resume, device)
+    steps = planned_steps(preset.steps, agent.num_timesteps, steps_of_rollout(agent))
     console.print(f"{run.task}, {run.observation}, {preset.algorithm}: {steps}")
     if agent.num_timesteps < preset.steps:
-        with claimed(out):
-            if not args.resume:  # another process may have trained here since this one has looked
-                check_empty(out)
+        with claimed_run(out, args.resume):
             learn(agent, out, run, console)
     console.print(f"agent and config.json in {escape(str(out))}: python agents/evaluate_agent.py {escape(str(out))}")
 

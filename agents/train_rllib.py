@@ -25,13 +25,13 @@ from rich.markup import escape
 from stable_baselines3.common.base_class import BaseAlgorithm
 from torch.utils.tensorboard import SummaryWriter
 
-from lavae_rl.rl.agents import AGENT_FILE, load_agent, make_agent
-from lavae_rl.rl.flags import add_run_flags, default_folder, open_run, told_steps
+from lavae_rl.rl.agents import begin_agent
+from lavae_rl.rl.flags import add_run_flags, default_folder, open_run, planned_steps
 from lavae_rl.rl.observations import OBSERVATIONS
 from lavae_rl.rl.progress import Progress
 from lavae_rl.rl.run import given_settings
 from lavae_rl.rl.vec_envs import make_run_vec_env
-from lavae_rl.runs.claims import check_empty, claimed
+from lavae_rl.runs.claims import claimed_run
 from lavae_rl.runs.cluster import LOCAL, ray_cluster, require_ray
 from lavae_rl.runs.devices import choose_device
 from lavae_rl.runs.exits import clean_exit, program_parser
@@ -80,20 +80,16 @@ def train(args: argparse.Namespace, console: Console) -> None:
     run = open_run(out, given, args.resume, ENGINE)
     device = choose_device(args.device)
     tested = make_run_vec_env(run, 1)
-    # A run that was stopped before its agent was saved for the first time begins once more.
-    saved = load_agent(out, tested).agent if args.resume and (out / AGENT_FILE).exists() else None
-    agent = saved or make_agent(run.observation, run.preset, tested, run.seed)
+    agent = begin_agent(out, run, tested, args.resume)
     start = latest_checkpoint(out, agent.num_timesteps) if args.resume else None
     config = ppo_config(run, args.env_runners, args.learners, device == "cuda", agent.num_timesteps)
-    steps = told_steps(run.preset.steps, agent.num_timesteps, run.preset.rollout * run.preset.num_envs)
+    steps = planned_steps(run.preset.steps, agent.num_timesteps, run.preset.rollout * run.preset.num_envs)
     console.print(f"{run.task}, {run.observation}, RLlib: {steps}")
     if agent.num_timesteps < run.preset.steps:
         processes = args.env_runners + args.learners
         if args.address == LOCAL and processes and "OMP_NUM_THREADS" not in os.environ:
             torch.set_num_threads(1)  # threads of several processes on the same cores would wait for each other
-        with claimed(out), ray_cluster(args.address, processes), stop_signals() as stopped:
-            if not args.resume:  # another process may have trained here since this one has looked
-                check_empty(out)
+        with claimed_run(out, args.resume), ray_cluster(args.address, processes), stop_signals() as stopped:
             algorithm = config.build_algo()
             if start is not None:
                 algorithm.restore_from_path(str(start.resolve()))

@@ -27,7 +27,7 @@ from lavae_rl.rl.vec_envs import make_training_vec_env
 from lavae_rl.runs.exits import program_console
 
 PARTS = ("environment", "encoding", "policy", "learning")
-"""What a step is made of: the environments, tokens from their frames, actions, and the update of the weights."""
+"""Parts of a training step: the environments, tokens from their frames, actions, and the update of the weights."""
 
 
 def make(env: str, observation: str, num_envs: int | None, model: str | None) -> BaseAlgorithm:

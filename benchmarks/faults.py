@@ -31,6 +31,7 @@ from lavae_rl.model.checkpoint import WEIGHTS_FILE
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.rl.agents import AGENT_FILE, load_agent
 from lavae_rl.runs.config import CONFIG_FILE, read_json
+from lavae_rl.runs.exits import program_console
 from lavae_rl.runs.folder import CHECKPOINT_FILE, RunFolder
 
 ROOT = Path(__file__).parents[1]
@@ -38,15 +39,8 @@ PRETRAINING = [str(ROOT / "pretrain/train_lavae.py"), "--recipe", "smoke", "--da
 PRETRAINING += ["--steps", "30", "--device", "cpu"]
 AGENT = [str(ROOT / "agents/train_agent.py"), "--env", "ObjectGoal", "--observation", "oracle", "--arch", "deepsets"]
 AGENT += ["--num-envs", "8", "--steps", "1024", "--eval-every", "256", "--eval-episodes", "10"]
-DATASET = [
-    str(ROOT / "pretrain/make_dataset.py"),
-    "--dataset",
-    "multi-dsprites",
-    "--split",
-    "test",
-    "--num-scenes",
-    "3000",
-]
+DATASET = [str(ROOT / "pretrain/make_dataset.py"), "--dataset", "multi-dsprites", "--split", "test"]
+DATASET += ["--num-scenes", "3000"]
 
 # Both save again and again, so that most kills hit them while they do.
 EXPORT = """
@@ -76,7 +70,7 @@ class Case(NamedTuple):
     check: Callable[[Path], None]
     """Raises an error where a file under its final name is not whole."""
     resumable: bool
-    """Whether it is a training, which --resume continues."""
+    """True for trainings, which --resume continues."""
     same: str | None = None
     """File that has the same bits as if there had been no kill."""
 
@@ -163,7 +157,7 @@ def span(case: Case, out: Path) -> float:
 
 
 def next_command(case: Case, out: Path) -> list[str]:
-    """What goes on with a folder: --resume where there is a run, and otherwise the same command once more."""
+    """The command that continues a folder: --resume where there is a run, otherwise the same command once more."""
     command = case.command(out)
     if not case.resumable or not (out / CONFIG_FILE).exists():
         return command
@@ -220,7 +214,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default: 0)")
     parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES), help="(default: all)")
     args = parser.parse_args(argv)
-    rng, console = random.Random(args.seed), Console()
+    rng, console = random.Random(args.seed), program_console()
     table = Table("case", "kills", "survived", "half-written", "dead ends", "ends with the same bits")
     rows = []
     for name in args.cases:

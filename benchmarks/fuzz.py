@@ -31,7 +31,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from rich.console import Console
 from rich.table import Table
 
 from lavae_rl.data.digits import load_mnist_idx
@@ -49,11 +48,12 @@ from lavae_rl.rl.agents import AGENT_FILE, load_agent, make_agent, save_agent
 from lavae_rl.rl.run import new_run
 from lavae_rl.rl.vec_envs import make_run_vec_env
 from lavae_rl.runs.config import CONFIG_FILE
+from lavae_rl.runs.exits import program_console
 from lavae_rl.runs.folder import CHECKPOINT_FILE, METRICS_FILE, RunFolder
 from lavae_rl.runs.tables import read_rows
 
 SECONDS, BYTES = 60, 4 * 2**30
-"""What a process may take beyond what it has at its start."""
+"""Limits of a process: seconds, and bytes of memory beyond those at its start."""
 REFUSALS = (ValueError, TypeError, FileNotFoundError)
 VALUES: Sequence[Any] = (None, True, -1, 0, 10**9, 10**30, 1e308, math.nan, "x", [], {}, [[]], {"a": 1}, 0.5)
 
@@ -245,7 +245,7 @@ def attempt(kind: Kind, folder: Path, pipe: Any) -> None:
 
 
 def outcome(kind: Kind, folder: Path) -> tuple[str, str]:
-    """What comes of loading a folder: "loaded", "refused", "finding" or "hang", and more about it."""
+    """Load a folder in another process; return "loaded", "refused", "finding" or "hang", and the details."""
     here, there = multiprocessing.Pipe()
     process = multiprocessing.get_context("fork").Process(target=attempt, args=(kind, folder, there))
     process.start()
@@ -301,7 +301,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     table = Table("file", "tried", *columns)
     for name, count in counts.items():
         table.add_row(name, str(count.total()), *(str(count[column]) for column in columns))
-    Console().print(table)
+    program_console().print(table)
     if any(count["finding"] + count["hang"] for count in counts.values()):
         sys.exit(1)
 

@@ -40,7 +40,7 @@ FIGURES = ("training_seconds", "count_accuracy_0_3", "count_accuracy_7", "log_li
 
 
 class Setting(NamedTuple):
-    """Where and how long a check may run."""
+    """Device and time limit of a check."""
 
     device: str
     small: bool

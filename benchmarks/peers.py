@@ -39,7 +39,7 @@ MOST = {"test": 3, "test-7": 8}
 
 
 class Peer(Protocol):
-    """What learns from frames without labels, and counts."""
+    """A model that learns from frames without labels, and counts objects."""
 
     learns: bool
 

@@ -1,4 +1,4 @@
-"""Whether OpenCV can open windows here, found out before it does: without a screen, Qt ends the whole process."""
+"""A test of the screen before OpenCV opens a window: without one, Qt ends the whole process."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ WITHOUT_WINDOWS = (
 
 
 def has_screen() -> bool:
-    """Whether a window can be opened."""
+    """Return True if a window can be opened."""
     return screen_problem() is None
 
 

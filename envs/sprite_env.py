@@ -26,7 +26,7 @@ RENDER_SIZE = 384
 """Frames are enlarged by a whole number to at most this many pixels a side."""
 
 VECTOR_MODE = "vector_kwargs=dict({}=...)"
-"""How ``gymnasium.make_vec`` takes the autoreset mode where it joins single environments."""
+"""Argument of ``gymnasium.make_vec`` for the autoreset mode where it joins single environments."""
 _OF_TOKENS = {"{}=... of LAVAEObservation, or of the id with Tokens": ["model", "flatten", "tracking", "preprocessing"]}
 
 _warned: list[bool] = []
@@ -122,7 +122,7 @@ class SpriteVectorEnv(VectorEnv):
 
     @property
     def spec(self) -> EnvSpec | None:
-        """How ``gymnasium.make_vec`` made it, with its own time limit, which may be another than the id's."""
+        """The specification that ``gymnasium.make_vec`` used, with the time limit given there in place of the id's."""
         return self._spec
 
     @spec.setter

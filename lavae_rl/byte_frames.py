@@ -1,4 +1,4 @@
-"""What turns frames of another type into uint8 with values 0 to 255, as error messages propose it."""
+"""Expressions that convert frames of other types to uint8 with values 0 to 255, for error messages."""
 
 
 def to_bytes(dtype: object, frames: str = "frames") -> str:

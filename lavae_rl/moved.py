@@ -36,7 +36,7 @@ MOVED: Mapping[str, Sequence[str]] = {
     "training": ("pretraining",),
     "training.base": ("pretraining.state",),
     "training.provenance": ("runs.provenance",),
-    "training.run_folder": ("runs.folder",),
+    "training.run_folder": ("runs.folder", "runs.claims"),
     "learning": ("rl",),
     "learning.evaluation": ("rl.success",),
     "learning.run_settings": ("rl.run",),

@@ -2,7 +2,7 @@ import pytest
 from stable_baselines3 import DQN, PPO
 
 from lavae_rl.rl.agents import make_agent, steps_of_rollout
-from lavae_rl.rl.flags import told_steps
+from lavae_rl.rl.flags import planned_steps
 from lavae_rl.rl.presets import Preset
 from lavae_rl.rl.vec_envs import make_task_vec_env
 
@@ -19,7 +19,7 @@ from lavae_rl.rl.vec_envs import make_task_vec_env
     ],
 )
 def test_programs_tell_how_many_steps_an_agent_learns_from(asked, made, rollout, told):
-    assert told_steps(asked, made, rollout) == told
+    assert planned_steps(asked, made, rollout) == told
 
 
 @pytest.mark.slow
@@ -30,4 +30,4 @@ def test_agents_make_the_steps_that_were_told(algorithm, kind, rollout):
     assert kind is None or isinstance(agent, kind)
     assert steps_of_rollout(agent) == rollout
     agent.learn(50)
-    assert told_steps(50, 0, rollout).startswith(f"{agent.num_timesteps} steps")
+    assert planned_steps(50, 0, rollout).startswith(f"{agent.num_timesteps} steps")

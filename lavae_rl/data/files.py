@@ -4,10 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lavae_rl.data.arrays import array_names, read_array
+from lavae_rl.data.arrays import MAGIC, array_names, first_bytes, read_array
 from lavae_rl.data.sources import SceneDataset
 from lavae_rl.runs.atomic import replacing
-from lavae_rl.runs.reading import check_file
 from lavae_rl.shapes import Counts, Frames
 
 _SAVE = "save both, by np.savez(file, x=frames, n_obj=counts); train_lavae.py --frames takes frames alone"
@@ -47,10 +46,8 @@ def load_npz(path: str | Path, allow_pickle: bool = False) -> tuple[Frames, Coun
         ValueError: not such a file; frames of the wrong type or shape; or pickle is needed and not allowed.
     """
     path = Path(path)
-    check_file(path)
-    with path.open("rb") as file:
-        if file.read(6) == b"\x93NUMPY":
-            raise ValueError(f"expected an npz file of arrays 'x' and 'n_obj', got one array in {path}: {_SAVE}")
+    if first_bytes(path) == MAGIC:
+        raise ValueError(f"expected an npz file of arrays 'x' and 'n_obj', got one array in {path}: {_SAVE}")
     names = array_names(path)
     if "x" not in names or not {"n_obj", "labels"} & {*names}:
         raise ValueError(f"expected arrays 'x' and 'labels' (or 'n_obj') in {path}, got {sorted(names)}")

@@ -16,8 +16,6 @@ LAYOUTS = ("hwc", "chw", "hw")
 """Orders of the axes of a frame: height, width, channels; channels first; grey without a channel axis."""
 Color = Sequence[int]
 """Red, green and blue, 0 to 255."""
-
-
 _MOST_PIXELS = 16_384
 """Largest side."""
 

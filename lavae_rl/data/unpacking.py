@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from lavae_rl.data.arrays import KIND, check_header
+from lavae_rl.data.arrays import KIND, MAGIC, check_header, first_bytes
 from lavae_rl.data.npy import write_frames
 from lavae_rl.runs.archives import open_zip
 from lavae_rl.runs.reading import check_file
@@ -42,10 +42,8 @@ def unpack(path: Path) -> Sequence[Path]:
 
 def is_npz(path: Path) -> bool:
     """Whether a file is an .npz: by its content, or, where that is neither .npz nor .npy, by its name."""
-    check_file(path)
-    with path.open("rb") as file:
-        start = file.read(6)
-    return start.startswith(b"PK") or (path.suffix.lower() == ".npz" and start != b"\x93NUMPY")
+    start = first_bytes(path)
+    return start.startswith(b"PK") or (path.suffix.lower() == ".npz" and start != MAGIC)
 
 
 @lru_cache(maxsize=16)

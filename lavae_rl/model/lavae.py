@@ -20,7 +20,7 @@ from lavae_rl.model.networks.world import WorldAppearanceNetwork, WorldLocationN
 from lavae_rl.model.objective import elbo_terms, importance_weighted_bound
 from lavae_rl.model.objects import Detections, Objects
 from lavae_rl.model.search import Search
-from lavae_rl.model.shapes import AnyFrames, AppearanceVectors, Images, PerImage
+from lavae_rl.model.shapes import AnyFrames, AppearanceVectors, Images, LogitMaps, PerImage
 from lavae_rl.shapes import Frames
 from lavae_rl.warn import warn_user
 
@@ -236,8 +236,7 @@ class LAVAE(LAVAECore, PretrainedModel):
         Of frames with more objects than N_max it is as low as ``log_likelihood``, and warned about in the same way.
         """
         images = self.images(frames)
-        self._check_counts(images)
-        return elbo_terms(self, images, generator).elbo
+        return elbo_terms(self, images, generator, self._logits(images)).elbo
 
     @torch.inference_mode()
     def log_likelihood(
@@ -250,14 +249,15 @@ class LAVAE(LAVAECore, PretrainedModel):
         first time, a warning is issued.
         """
         images = self.images(frames)
-        self._check_counts(images)
-        return importance_weighted_bound(self, images, num_samples, generator)
+        return importance_weighted_bound(self, images, num_samples, generator, self._logits(images))
 
-    def _check_counts(self, images: Images) -> None:
-        """Warn, once, of frames with more objects than the prior p(n) has a probability for."""
-        most = self.config.max_objects
-        if self._warned_of_counts or not len(images) or not (beyond := self.detect(images).count > most).any():
-            return
+    def _logits(self, images: Images) -> LogitMaps:
+        """Location logits; warns, once, of frames with more objects than the prior p(n) has a probability for."""
+        logits, most = self.logits(images), self.config.max_objects
+        if self._warned_of_counts or not len(images):
+            return logits
+        if not (beyond := self.peaks(logits, self.scene(images)).count > most).any():
+            return logits
         self._warned_of_counts = True
         warn_user(
             f"{int(beyond.sum())} of {len(images)} frames have more objects than N_max = {most}, at which the prior "
@@ -265,3 +265,4 @@ class LAVAE(LAVAECore, PretrainedModel):
             "hundreds to thousands of nats. Such values tell nothing of the model: leave those frames out, "
             "frames[model.encode(frames).count <= model.config.max_objects]"
         )
+        return logits

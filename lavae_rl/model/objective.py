@@ -156,15 +156,20 @@ def score_function_loss(
 
 @torch.inference_mode()
 def importance_weighted_bound(
-    model: LAVAECore, images: Images, num_samples: int, generator: torch.Generator | None = None
+    model: LAVAECore,
+    images: Images,
+    num_samples: int,
+    generator: torch.Generator | None = None,
+    logits: LogitMaps | None = None,
 ) -> PerImage:
     """Log (1/S) sum_s p(x, z_s) / q(z_s | x), a lower bound on log p(x) in expectation (paper: 100 samples).
 
     Samples are drawn for one image at a time: beside the logits of the batch, memory grows with ``num_samples`` alone.
+    ``logits`` are as in ``elbo_terms``.
     """
     if num_samples < 1:
         raise ValueError(f"expected at least 1 importance sample, got {num_samples}")
-    count, log_probs = _infer(model, model.logits(images))
+    count, log_probs = _infer(model, model.logits(images) if logits is None else logits)
     bounds = log_probs.new_zeros(len(images))
     for i in range(len(images)):
         scene, counts = model.scene(images[i : i + 1]), count[i].expand(num_samples)

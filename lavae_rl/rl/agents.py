@@ -206,3 +206,14 @@ def load_agent(folder: Path, venv: VecEnv | None = None, device: str = "cpu", mo
         # The replay buffer is not saved and has to be filled again.
         agent.learning_starts = agent.num_timesteps + ALGORITHMS[name].settings["learning_starts"]
     return SavedAgent(agent, run)
+
+
+def begin_agent(folder: Path, run: AgentRun, venv: VecEnv, resume: bool, device: str = "cpu") -> BaseAlgorithm:
+    """The agent that a run begins with: a new one, or the saved one of a run that is resumed.
+
+    A run that was stopped before its agent was saved for the first time begins once more. Errors are those of
+    ``load_agent``.
+    """
+    if resume and (folder / AGENT_FILE).exists():
+        return load_agent(folder, venv, device).agent
+    return make_agent(run.observation, run.preset, venv, run.seed, device)

@@ -60,7 +60,7 @@ def open_run(out: Path, given: Mapping[str, Any], resume: bool, engine: str = "s
     return run
 
 
-def told_steps(asked: int, made: int, rollout: int) -> str:
+def planned_steps(asked: int, made: int, rollout: int) -> str:
     """Number of steps that a training makes in all, and why it is more than the one that was asked for.
 
     Args:

@@ -26,6 +26,15 @@ def claimed(folder: Path, work: str = "trains") -> Iterator[None]:
         raise FileExistsError(f"another process {work} in {folder}; wait for it, or choose another --out") from error
 
 
+@contextmanager
+def claimed_run(folder: Path, resume: bool, *allowed: str) -> Iterator[None]:
+    """Hold the folder of a run, new or resumed; see ``claimed``, and for a new one ``check_empty``."""
+    with claimed(folder):
+        if not resume:  # another process may have trained here since this one has looked
+            check_empty(folder, *allowed)
+        yield
+
+
 def check_empty(folder: Path, *allowed: str) -> None:
     """Refuse a folder that holds something, but for names that are allowed and what a killed process left.
 

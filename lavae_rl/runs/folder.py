@@ -19,7 +19,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from lavae_rl.pictures import save_png
 from lavae_rl.runs.atomic import replacing
-from lavae_rl.runs.claims import check_empty, claimed
+from lavae_rl.runs.claims import check_empty, claimed_run
 from lavae_rl.runs.config import CONFIG_FILE
 from lavae_rl.runs.reading import check_file, shortened
 from lavae_rl.runs.tables import read_csv
@@ -54,10 +54,8 @@ class RunFolder(ExitStack):
         self._resume = resume
 
     def claim(self) -> None:
-        """Keep other processes from training in the folder until it is closed; see ``claimed``."""
-        self.enter_context(claimed(self.path))
-        if not self._resume:  # another process may have trained here since this one has looked
-            check_empty(self.path, FRAMES_FOLDER)
+        """Keep other processes from training in the folder until it is closed; see ``claimed_run``."""
+        self.enter_context(claimed_run(self.path, self._resume, FRAMES_FOLDER))
 
     def save_figure(self, name: str, picture: Picture) -> None:
         """Write ``figures/NAME.png``."""
