@@ -79,7 +79,7 @@ class PaperMethod(Method):
     ) -> tuple[Int[Tensor, " batch"], Int[Tensor, " batch"]]:
         """Objects counted in each image, and objects drawn: as many, or where that is forced, N_max."""
         most = self.model.config.max_objects
-        counted = find_peaks(logits).count.clamp(max=most)
+        counted = find_peaks(logits, self.model.config.peak_window).count.clamp(max=most)
         draws = torch.rand(len(counted), generator=generator, device=counted.device)
         forced = draws < self.recipe.forced_at(step)
         return counted, counted.masked_fill(forced, most)
