@@ -5,9 +5,11 @@ is the sleep phase of wake-sleep for the discrete latents n and l. No label is u
 than training scenes, counting generalises beyond them by construction.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from lavae_rl.model.image.windows import crop_windows
@@ -104,26 +106,46 @@ def dream(
     device = memory.sprites.device
     channels, size = memory.sprites.shape[1:3]
     half, border, (height, width) = size // 2, size // 3, canvas_size
+    tries = (max_objects + max_objects // 2, num_scenes)
     wanted = torch.randint(max_objects + 1, (num_scenes,), generator=generator, device=device)
-    padded = torch.zeros(num_scenes, channels, height + size - 1, width + size - 1, dtype=torch.bool, device=device)
-    centres = torch.zeros(num_scenes, height, width, dtype=torch.bool, device=device)
+    sprites = memory.read(tries[0] * num_scenes, generator).view(*tries, channels, size, size)
+    row = torch.randint(border, height - border, tries, generator=generator, device=device)
+    column = torch.randint(border, width - border, tries, generator=generator, device=device)
     # Written by index, not through a view by unfold(): its windows overlap, and a GPU writes to them in any order.
-    grown = padded.shape[3]
-    flat = padded.view(num_scenes, channels, -1)
-    offset = (torch.arange(size, device=device)[:, None] * grown + torch.arange(size, device=device)).flatten()
-    scene = torch.arange(num_scenes, device=device)
-    placed = torch.zeros_like(wanted)
-    for _ in range(max_objects + max_objects // 2):
-        sprite = memory.read(num_scenes, generator)
-        row = torch.randint(border, height - border, (num_scenes,), generator=generator, device=device)
-        column = torch.randint(border, width - border, (num_scenes,), generator=generator, device=device)
-        window = ((row * grown + column)[:, None] + offset)[:, None].expand(-1, channels, -1)
-        there = flat.gather(2, window).view_as(sprite)
-        clear = ~(there.any(1) & _grow(sprite.any(1))).any(dim=(1, 2)) & (placed < wanted)
-        flat.scatter_(2, window, (there | (sprite & clear[:, None, None, None])).flatten(2))
-        centres[scene, row, column] |= clear
-        placed += clear
-    return padded[:, :, half : half + height, half : half + width].float(), centres
+    grown = (height + size - 1, width + size - 1)
+    offset = (torch.arange(size, device=device)[:, None] * grown[1] + torch.arange(size, device=device)).flatten()
+    window = (row * grown[1] + column)[..., None] + offset
+    kept = _first_apart(sprites.any(2), window, wanted, math.prod(grown))
+    padded = torch.zeros(num_scenes, channels, math.prod(grown), device=device)
+    index = window.transpose(0, 1).flatten(1)[:, None].expand(-1, channels, -1)
+    pixels = (sprites & kept[..., None, None, None]).permute(1, 2, 0, 3, 4).flatten(2)
+    padded.scatter_add_(2, index, pixels.float())  # at most one sprite is lit in a pixel
+    images = padded.view(num_scenes, channels, *grown)[:, :, half : half + height, half : half + width]
+    centres = torch.zeros(num_scenes, height * width, dtype=torch.uint8, device=device)
+    centres.scatter_add_(1, (row * width + column).T, kept.T.to(torch.uint8))
+    return images, centres.view(num_scenes, height, width) > 0
+
+
+def _first_apart(
+    masks: Bool[Tensor, "tries batch size size"],
+    window: Int[Tensor, "tries batch pixels"],
+    wanted: Int[Tensor, " batch"],
+    num_pixels: int,
+) -> Bool[Tensor, "tries batch"]:
+    """True for sprites that come nowhere near those before them, until a scene has as many as are wanted of it.
+
+    One map of taken pixels for all channels: this loop is most of what a GPU has to launch for a dream.
+    """
+    reach = _grow(masks.flatten(0, 1)).view_as(window)
+    taken = torch.zeros(masks.shape[1], num_pixels, dtype=torch.bool, device=masks.device)
+    placed, kept = torch.zeros_like(wanted), []
+    for mask, near, there in zip(masks.flatten(2), reach, window, strict=True):
+        before = taken.gather(1, there)
+        clear = ~(before & near).any(1) & (placed < wanted)
+        taken.scatter_(1, there, before | (mask & clear[:, None]))
+        placed = placed + clear
+        kept.append(clear)
+    return torch.stack(kept)
 
 
 def centre_loss(logits: LogitMaps, centres: CentreMaps) -> Float[Tensor, ""]:
