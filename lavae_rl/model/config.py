@@ -43,6 +43,8 @@ class LAVAEConfig:
     """(height, width) in pixels of a background that is not black, and so of all frames."""
     peak_window: int = 5
     """A logit is a peak if it is the largest of so many pixels a side around it; odd."""
+    min_prominence: float = 0.0
+    """Nats by which logits have to fall on every way from a peak to a higher one near by, or it is no object."""
 
     def __post_init__(self) -> None:
         for name in ("channels", *LARGEST):
@@ -87,6 +89,11 @@ class LAVAEConfig:
         self._check_canvas(max(numbers))
         if self.peak_window < 1 or self.peak_window % 2 == 0:
             raise ValueError(f"expected an odd peak_window, got {self.peak_window!r}")
+        if not 0 <= self.min_prominence < math.inf or (world and self.min_prominence > 0):
+            raise ValueError(
+                f'expected min_prominence of at least 0, and of 0 with networks "world", got {self.min_prominence!r} '
+                f"with {self.networks!r}"
+            )
 
     def _check_canvas(self, states: int) -> None:
         if self.canvas_size is None:

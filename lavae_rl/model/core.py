@@ -15,7 +15,7 @@ from lavae_rl.model.image.composition import Composition, add_sprites, over
 from lavae_rl.model.image.likelihood import Bernoulli, Likelihood, Normal, as_images
 from lavae_rl.model.networks import families
 from lavae_rl.model.objects import Detections
-from lavae_rl.model.posterior import find_peaks, without_echoes
+from lavae_rl.model.posterior import find_peaks, prominent, without_echoes
 from lavae_rl.model.shapes import AnyFrames, Images, LogitMaps, PerImage
 from lavae_rl.model.sites import Sites
 from lavae_rl.model.surprise import PIXEL_NATS, near_surprise
@@ -126,6 +126,8 @@ class LAVAECore(nn.Module):
         Of a scene on a background, those that differ from it: see ``near_surprise``.
         """
         found = find_peaks(logits, self.config.peak_window, self.config.scales)
+        if self.config.min_prominence > 0:
+            found = prominent(found, logits, self.config.min_prominence, self.config.sprite_size // 2)
         if scene is not None:
             found = self._differing(found, scene)
         return without_echoes(found, self.config.peak_window)

@@ -54,6 +54,19 @@ def find_peaks(logits: LogitMaps, window: int = PEAK_WINDOW, scales: Sequence[in
     return replace(found, scale=scale)
 
 
+def prominent(found: Detections, logits: LogitMaps, least: float, reach: int) -> Detections:
+    """Leave out peaks with a way of at most ``reach`` pixels to a higher one that falls by less than ``least`` nats.
+
+    The shoulders of a peak, that is; between two objects the logits fall. This is the h-maxima transform, made by
+    reconstruction (L. Vincent, Morphological grayscale reconstruction, IEEE Trans. Image Processing 2(2), 1993).
+    """
+    lowered = level = logits - least
+    for _ in range(reach):
+        level = torch.minimum(F.max_pool2d(level[:, None], 3, stride=1, padding=1)[:, 0], logits)
+    at = (found.image_index, *found.location.T)
+    return found.select(level[at] <= lowered[at])
+
+
 def without_echoes(found: Detections, window: int) -> Detections:
     """Leave out large objects beside more confident ones: of two, the window of the smaller scale is what hides one.
 

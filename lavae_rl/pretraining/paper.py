@@ -9,7 +9,6 @@ from torch import Tensor
 from lavae_rl.model.auxiliary import AuxiliaryVAE
 from lavae_rl.model.config import LAVAEConfig
 from lavae_rl.model.lavae import LAVAE
-from lavae_rl.model.posterior import find_peaks
 from lavae_rl.model.relaxed import relaxed_elbo_terms
 from lavae_rl.model.shapes import Images, LogitMaps, PerImage
 from lavae_rl.pretraining.recipes import PaperRecipe
@@ -79,7 +78,7 @@ class PaperMethod(Method):
     ) -> tuple[Int[Tensor, " batch"], Int[Tensor, " batch"]]:
         """Objects counted in each image, and objects drawn: as many, or where that is forced, N_max."""
         most = self.model.config.max_objects
-        counted = find_peaks(logits, self.model.config.peak_window).count.clamp(max=most)
+        counted = self.model.peaks(logits).count.clamp(max=most)
         draws = torch.rand(len(counted), generator=generator, device=counted.device)
         forced = draws < self.recipe.forced_at(step)
         return counted, counted.masked_fill(forced, most)
