@@ -44,7 +44,8 @@ class LAVAEConfig:
     peak_window: int = 5
     """A logit is a peak if it is the largest of so many pixels a side around it; odd."""
     min_prominence: float = 0.0
-    """Nats by which logits have to fall on every way from a peak to a higher one near by, or it is no object."""
+    """Fall of the logits on every way from a peak to a higher one near by, as a fraction of the highest peak, in [0, 1);
+    with a smaller fall, a peak is no object. 0 lets all peaks count; always 0 with networks "world"."""
 
     def __post_init__(self) -> None:
         for name in ("channels", *LARGEST):
@@ -89,9 +90,9 @@ class LAVAEConfig:
         self._check_canvas(max(numbers))
         if self.peak_window < 1 or self.peak_window % 2 == 0:
             raise ValueError(f"expected an odd peak_window, got {self.peak_window!r}")
-        if not 0 <= self.min_prominence < math.inf or (world and self.min_prominence > 0):
+        if not 0 <= self.min_prominence < 1 or (world and self.min_prominence > 0):
             raise ValueError(
-                f'expected min_prominence of at least 0, and of 0 with networks "world", got {self.min_prominence!r} '
+                f'expected min_prominence in [0, 1), and 0 with networks "world", got {self.min_prominence!r} '
                 f"with {self.networks!r}"
             )
 

@@ -127,7 +127,7 @@ class LAVAECore(nn.Module):
         """
         found = find_peaks(logits, self.config.peak_window, self.config.scales)
         if self.config.min_prominence > 0:
-            found = prominent(found, logits, self.config.min_prominence, self.config.sprite_size // 2)
+            found = prominent(found, logits, self.config.min_prominence, self.config.sprite_size)
         if scene is not None:
             found = self._differing(found, scene)
         return without_echoes(found, self.config.peak_window)

@@ -55,12 +55,15 @@ def find_peaks(logits: LogitMaps, window: int = PEAK_WINDOW, scales: Sequence[in
 
 
 def prominent(found: Detections, logits: LogitMaps, least: float, reach: int) -> Detections:
-    """Leave out peaks with a way of at most ``reach`` pixels to a higher one that falls by less than ``least`` nats.
+    """Leave out the shoulders of peaks: between two objects the logits fall.
 
-    The shoulders of a peak, that is; between two objects the logits fall. This is the h-maxima transform, made by
-    reconstruction (L. Vincent, Morphological grayscale reconstruction, IEEE Trans. Image Processing 2(2), 1993).
+    A shoulder has a way of at most ``reach`` pixels to a higher peak that falls by less than the fraction ``least`` of
+    the height of the image's highest peak, in nats over the threshold: a fraction, since the ELBO leaves the level of
+    the logits free. This is the h-maxima transform, made by reconstruction (L. Vincent, Morphological grayscale
+    reconstruction in image analysis, IEEE Transactions on Image Processing 2(2), 1993).
     """
-    lowered = level = logits - least
+    height = (logits.amax((1, 2), keepdim=True) - MIN_LOGIT).clamp(min=0)
+    lowered = level = logits - least * height
     for _ in range(reach):
         level = torch.minimum(F.max_pool2d(level[:, None], 3, stride=1, padding=1)[:, 0], logits)
     at = (found.image_index, *found.location.T)
