@@ -32,6 +32,9 @@ WORLD: dict[str, Any] = {"networks": "world", "composition": "over", "likelihood
         ({"background_directions": 2}, "got 0, 2 and None"),
         ({"peak_window": 4}, "an odd peak_window, got 4"),
         ({"peak_window": -1}, "an odd peak_window, got -1"),
+        ({"min_prominence": 1.0}, "min_prominence in"),
+        ({"min_prominence": -0.1}, "min_prominence in"),
+        ({"min_prominence": 0.1, "networks": "world", "composition": "over"}, "min_prominence in"),
     ],
     ids=str,
 )

@@ -8,6 +8,7 @@ from lavae_rl.model.posterior import (
     find_peaks,
     location_log_probs,
     ordered_log_prob,
+    prominent,
     sample_locations,
     without_echoes,
 )
@@ -41,6 +42,32 @@ def test_peaks_are_ordered_by_logit_and_located_by_row_and_column():
 )
 def test_objects_are_local_maxima_above_the_threshold(peaks, count):
     assert find_peaks(_logits(10, 10, peaks)).count.tolist() == [count]
+
+
+@pytest.mark.parametrize(
+    ("between", "least", "count"),
+    [(5.0, 0.1, 1), (5.0, 0.0, 2), (1.0, 0.1, 2), (1.0, 0.9, 1)],
+    ids=["a shoulder", "no fraction asked", "a valley", "a larger fraction"],
+)
+def test_a_peak_beside_a_higher_one_counts_if_the_logits_fall_between_them(between, least, count):
+    peaks = {(5, 2): 7.0, (5, 6): 5.3, **{(5, column): between for column in (3, 4, 5)}}
+    logits = _logits(10, 10, peaks)
+    found = prominent(find_peaks(logits, 3), logits, least, reach=6)
+    assert found.count.tolist() == [count]
+    assert found.location[0].tolist() == [5, 2]
+
+
+def test_the_fall_is_measured_on_every_way_not_on_the_straight_one():
+    bridge = dict.fromkeys(((4, 2), (3, 3), (3, 4), (3, 5), (4, 6)), 5.0)
+    logits = _logits(10, 10, {(5, 2): 7.0, (5, 6): 6.0} | bridge)
+    assert prominent(find_peaks(logits), logits, 0.2, reach=6).count.tolist() == [1]
+    assert prominent(find_peaks(logits), logits, 0.2, reach=3).count.tolist() == [2]  # too long a way
+
+
+def test_prominence_does_not_depend_on_the_scale_of_the_logits_or_on_other_images():
+    high, low = _logits(10, 10, {(2, 2): 20.0, (2, 7): 9.0}), _logits(10, 10, {(2, 2): 4.0, (2, 7): 1.8})
+    logits = torch.cat([high, low])
+    assert prominent(find_peaks(logits), logits, 0.5, reach=8).count.tolist() == [2, 2]
 
 
 def test_a_batch_keeps_its_images_apart():

@@ -252,7 +252,8 @@ PAPER = PaperRecipe(steps=100_000, kl_warmup_fraction=0.02, evaluate_every=1_000
 """The paper's own training, for a GPU.
 
 The ELBO leaves shoulders beside the peak of a sprite, where dreams leave none. The fractions of ``min_prominence``,
-below, were chosen on validation scenes, of one model each."""
+here and below, were chosen on validation scenes, with one model each."""
+_PAPER = {"networks": "paper", "min_prominence": 0.5}
 
 _SMALL_RUN = {"steps": 1_200, "evaluate_every": 200, "test_scenes": 2_000, "bound_scenes": 250}
 _SMALL: dict[str, Mapping[str, Any]] = {
@@ -280,9 +281,7 @@ PRESETS: Mapping[str, Mapping[str, Preset]] = {
         "prototypes": Preset("wake-sleep", LONG, PROTOTYPES),
         "world": Preset("world", WORLD),
         "world-smoke": Preset("world", WORLD_SMOKE),
-        "paper": Preset(
-            "paper", PAPER, {"networks": "paper", "min_prominence": 0.5}, digits={"location_learning_rate": 1e-4}
-        ),
+        "paper": Preset("paper", PAPER, _PAPER, digits={"location_learning_rate": 1e-4}),
         "paper-small": Preset("paper", PAPER_SMALL, **_SMALL),
         "paper-small-no-map": Preset("paper", replace(PAPER_SMALL, map_weight=0.0), **_SMALL),
         "paper-small-no-forcing": Preset("paper", replace(PAPER_SMALL, **_NO_FORCING), **_SMALL),
