@@ -68,6 +68,7 @@ def test_prominence_does_not_depend_on_the_scale_of_the_logits_or_on_other_image
     high, low = _logits(10, 10, {(2, 2): 20.0, (2, 7): 9.0}), _logits(10, 10, {(2, 2): 4.0, (2, 7): 1.8})
     logits = torch.cat([high, low])
     assert prominent(find_peaks(logits), logits, 0.5, reach=8).count.tolist() == [2, 2]
+    assert prominent(find_peaks(logits), logits, 0.8, reach=8).count.tolist() == [1, 1]  # lower than 0.8 squared
 
 
 def test_a_batch_keeps_its_images_apart():

@@ -44,8 +44,8 @@ class LAVAEConfig:
     peak_window: int = 5
     """A logit is a peak if it is the largest of so many pixels a side around it; odd."""
     min_prominence: float = 0.0
-    """A peak is an object only if the logits fall by this fraction of the highest peak, in [0, 1), on every way from it
-    to a higher one near by; see ``posterior.prominent``. Always 0 with networks "world"."""
+    """A peak is an object only if the logits fall by this fraction of its height, in [0, 1), on every way from it to a
+    higher one near by; see ``posterior.prominent``. Always 0 with networks "world"."""
 
     def __post_init__(self) -> None:
         for name in ("channels", *LARGEST):

@@ -58,14 +58,15 @@ def prominent(found: Detections, logits: LogitMaps, least: float, reach: int) ->
     """Leave out the shoulders of peaks: between two objects the logits fall.
 
     A shoulder has a way of at most ``reach`` pixels to a higher peak that falls by less than the fraction ``least`` of
-    the height of the image's highest peak, in nats over the threshold: a fraction, since the ELBO leaves the level of
-    the logits free. This is the h-maxima transform, made by reconstruction (L. Vincent, Morphological grayscale
+    a height, in nats over the threshold: the geometric mean of its own and of the image's highest. It is a fraction,
+    since the ELBO leaves the level of the logits free. A peak of less than ``least`` squared of the highest is left
+    out, too. The way is found by reconstruction, as in the h-maxima transform (L. Vincent, Morphological grayscale
     reconstruction in image analysis, IEEE Transactions on Image Processing 2(2), 1993).
     """
-    height = (logits.amax((1, 2), keepdim=True) - MIN_LOGIT).clamp(min=0)
-    lowered = level = logits - least * height
+    height = (logits - MIN_LOGIT).clamp(min=0)
+    lowered = level = height - least * (height * height.amax((1, 2), keepdim=True)).sqrt()
     for _ in range(reach):
-        level = torch.minimum(F.max_pool2d(level[:, None], 3, stride=1, padding=1)[:, 0], logits)
+        level = torch.minimum(F.max_pool2d(level[:, None], 3, stride=1, padding=1)[:, 0], height)
     at = (found.image_index, *found.location.T)
     return found.select(level[at] <= lowered[at])
 

@@ -253,11 +253,11 @@ PAPER = PaperRecipe(steps=100_000, kl_warmup_fraction=0.02, evaluate_every=1_000
 
 The ELBO leaves shoulders beside the peak of a sprite, where dreams leave none. The fractions of ``min_prominence``,
 here and below, were chosen on validation scenes, with one model each."""
-_PAPER = {"networks": "paper", "min_prominence": 0.5}
+_PAPER = {"networks": "paper", "min_prominence": 0.65}
 
 _SMALL_RUN = {"steps": 1_200, "evaluate_every": 200, "test_scenes": 2_000, "bound_scenes": 250}
 _SMALL: dict[str, Mapping[str, Any]] = {
-    "model": {"networks": "paper-small", "sprite_size": 13, "min_prominence": 0.12},
+    "model": {"networks": "paper-small", "sprite_size": 13, "min_prominence": 0.14},
     "data": {"canvas_size": 24, "patch_size": 10, "max_objects": 2},
 }
 PAPER_SMALL = PaperRecipe(**_SMALL_RUN, location_learning_rate=2e-3, learning_rate=3e-3, kl_warmup_fraction=0.05)
