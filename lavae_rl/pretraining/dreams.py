@@ -19,6 +19,12 @@ from lavae_rl.model.shapes import Images, LogitMaps, Sprites
 BinarySprites = Bool[Tensor, "objects channels size size"]
 CentreMaps = Bool[Tensor, "batch *scales height width"]
 
+CROWDED = 0.5
+"""Fraction of the dreams in which sprites may touch and overlap."""
+
+OVERLAP = 0.7
+"""Largest fraction of the smaller of two overlapping sprites that they share there."""
+
 MASK_LEVEL = 0.3
 """A pixel belongs to a decoded sprite from this fraction of the sprite's largest pixel mean on."""
 
@@ -100,7 +106,8 @@ def dream(
     """Composes scenes of 0 to ``max_objects`` remembered sprites; returns images, and True where an object is centred.
 
     Every scene tries half as many locations again as ``max_objects``, and stops at its own count; a sprite whose mask,
-    grown by one pixel, would touch an earlier one is left out. Centres keep a third of a sprite off the border; a
+    grown by one pixel, would touch an earlier one is left out, in the other scenes one that would share too much
+    (``CROWDED``, ``OVERLAP``). Centres keep a third of a sprite off the border; a
     sprite may reach past it and is cropped there.
     """
     device = memory.sprites.device
@@ -115,36 +122,45 @@ def dream(
     grown = (height + size - 1, width + size - 1)
     offset = (torch.arange(size, device=device)[:, None] * grown[1] + torch.arange(size, device=device)).flatten()
     window = (row * grown[1] + column)[..., None] + offset
-    kept = _first_apart(sprites.any(2), window, wanted, math.prod(grown))
+    crowded = torch.rand(num_scenes, generator=generator, device=device) < CROWDED
+    kept = _placed(sprites.any(2), window, wanted, torch.where(crowded, OVERLAP, 0.0), math.prod(grown))
     padded = torch.zeros(num_scenes, channels, math.prod(grown), device=device)
     index = window.transpose(0, 1).flatten(1)[:, None].expand(-1, channels, -1)
     pixels = (sprites & kept[..., None, None, None]).permute(1, 2, 0, 3, 4).flatten(2)
-    padded.scatter_add_(2, index, pixels.float())  # at most one sprite is lit in a pixel
-    images = padded.view(num_scenes, channels, *grown)[:, :, half : half + height, half : half + width]
+    padded.scatter_add_(2, index, pixels.float())
+    images = padded.clamp_(max=1).view(num_scenes, channels, *grown)[:, :, half : half + height, half : half + width]
     centres = torch.zeros(num_scenes, height * width, dtype=torch.uint8, device=device)
     centres.scatter_add_(1, (row * width + column).T, kept.T.to(torch.uint8))
     return images, centres.view(num_scenes, height, width) > 0
 
 
-def _first_apart(
+def _placed(
     masks: Bool[Tensor, "tries batch size size"],
     window: Int[Tensor, "tries batch pixels"],
     wanted: Int[Tensor, " batch"],
+    allowed: Float[Tensor, " batch"],
     num_pixels: int,
 ) -> Bool[Tensor, "tries batch"]:
-    """True for sprites that come nowhere near those before them, until a scene has as many as are wanted of it.
+    """True for sprites that are placed, until a scene has as many as are wanted of it.
 
-    One map of taken pixels for all channels: this loop is most of what a GPU has to launch for a dream.
+    They are a pixel apart from all before them, or share less than the fraction ``allowed`` with them, of the smaller
+    of two sprites. The loop is most of what a GPU has to launch for a dream, so one map serves all channels: the area
+    of the smallest sprite on each pixel.
     """
-    reach = _grow(masks.flatten(0, 1)).view_as(window)
-    taken = torch.zeros(masks.shape[1], num_pixels, dtype=torch.bool, device=masks.device)
+    near, areas = _grow(masks.flatten(0, 1)).view_as(window), masks.sum((2, 3))
+    free = masks[0, 0].numel() + 1
+    smallest = torch.full((masks.shape[1], num_pixels), free, device=masks.device)
     placed, kept = torch.zeros_like(wanted), []
-    for mask, near, there in zip(masks.flatten(2), reach, window, strict=True):
-        before = taken.gather(1, there)
-        clear = ~(before & near).any(1) & (placed < wanted)
-        taken.scatter_(1, there, before | (mask & clear[:, None]))
-        placed = placed + clear
-        kept.append(clear)
+    for mask, around, area, there in zip(masks.flatten(2), near, areas, window, strict=True):
+        before = smallest.gather(1, there)
+        taken = before < free
+        least = torch.minimum(before.masked_fill(~mask, free).amin(1), area)
+        fits = ~(taken & around).any(1) | ((taken & mask).sum(1) < allowed * least)
+        fits &= placed < wanted
+        now = torch.where(mask & fits[:, None], torch.minimum(before, area[:, None]), before)
+        smallest.scatter_(1, there, now)
+        placed = placed + fits
+        kept.append(fits)
     return torch.stack(kept)
 
 
