@@ -29,7 +29,7 @@ def facts(name: str) -> str:
         "steps at most": str(env.spec.max_episode_steps),
         "random baseline": f"{env.unwrapped.chance:.0%}".replace("%", " %"),
     }
-    return "\n".join(["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows.items())])
+    return "\n".join(["| fact | value |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows.items())])
 
 
 def tokens_space(name: str) -> str:
