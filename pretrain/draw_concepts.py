@@ -5,6 +5,7 @@ python pretrain/draw_concepts.py --out docs/images/concepts
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -142,7 +143,7 @@ def token(model: LAVAE, frames: Frames) -> Picture:
     for slot, xy in enumerate(to_xy(objects.location, objects.canvas_size)[0, : objects.count[0]]):
         for i, value in enumerate(xy):
             right.text(i, slot, f"{value:.1f}", ha="center", va="center", fontsize=8)
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 

@@ -2,6 +2,7 @@
 
 from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import pytest
@@ -17,7 +18,8 @@ PAGES["OddOneOutProperty"] = DOCS / "tasks" / "odd_one_out_property.md"
 def facts(name: str) -> str:
     """The table of facts of a page, as the code has them."""
     env_id, spec = f"LAVAE/{name}-v0", TASKS[name]
-    env, true_state, tokens = gym.make(env_id), gym.make(env_id, observation="oracle"), tokens_space(name)
+    env: Any = gym.make(env_id)
+    true_state, tokens = gym.make(env_id, observation="oracle"), tokens_space(name)
     rows = {
         "id": f"`{env_id}`",
         "id with object tokens": f"`LAVAE/{name}Tokens-v0`, model `{spec.model}`",
@@ -36,7 +38,7 @@ def tokens_space(name: str) -> str:
     return shapes(gym.make(f"LAVAE/{name}Tokens-v0").observation_space)
 
 
-def shapes(space: gym.spaces.Dict) -> str:
+def shapes(space: Any) -> str:
     """Tokens and mask by their shapes: bounds differ from number to number."""
     tokens, mask = space["tokens"], space["mask"]
     return f"{{tokens: {tokens.dtype} {tokens.shape}, mask: {mask.dtype} {mask.shape}}}"
