@@ -48,18 +48,17 @@ def pictures() -> Iterator[tuple[str, Picture]]:
     model = LAVAE.from_pretrained(MODEL)
     few, seven = (load_dataset(MODEL, split) for split in ("test", "test-7"))
     several = np.flatnonzero(few.scenes.count == 3)[:STEPS]
-    yield "scene", scene(few[np.concatenate([np.flatnonzero(few.scenes.count == n)[:1] for n in range(4)])], seven[:1])
+    first = np.array([np.flatnonzero(few.scenes.count == number)[0] for number in range(4)])
+    yield "scene", scene(np.concatenate([few[first], seven[:1]]))
     yield "location", location(model, few[several[:2]])
     yield "appearance", appearance(model, few[several])
     yield "token", token(model, few[several[:1]])
     yield "dream", dreams(model, few[np.flatnonzero(few.scenes.count > 0)[:500]])
 
 
-def scene(few: Frames, seven: Frames) -> Picture:
+def scene(frames: Frames) -> Picture:
     """Draw scenes of 0 to 3 objects, and one of 7."""
-    return captioned(
-        "training: 0 to 3 objects; last, a test of 7", [mark_centres(each, _none()) for each in (*few, *seven)]
-    )
+    return captioned("training: 0 to 3 objects; last, a test of 7", [mark_centres(each, _none()) for each in frames])
 
 
 def location(model: LAVAE, frames: Frames) -> Picture:
@@ -88,7 +87,7 @@ def appearance(model: LAVAE, frames: Frames) -> Picture:
     rows = {
         "shape: from that of one object to that of another": _towards(first, others[distance.argmax()], parts[0]),
         "turn: once around two latents": _turned(first, parts[1]),
-        "scale: its latent from -2 to 2": _towards(_with(first, parts[2], -2), _with(first, parts[2], 2), parts[2]),
+        "scale: its latent from -2 to 2": _towards(_with(first, parts[2], -2.0), _with(first, parts[2], 2.0), parts[2]),
         "colour: from that of one object to that of another": _towards(first, others[-1], parts[3]),
     }
     return stacked([captioned(text, [_looks(model, objects, looks)]) for text, looks in rows.items()])
