@@ -8,7 +8,7 @@ RUN ?= runs/$(DATASET)-fast-seed0
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 
-.PHONY: help setup pretrain test coverage check format wheel clean
+.PHONY: help setup pretrain test coverage check docs format wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,7 +17,7 @@ setup: $(INSTALLED) ## install the package and its tools, at the tested versions
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --constraint constraints.txt --editable '.[dev,rllib]'
+	$(BIN)/pip install --constraint constraints.txt --editable '.[dev,docs,rllib]'
 	touch $@
 
 pretrain: $(INSTALLED) ## train a LAVAE on multi-dsprites (DATASET=...), or go on where an earlier try stopped
@@ -34,6 +34,10 @@ check: $(INSTALLED) ## look for faults of format, style, types and spelling
 	$(BIN)/ruff check
 	$(BIN)/mypy lavae_rl envs agents pretrain tests benchmarks
 	$(BIN)/codespell
+
+# Strict: a broken link or a page without a place in the navigation is an error.
+docs: $(INSTALLED) ## build the documentation site into build/site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 format: $(INSTALLED) ## format the code and mend what can be mended without thought
 	$(BIN)/ruff check --fix-only

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def _blocks(language, text=README):
@@ -22,14 +22,15 @@ def _commands(*starts):
 
 
 SNIPPETS = {
-    f"{document.name}, {i}": pytest.param(code, marks=[pytest.mark.slow] if ".learn(" in code else [])
+    f"{document.relative_to(ROOT)}, {i}": pytest.param(code, marks=[pytest.mark.slow] if ".learn(" in code else [])
     for document in DOCUMENTS
     for i, code in enumerate(_blocks("python", document.read_text()))
 }
 
 
 @pytest.mark.parametrize("code", SNIPPETS.values(), ids=SNIPPETS)
-def test_snippets_run_and_print_what_they_say(code, capsys):
+def test_snippets_run_and_print_what_they_say(code, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # some write files
     exec(compile(code, "snippet", "exec"), {})
     printed = capsys.readouterr().out
     for promised in re.findall(r"^print\(.*?\) +# (\[.*?\]|\(\d.*?\))$", code, re.MULTILINE):
@@ -60,7 +61,7 @@ def slugs(text):
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(document):
     for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", document.read_text()):
         file = document.parent / target if target else document
