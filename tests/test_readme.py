@@ -17,7 +17,8 @@ def _blocks(language, text=README):
 
 
 def _commands(*starts):
-    lines = [line.split("#")[0].strip() for block in _blocks("bash") for line in block.splitlines()]
+    text = README + (ROOT / "docs" / "using.md").read_text()
+    lines = [line.split("#")[0].strip() for block in _blocks("bash", text) for line in block.splitlines()]
     return [line for line in lines if line.startswith(starts)]
 
 

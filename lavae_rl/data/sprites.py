@@ -15,7 +15,7 @@ from jaxtyping import Bool, Int, UInt8
 from lavae_rl.shapes import Boxes, Patches
 
 PATCH_SIZE = 18
-"""Side of a sprite patch in pixels (author's generator; see the README, "Differences from the paper")."""
+"""Side of a sprite patch in pixels (author's generator; see docs/differences.md)."""
 
 SHAPES = ("square", "ellipse", "triangle")
 SCALES = np.linspace(0.5, 1.0, 6)
