@@ -3,12 +3,13 @@
 VENV ?= .venv
 PYTHON ?= python3
 DATASET ?= multi-dsprites
+TRYOUT ?= /tmp/lavae-rl-tryout
 RUN ?= runs/$(DATASET)-fast-seed0
 
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 
-.PHONY: help setup pretrain test coverage check format wheel clean
+.PHONY: help setup pretrain test coverage check format dist tryout clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,10 +40,19 @@ format: $(INSTALLED) ## format the code and mend what can be mended without thou
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
 
-# What an earlier build left in build/ would be packed again, deleted files included.
-wheel: $(INSTALLED) ## build the wheel into dist/
-	rm -rf build
-	$(BIN)/python -m build --wheel --no-isolation
+# What an earlier build left in build/ would be packed again, deleted files included. The wheel is built from the sdist.
+dist: $(INSTALLED) ## build the sdist and the wheel into dist/, and check both as PyPI does
+	rm -rf build dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+
+tryout: dist ## install the wheel and all it needs into an empty environment, and run the README's Python there
+	rm -rf $(TRYOUT)
+	$(PYTHON) -m venv $(TRYOUT)
+	$(TRYOUT)/bin/pip install --constraint constraints.txt dist/*.whl
+	awk '/^```python/ {on = 1; next} /^```/ {on = 0} on' README.md > $(TRYOUT)/readme.py
+	cd $(TRYOUT) && bin/python readme.py
 
 clean: ## delete what building and checking left behind (not .venv or runs/)
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
