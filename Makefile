@@ -30,11 +30,12 @@ test: $(INSTALLED) ## run the tests and the examples in the docstrings
 coverage: $(INSTALLED) ## run the tests, print the lines and branches that none of them reached, fail under the limit
 	$(BIN)/pytest --cov
 
-check: $(INSTALLED) ## look for faults of format, style, types and spelling
+check: $(INSTALLED) ## look for faults of format, style, types, spelling and prose
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy lavae_rl envs agents pretrain tests benchmarks
 	$(BIN)/codespell
+	$(BIN)/pytest --quiet --noconftest tests/test_prose.py
 
 format: $(INSTALLED) ## format the code and mend what can be mended without thought
 	$(BIN)/ruff check --fix-only

@@ -1,7 +1,9 @@
-"""Measures a trained agent, of our tasks on other numbers of objects, and films it.
+"""Measure a trained agent, for our tasks also on other numbers of objects, and film it.
 
     python agents/evaluate_agent.py bundled:OddOneOut --num-objects 3 4 5 6 7 --video agent.gif
     python agents/evaluate_agent.py runs/pong-agent --episodes 20 --json pong.json
+
+The installed command is lavae-evaluate-agent.
 
 Of our tasks it measures success: *chance* is the random baseline, the success rate of going to objects at random;
 intervals are Wilson's, of 95 %. Of other environments it measures the return, with Student's interval of its mean;
@@ -133,7 +135,7 @@ def conditions(args: argparse.Namespace, run: AgentRun) -> list[dict[str, Any]]:
 
 
 def success_row(number: int, played: Sequence[Episode], venv: VecEnv) -> dict[str, Any]:
-    """The success with a number of objects, beside chance."""
+    """The success with a number of objects, beside the random baseline."""
     measured = SuccessRate.of(played)
     row = {"num_objects": number, "success_rate": measured.rate, "ci95": list(measured.ci95)}
     return row | {"chance": venv.get_attr("chance")[0], "episodes": measured.episodes}

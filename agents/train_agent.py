@@ -1,7 +1,9 @@
-"""Trains an agent of Stable-Baselines3 on object tokens, or on what they are compared with.
+"""Train an agent of Stable-Baselines3 on object tokens, or on what they are compared with.
 
     python agents/train_agent.py --env LAVAE/OddOneOut-v0 --observation lavae
     python agents/train_agent.py --env ALE/Pong-v5 --observation lavae --model runs/pong
+
+The installed command is lavae-train-agent.
 
 Our tasks have numbers of objects and success rates; any other environment has its return.
 
@@ -32,6 +34,7 @@ from lavae_rl.rl.vec_envs import make_training_vec_env
 from lavae_rl.runs.claims import claimed_run
 from lavae_rl.runs.devices import DEVICES, choose_device
 from lavae_rl.runs.exits import clean_exit, program_parser
+from lavae_rl.runs.programs import as_typed
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -70,7 +73,8 @@ def train(args: argparse.Namespace, console: Console) -> None:
     if agent.num_timesteps < preset.steps:
         with claimed_run(out, args.resume):
             learn(agent, out, run, console)
-    console.print(f"agent and config.json in {escape(str(out))}: python agents/evaluate_agent.py {escape(str(out))}")
+    evaluate = as_typed("python agents/evaluate_agent.py")
+    console.print(f"agent and config.json in {escape(str(out))}: {evaluate} {escape(str(out))}")
 
 
 def learn(agent: BaseAlgorithm, out: Path, run: AgentRun, console: Console) -> None:
@@ -96,7 +100,7 @@ def learn(agent: BaseAlgorithm, out: Path, run: AgentRun, console: Console) -> N
 
 
 class Watch(BaseCallback):
-    """Calls ``Progress`` from the training loop of Stable-Baselines3."""
+    """Callback that runs ``Progress`` from the training loop of Stable-Baselines3."""
 
     def __init__(self, progress: Progress) -> None:
         super().__init__()

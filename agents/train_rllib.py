@@ -1,7 +1,9 @@
-"""Trains an agent on object tokens by PPO of Ray RLlib: on several cores, or on a cluster.
+"""Train an agent on object tokens by PPO of Ray RLlib: on several cores, or on a cluster.
 
     python agents/train_rllib.py --env ObjectGoal --env-runners 2 --learners 1 --out runs/goal
     python agents/train_rllib.py --env OddOneOut --env-runners 32 --learners 2 --address 10.0.0.1:6379 --out /shared/odd
+
+The installed command is lavae-train-rllib.
 
 On one machine, train_agent.py is faster with the same cores. Networks and settings are the same, and so is the run
 folder: config.json, agent.zip for evaluate_agent.py, TensorBoard events; and checkpoint-STEP, of RLlib, which pickles:
@@ -35,6 +37,7 @@ from lavae_rl.runs.claims import claimed_run
 from lavae_rl.runs.cluster import LOCAL, ray_cluster, require_ray
 from lavae_rl.runs.devices import choose_device
 from lavae_rl.runs.exits import clean_exit, program_parser
+from lavae_rl.runs.programs import as_typed
 from lavae_rl.runs.signals import handling
 
 if TYPE_CHECKING:
@@ -95,7 +98,8 @@ def train(args: argparse.Namespace, console: Console) -> None:
                 algorithm.restore_from_path(str(start.resolve()))
                 agent.num_timesteps = step_of(start)
             learn(algorithm, agent, Progress(agent, out, run, console), out, stopped)
-    console.print(f"agent and config.json in {escape(str(out))}: python agents/evaluate_agent.py {escape(str(out))}")
+    evaluate = as_typed("python agents/evaluate_agent.py")
+    console.print(f"agent and config.json in {escape(str(out))}: {evaluate} {escape(str(out))}")
 
 
 @contextmanager

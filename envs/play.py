@@ -4,6 +4,8 @@
     python -m lavae_rl.envs.play Push --tokens --policy scripted --record push.gif
     python -m lavae_rl.envs.play --gallery docs/images/tasks
 
+The installed command is lavae-play.
+
 Arrow keys or W, A, S, D move, the space bar stays; in pointing tasks, a click points. An episode ends with a green
 border if it was a success, otherwise with a red one; then the space bar or a click begins the next. R begins a new one
 at any time, Q or Esc quits.

@@ -229,7 +229,7 @@ def test_the_papers_recipe_trains_by_the_same_program(tmp_path, capsys):
     assert run.model.networks == "paper-small"
     assert isinstance(run.data, SceneSpec)
     assert run.model.max_objects == run.data.max_objects == 2
-    assert "best possible bound" in capsys.readouterr().out
+    assert "entropy bound" in capsys.readouterr().out
     LAVAE.from_pretrained(out)
 
 

@@ -74,7 +74,7 @@ def expanded(name: str | Path) -> Path:
 
 
 def is_repository(name: str) -> bool:
-    """Whether a name is that of a repository of the Hub, "user/name", and cannot be meant as a folder or a file.
+    """Return whether a name is that of a repository of the Hub, "user/name", and cannot mean a folder or a file.
 
     A folder is meant where its first part exists here, or is one in which our programs put theirs.
     """
@@ -132,7 +132,7 @@ class PretrainedModel(nn.Module):
     model_type: ClassVar[str]
     """Key of ``MODEL_TYPES``."""
     finds_objects: ClassVar[bool]
-    """Whether ``encode`` gives ``Objects``."""
+    """True if ``encode`` gives ``Objects``."""
     config_type: ClassVar[type]
     config: Any
 
@@ -154,7 +154,7 @@ class PretrainedModel(nn.Module):
 
     @classmethod
     def from_pretrained(cls: type[Model], name: str | Path, device: str | torch.device = "cpu") -> Model:
-        """Loads a bundled model, a folder, or a repository of the Hugging Face Hub. Strict; never unpickles.
+        """Load a bundled model, a folder, or a repository of the Hugging Face Hub. Strict; never unpickles.
 
         Args:
             name: ``"multi-dsprites"`` or another bundled name; a folder with config.json and model.safetensors (a run

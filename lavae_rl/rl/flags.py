@@ -1,4 +1,4 @@
-"""What the programs that train agents share: the flags of a run, and the run that they ask for."""
+"""Flags that the programs that train agents share, and the run that they ask for."""
 
 import argparse
 from collections.abc import Mapping
