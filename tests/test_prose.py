@@ -73,11 +73,10 @@ def source_faults(source: str) -> Iterator[Fault]:
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            texts = [each for each in node.body if isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant)]
-            docstrings = [(each.lineno, each.value.value) for each in texts]  # attributes have docstrings, too
-            yield from (
-                (line, fault) for line, text in docstrings if isinstance(text, str) for fault in first_line(text)
-            )
+            for each in node.body:  # attributes have docstrings, too
+                value = each.value if isinstance(each, ast.Expr) else None
+                if isinstance(value, ast.Constant):
+                    yield from ((value.lineno, fault) for fault in first_line(str(value.value)))
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
             yield from ((node.lineno, fault) for fault in house_words(node.value))
 

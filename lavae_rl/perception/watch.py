@@ -85,6 +85,6 @@ class EncoderWatch:
         warn_user(
             f"the objects that model {self._name!r} finds explain {max(share, 0):.0%} of what these frames show before "
             f"its background; below {LEAST_EXPLAINED:.0%}, tokens say little. What to do: (1) train a model on frames "
-            f"of this environment: {as_typed(_TRAIN)}; (2) if this one has been, train it longer, on frames of a policy "
-            "that gets as far; (3) look at what it finds: LAVAEObservation(..., render_objects=True)"
+            f"of this environment: {as_typed(_TRAIN)}; (2) if this one has been, train it longer, on frames of a "
+            "policy that gets as far; (3) look at what it finds: LAVAEObservation(..., render_objects=True)"
         )
