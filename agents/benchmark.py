@@ -60,13 +60,15 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = sweep_parser(__doc__, seeds="0; with --full 0 1 2", out="runs/agents")
     parser.add_argument("--full", action="store_true", help="all tasks, three observations, three seeds")
-    tasks = f"of {', '.join(TASKS)}, or ids of other environments (default: {' '.join(QUICK[0])})"
+    tasks = f"tasks of {', '.join(TASKS)}, or ids of other environments (default: {' '.join(QUICK[0])})"
     parser.add_argument("--tasks", nargs="+", help=tasks)
     observations = f"(default: {' '.join(QUICK[1])})"
     parser.add_argument("--observations", nargs="+", choices=list(OBSERVATIONS), help=observations)
-    parser.add_argument("--archs", nargs="+", choices=ARCHITECTURES, help="of set networks (default: the presets')")
+    parser.add_argument(
+        "--archs", nargs="+", choices=ARCHITECTURES, help="architectures of set networks (default: the presets')"
+    )
     parser.add_argument("--vae", help="folder of the baseline that observation vae needs, for the sprites of the tasks")
-    episodes = "of each test (default: 500, and 20 where an environment is none of our tasks)"
+    episodes = "episodes of each test (default: 500, and 20 where an environment is none of our tasks)"
     parser.add_argument("--episodes", type=int, help=episodes)
     parser.set_defaults(out=Path("runs/agents"))
     return parser.parse_args(argv)

@@ -65,16 +65,18 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = program_parser(__doc__)
     parser.add_argument("run", help="run folder, or bundled:TASK for one of the package; runs no code from it")
-    numbers = "of our tasks: numbers to test (default: as in training)"
+    numbers = "numbers of objects to test, for our tasks (default: as in training)"
     parser.add_argument("--num-objects", type=int, nargs="+", help=numbers)
-    mode = "of our tasks: train, or test for held-out combinations (default: train)"
+    mode = "train, or test for held-out combinations, for our tasks (default: train)"
     parser.add_argument("--mode", choices=["train", "test"], help=mode)
     episodes = "per number of objects (default: 500; 20 where the environment is none of our tasks)"
     parser.add_argument("--episodes", type=int, help=episodes)
     parser.add_argument("--stochastic", action="store_true", help="sample actions (default: the likeliest ones)")
-    parser.add_argument("--seed", type=int, default=TEST_SEED, help=f"of the episodes (default: {TEST_SEED})")
-    parser.add_argument("--model", help="that makes the observations (default: as in training)")
-    parser.add_argument("--device", choices=DEVICES, default="cpu", help="of policy and perception (default: cpu)")
+    parser.add_argument("--seed", type=int, default=TEST_SEED, help=f"seed of the episodes (default: {TEST_SEED})")
+    parser.add_argument("--model", help="model that makes the observations (default: as in training)")
+    parser.add_argument(
+        "--device", choices=DEVICES, default="cpu", help="device of policy and perception (default: cpu)"
+    )
     parser.add_argument("--video", type=Path, metavar="FILE.gif", help="film some episodes")
     parser.add_argument("--json", type=Path, help="file to write the results to")
     return parser.parse_args(argv)

@@ -41,13 +41,17 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line; a flag that is not given stays None, unlike a default that --resume would compare."""
     parser = program_parser(__doc__)
     add_run_flags(parser)
-    parser.add_argument("--observation", choices=list(OBSERVATIONS), help="(default: lavae)")
-    parser.add_argument("--algo", dest="algorithm", choices=list(ALGORITHMS), help="(default: the environment's)")
+    parser.add_argument("--observation", choices=list(OBSERVATIONS), help="input of the agent (default: lavae)")
+    parser.add_argument(
+        "--algo", dest="algorithm", choices=list(ALGORITHMS), help="algorithm (default: the environment's)"
+    )
     parser.add_argument("--num-envs", type=int, help="environments in one batch (default: the environment's)")
     colors = "exchange the colours of each scene at random in training, where a task names none"
     parser.add_argument("--permute-colors", action="store_true", default=None, help=colors)
     parser.add_argument("--model", help="LAVAE that makes the tokens (default: the bundled one); for vae, a baseline")
-    parser.add_argument("--device", choices=DEVICES, default="cpu", help="of policy and perception (default: cpu)")
+    parser.add_argument(
+        "--device", choices=DEVICES, default="cpu", help="device of policy and perception (default: cpu)"
+    )
     parser.add_argument("--out", type=Path, help="run folder (default: runs/ENV-OBSERVATION-ALGO-seedN)")
     return parser.parse_args(argv)
 

@@ -53,15 +53,17 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = program_parser(__doc__)
     add_run_flags(parser)
     tokens = [name for name, kind in OBSERVATIONS.items() if kind.reads_tokens]
-    parser.add_argument("--observation", choices=tokens, help="(default: lavae)")
+    parser.add_argument("--observation", choices=tokens, help="input of the agent (default: lavae)")
     runners = "processes that act; 0 acts in this one (default: 2)"
     parser.add_argument("--env-runners", type=int, default=2, help=runners)
     learners = "processes that learn, on a GPU each with --device cuda; 0 learns in this one (default: 0)"
     parser.add_argument("--learners", type=int, default=0, help=learners)
-    parser.add_argument("--address", default=LOCAL, help="of a Ray cluster, HOST:PORT or auto (default: local)")
+    parser.add_argument("--address", default=LOCAL, help="address of a Ray cluster, HOST:PORT or auto (default: local)")
     parser.add_argument("--num-envs", type=int, help="environments of all runners (default: the environment's)")
     parser.add_argument("--model", help="LAVAE that makes the tokens (default: the bundled one)")
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="of learners (default: cpu)")
+    parser.add_argument(
+        "--device", choices=["cpu", "cuda"], default="cpu", help="device of the learners (default: cpu)"
+    )
     parser.add_argument("--out", type=Path, help="run folder (default: runs/ENV-OBSERVATION-rllib-seedN)")
     return parser.parse_args(argv)
 

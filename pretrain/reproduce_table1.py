@@ -73,9 +73,11 @@ class Cell(NamedTuple):
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = sweep_parser(__doc__, seeds="0 1 2", out="runs/TABLE")
-    parser.add_argument("--table", choices=list(TABLES), default="table1", help="(default: table1)")
+    parser.add_argument("--table", choices=list(TABLES), default="table1", help="table to make (default: table1)")
     parser.add_argument("--rows", nargs="+", help="some rows of the table (default: all)")
-    parser.add_argument("--datasets", nargs="+", choices=list(DATASETS), help="(default: the table's)")
+    parser.add_argument(
+        "--datasets", nargs="+", choices=list(DATASETS), help="data sets to train on (default: the table's)"
+    )
     parser.set_defaults(seeds=[0, 1, 2])
     args = parser.parse_args(argv)
     table = TABLES[args.table]

@@ -85,7 +85,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, help=batch)
     scale = "factor of the recipe's learning rates, for larger batches (default: 1)"
     parser.add_argument("--learning-rate-scale", type=float, help=scale)
-    parser.add_argument("--seed", type=int, help="of weights, batches and noise, from 0; never of data (default: 0)")
+    parser.add_argument("--seed", type=int, help="seed of weights, batches and noise, not of data (default: 0)")
     parser.add_argument("--device", choices=DEVICES, default="auto", help="auto takes a GPU if any (default: auto)")
     parser.add_argument(
         "--mixed-precision", choices=PRECISIONS, help="bfloat16 networks (default: the launcher's, or no)"
