@@ -1,8 +1,10 @@
-"""Trains agents on tasks x observations x seeds, tests them with several numbers of objects, and draws the results.
+"""Train agents on tasks x observations x seeds, test them with several numbers of objects, and draw the results.
 
     python agents/benchmark.py                    # two tasks, one seed
     python agents/benchmark.py --full --jobs 2    # all tasks; lavae, oracle, pixels; three seeds: many hours
     python agents/benchmark.py --tasks ALE/Pong-v5 --observations lavae pixels --seeds 0 1 2
+
+The installed command is lavae-benchmark-agents.
 
 It can be resumed: complete agents are kept, interrupted ones go on. Several of these programs can share one --out; each
 agent is trained by one of them. The report gains the complete ones of the agents asked for, and keeps all others.
@@ -58,13 +60,15 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = sweep_parser(__doc__, seeds="0; with --full 0 1 2", out="runs/agents")
     parser.add_argument("--full", action="store_true", help="all tasks, three observations, three seeds")
-    tasks = f"of {', '.join(TASKS)}, or ids of other environments (default: {' '.join(QUICK[0])})"
+    tasks = f"tasks of {', '.join(TASKS)}, or ids of other environments (default: {' '.join(QUICK[0])})"
     parser.add_argument("--tasks", nargs="+", help=tasks)
     observations = f"(default: {' '.join(QUICK[1])})"
     parser.add_argument("--observations", nargs="+", choices=list(OBSERVATIONS), help=observations)
-    parser.add_argument("--archs", nargs="+", choices=ARCHITECTURES, help="of set networks (default: the presets')")
+    parser.add_argument(
+        "--archs", nargs="+", choices=ARCHITECTURES, help="architectures of set networks (default: the presets')"
+    )
     parser.add_argument("--vae", help="folder of the baseline that observation vae needs, for the sprites of the tasks")
-    episodes = "of each test (default: 500, and 20 where an environment is none of our tasks)"
+    episodes = "episodes of each test (default: 500, and 20 where an environment is none of our tasks)"
     parser.add_argument("--episodes", type=int, help=episodes)
     parser.set_defaults(out=Path("runs/agents"))
     return parser.parse_args(argv)
@@ -104,7 +108,7 @@ def chosen_cells(args: argparse.Namespace) -> list[Cell]:
 
 
 def is_complete(cell: Cell, folder: Path, args: argparse.Namespace) -> bool:
-    """Whether an agent is trained, and tested with all numbers of objects, each in as many episodes as asked for."""
+    """Return whether an agent is trained, and tested in enough episodes with each of the numbers of objects."""
     check_steps(folder, "preset", preset_for(cell.task).steps if args.steps is None else args.steps)
     try:
         tests = json.loads((folder / TESTS_FILE).read_text())

@@ -1,7 +1,9 @@
-"""Measures a trained agent, of our tasks on other numbers of objects, and films it.
+"""Measure a trained agent, for our tasks also on other numbers of objects, and film it.
 
     python agents/evaluate_agent.py bundled:OddOneOut --num-objects 3 4 5 6 7 --video agent.gif
     python agents/evaluate_agent.py runs/pong-agent --episodes 20 --json pong.json
+
+The installed command is lavae-evaluate-agent.
 
 Of our tasks it measures success: *chance* is the random baseline, the success rate of going to objects at random;
 intervals are Wilson's, of 95 %. Of other environments it measures the return, with Student's interval of its mean;
@@ -63,16 +65,18 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = program_parser(__doc__)
     parser.add_argument("run", help="run folder, or bundled:TASK for one of the package; runs no code from it")
-    numbers = "of our tasks: numbers to test (default: as in training)"
+    numbers = "numbers of objects to test, for our tasks (default: as in training)"
     parser.add_argument("--num-objects", type=int, nargs="+", help=numbers)
-    mode = "of our tasks: train, or test for held-out combinations (default: train)"
+    mode = "train, or test for held-out combinations, for our tasks (default: train)"
     parser.add_argument("--mode", choices=["train", "test"], help=mode)
     episodes = "per number of objects (default: 500; 20 where the environment is none of our tasks)"
     parser.add_argument("--episodes", type=int, help=episodes)
     parser.add_argument("--stochastic", action="store_true", help="sample actions (default: the likeliest ones)")
-    parser.add_argument("--seed", type=int, default=TEST_SEED, help=f"of the episodes (default: {TEST_SEED})")
-    parser.add_argument("--model", help="that makes the observations (default: as in training)")
-    parser.add_argument("--device", choices=DEVICES, default="cpu", help="of policy and perception (default: cpu)")
+    parser.add_argument("--seed", type=int, default=TEST_SEED, help=f"seed of the episodes (default: {TEST_SEED})")
+    parser.add_argument("--model", help="model that makes the observations (default: as in training)")
+    parser.add_argument(
+        "--device", choices=DEVICES, default="cpu", help="device of policy and perception (default: cpu)"
+    )
     parser.add_argument("--video", type=Path, metavar="FILE.gif", help="film some episodes")
     parser.add_argument("--json", type=Path, help="file to write the results to")
     return parser.parse_args(argv)
@@ -133,7 +137,7 @@ def conditions(args: argparse.Namespace, run: AgentRun) -> list[dict[str, Any]]:
 
 
 def success_row(number: int, played: Sequence[Episode], venv: VecEnv) -> dict[str, Any]:
-    """The success with a number of objects, beside chance."""
+    """The success with a number of objects, beside the random baseline."""
     measured = SuccessRate.of(played)
     row = {"num_objects": number, "success_rate": measured.rate, "ci95": list(measured.ci95)}
     return row | {"chance": venv.get_attr("chance")[0], "episodes": measured.episodes}

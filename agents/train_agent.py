@@ -1,7 +1,9 @@
-"""Trains an agent of Stable-Baselines3 on object tokens, or on what they are compared with.
+"""Train an agent of Stable-Baselines3 on object tokens, or on what they are compared with.
 
     python agents/train_agent.py --env LAVAE/OddOneOut-v0 --observation lavae
     python agents/train_agent.py --env ALE/Pong-v5 --observation lavae --model runs/pong
+
+The installed command is lavae-train-agent.
 
 Our tasks have numbers of objects and success rates; any other environment has its return.
 
@@ -32,19 +34,24 @@ from lavae_rl.rl.vec_envs import make_training_vec_env
 from lavae_rl.runs.claims import claimed_run
 from lavae_rl.runs.devices import DEVICES, choose_device
 from lavae_rl.runs.exits import clean_exit, program_parser
+from lavae_rl.runs.programs import as_typed
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line; a flag that is not given stays None, unlike a default that --resume would compare."""
     parser = program_parser(__doc__)
     add_run_flags(parser)
-    parser.add_argument("--observation", choices=list(OBSERVATIONS), help="(default: lavae)")
-    parser.add_argument("--algo", dest="algorithm", choices=list(ALGORITHMS), help="(default: the environment's)")
+    parser.add_argument("--observation", choices=list(OBSERVATIONS), help="input of the agent (default: lavae)")
+    parser.add_argument(
+        "--algo", dest="algorithm", choices=list(ALGORITHMS), help="algorithm (default: the environment's)"
+    )
     parser.add_argument("--num-envs", type=int, help="environments in one batch (default: the environment's)")
     colors = "exchange the colours of each scene at random in training, where a task names none"
     parser.add_argument("--permute-colors", action="store_true", default=None, help=colors)
     parser.add_argument("--model", help="LAVAE that makes the tokens (default: the bundled one); for vae, a baseline")
-    parser.add_argument("--device", choices=DEVICES, default="cpu", help="of policy and perception (default: cpu)")
+    parser.add_argument(
+        "--device", choices=DEVICES, default="cpu", help="device of policy and perception (default: cpu)"
+    )
     parser.add_argument("--out", type=Path, help="run folder (default: runs/ENV-OBSERVATION-ALGO-seedN)")
     return parser.parse_args(argv)
 
@@ -70,7 +77,8 @@ def train(args: argparse.Namespace, console: Console) -> None:
     if agent.num_timesteps < preset.steps:
         with claimed_run(out, args.resume):
             learn(agent, out, run, console)
-    console.print(f"agent and config.json in {escape(str(out))}: python agents/evaluate_agent.py {escape(str(out))}")
+    evaluate = as_typed("python agents/evaluate_agent.py")
+    console.print(f"agent and config.json in {escape(str(out))}: {evaluate} {escape(str(out))}")
 
 
 def learn(agent: BaseAlgorithm, out: Path, run: AgentRun, console: Console) -> None:
@@ -96,7 +104,7 @@ def learn(agent: BaseAlgorithm, out: Path, run: AgentRun, console: Console) -> N
 
 
 class Watch(BaseCallback):
-    """Calls ``Progress`` from the training loop of Stable-Baselines3."""
+    """Callback that runs ``Progress`` from the training loop of Stable-Baselines3."""
 
     def __init__(self, progress: Progress) -> None:
         super().__init__()

@@ -1,7 +1,9 @@
-"""Trains an agent on object tokens by PPO of Ray RLlib: on several cores, or on a cluster.
+"""Train an agent on object tokens by PPO of Ray RLlib: on several cores, or on a cluster.
 
     python agents/train_rllib.py --env ObjectGoal --env-runners 2 --learners 1 --out runs/goal
     python agents/train_rllib.py --env OddOneOut --env-runners 32 --learners 2 --address 10.0.0.1:6379 --out /shared/odd
+
+The installed command is lavae-train-rllib.
 
 On one machine, train_agent.py is faster with the same cores. Networks and settings are the same, and so is the run
 folder: config.json, agent.zip for evaluate_agent.py, TensorBoard events; and checkpoint-STEP, of RLlib, which pickles:
@@ -35,6 +37,7 @@ from lavae_rl.runs.claims import claimed_run
 from lavae_rl.runs.cluster import LOCAL, ray_cluster, require_ray
 from lavae_rl.runs.devices import choose_device
 from lavae_rl.runs.exits import clean_exit, program_parser
+from lavae_rl.runs.programs import as_typed
 from lavae_rl.runs.signals import handling
 
 if TYPE_CHECKING:
@@ -50,15 +53,17 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = program_parser(__doc__)
     add_run_flags(parser)
     tokens = [name for name, kind in OBSERVATIONS.items() if kind.reads_tokens]
-    parser.add_argument("--observation", choices=tokens, help="(default: lavae)")
+    parser.add_argument("--observation", choices=tokens, help="input of the agent (default: lavae)")
     runners = "processes that act; 0 acts in this one (default: 2)"
     parser.add_argument("--env-runners", type=int, default=2, help=runners)
     learners = "processes that learn, on a GPU each with --device cuda; 0 learns in this one (default: 0)"
     parser.add_argument("--learners", type=int, default=0, help=learners)
-    parser.add_argument("--address", default=LOCAL, help="of a Ray cluster, HOST:PORT or auto (default: local)")
+    parser.add_argument("--address", default=LOCAL, help="address of a Ray cluster, HOST:PORT or auto (default: local)")
     parser.add_argument("--num-envs", type=int, help="environments of all runners (default: the environment's)")
     parser.add_argument("--model", help="LAVAE that makes the tokens (default: the bundled one)")
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="of learners (default: cpu)")
+    parser.add_argument(
+        "--device", choices=["cpu", "cuda"], default="cpu", help="device of the learners (default: cpu)"
+    )
     parser.add_argument("--out", type=Path, help="run folder (default: runs/ENV-OBSERVATION-rllib-seedN)")
     return parser.parse_args(argv)
 
@@ -95,7 +100,8 @@ def train(args: argparse.Namespace, console: Console) -> None:
                 algorithm.restore_from_path(str(start.resolve()))
                 agent.num_timesteps = step_of(start)
             learn(algorithm, agent, Progress(agent, out, run, console), out, stopped)
-    console.print(f"agent and config.json in {escape(str(out))}: python agents/evaluate_agent.py {escape(str(out))}")
+    evaluate = as_typed("python agents/evaluate_agent.py")
+    console.print(f"agent and config.json in {escape(str(out))}: {evaluate} {escape(str(out))}")
 
 
 @contextmanager

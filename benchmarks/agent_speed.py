@@ -42,7 +42,7 @@ def make(env: str, observation: str, num_envs: int | None, model: str | None) ->
 
 
 class Stopwatch:
-    """Measures the seconds that calls take."""
+    """Stopwatch of the seconds that calls take."""
 
     def __init__(self) -> None:
         self.seconds = 0.0

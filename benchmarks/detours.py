@@ -1,4 +1,4 @@
-"""Where agents that move fail: success by the extra path length that distractors force on them.
+"""Failures of agents that move: success by the extra path length that distractors force on them.
 
     python benchmarks/detours.py bundled:OddOneOut
 

@@ -1,4 +1,4 @@
-"""What an object's appearance vector says of its attributes, and of its location, by linear probes.
+"""Linear probes of an object's attributes and location from its appearance vector.
 
     python benchmarks/disentanglement.py --dataset multi-dsprites
     python benchmarks/disentanglement.py --dataset multi-dsprites --baseline runs/multi-dsprites-baseline-fast-seed0
@@ -27,7 +27,7 @@ from lavae_rl.model.lavae import LAVAE
 from lavae_rl.runs.exits import program_console
 
 SYMMETRIES = (4, 2, 3)
-"""Of square, ellipse and triangle: turned by a full circle over this, they look the same."""
+"""Order of the symmetry of square, ellipse and triangle: rotated by a full circle over it, they look the same."""
 
 
 def single_objects(name: str, num_scenes: int, seed: int) -> SceneDataset:
@@ -48,7 +48,7 @@ def targets(dataset: SceneDataset) -> tuple[dict[str, np.ndarray], dict[str, np.
 
 
 def probe(features: np.ndarray, dataset: SceneDataset, num_train: int) -> dict[str, float]:
-    """How well each target is read off the features, on scenes the probes were not fitted on."""
+    """Accuracy of each target read off the features, on scenes that the probes were not fitted on."""
     classes, numbers = targets(dataset)
     train, test = slice(num_train), slice(num_train, None)
     scores: dict[str, float] = {}

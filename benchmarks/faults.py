@@ -68,7 +68,7 @@ class Case(NamedTuple):
     command: Callable[[Path], list[str]]
     """Arguments of Python that write to a place."""
     check: Callable[[Path], None]
-    """Raises an error where a file under its final name is not whole."""
+    """Raise an error where a file under its final name is not whole."""
     resumable: bool
     """True for trainings, which --resume continues."""
     same: str | None = None
@@ -133,7 +133,7 @@ def start(arguments: Sequence[str]) -> "subprocess.Popen[bytes]":
 
 
 def files(out: Path) -> dict[str, int]:
-    """When each file of a folder was written."""
+    """Time at which each file of a folder was written."""
     found = {}
     for path in out.iterdir() if out.exists() else ():
         with suppress(FileNotFoundError):  # it is just being renamed

@@ -65,7 +65,7 @@ class Kind(NamedTuple):
     """Name of the folder of ``make_files`` that holds a valid one."""
     file: str
     load: Callable[[Path], Any]
-    """Loads what is in a folder."""
+    """Load what is in a folder."""
 
 
 def load_training(folder: Path) -> Any:

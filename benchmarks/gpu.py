@@ -38,7 +38,7 @@ from lavae_rl.runs.provenance import Provenance
 
 ROOT = Path(__file__).parents[1]
 LARGER_STEPS = ("--steps", "1200", "--batch-size", "128")
-"""Of the fast recipe: a GPU takes as long for a step of 128 scenes as for one of 64."""
+"""Batch size of the fast recipe: a GPU takes as long for a step of 128 scenes as for one of 64."""
 FIGURES = ("training_seconds", "count_accuracy_0_3", "count_accuracy_7", "log_likelihood_bound", "explained")
 
 

@@ -1,4 +1,4 @@
-"""What set networks learn of OddOneOut from the true state by imitation: they are given the optimal moves.
+"""Imitation of optimal moves in OddOneOut by set networks, from the true state.
 
     python benchmarks/imitation.py --archs relation attention deepsets flat
 
@@ -37,7 +37,7 @@ Batch = tuple[dict[str, Tensor], Tensor]
 
 
 class Teacher:
-    """Draws scenes and finds the optimal moves."""
+    """Teacher that draws scenes and finds the optimal moves."""
 
     def __init__(self, num_objects: int, seed: int) -> None:
         vector = gym.make_vec(f"LAVAE/{TASK}-v0", num_envs=SCENES, observation="oracle", num_objects=num_objects)

@@ -129,7 +129,7 @@ class AIR(nn.Module):
 
 
 class AIRTraining:
-    """Trains AIR by stochastic variational inference."""
+    """Training of AIR by stochastic variational inference."""
 
     def __init__(self, channels: int, size: tuple[int, int], max_objects: int, seed: int) -> None:
         pyro.set_rng_seed(seed)

@@ -35,7 +35,7 @@ def broken(dataset: SceneDataset, rng: np.random.Generator, lines: int = 3) -> L
 
 
 def overlapping(dataset: SceneDataset, rng: np.random.Generator) -> Labelled:
-    """As many sprites anywhere, one over the other or not."""
+    """Scenes of as many sprites anywhere, one over the other or not."""
     scenes, bank = dataset.scenes, dataset.bank
     half, free = bank.size // 2, np.array(scenes.canvas_size) - bank.size + 1
     location = (half + rng.integers(free, size=scenes.location.shape)).astype(np.int16)

@@ -15,7 +15,7 @@ LEAST_PIXELS = 6
 
 
 class Positions(nn.Module):
-    """Adds a linear map of the coordinates of each pixel."""
+    """Layer that adds a linear map of the coordinates of each pixel."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class SlotModel(nn.Module):
 
 
 class SlotTraining:
-    """Trains a slot model to draw what it sees."""
+    """Training of a slot model to reconstruct frames."""
 
     def __init__(self, channels: int, max_objects: int, seed: int) -> None:
         torch.manual_seed(seed)

@@ -35,7 +35,7 @@ MILESTONES = (0.90, 0.95, 0.99)
 BATCH = 64
 VALIDATION, TEST, VARIED = 500, 2_000, 500
 MOST = {"test": 3, "test-7": 8}
-"""Objects that a peer may count at most, where it has to be told."""
+"""Objects that a peer may count at most, where it has to be given."""
 
 
 class Peer(Protocol):

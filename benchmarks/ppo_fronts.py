@@ -2,7 +2,7 @@
 
     python benchmarks/ppo_fronts.py
 
-*lavae* encodes each frame once, in front of the policy (``VecLAVAEObservation``); *in the policy* encodes it once in
+*lavae* encodes each frame once, before the policy (``VecLAVAEObservation``); *in the policy* encodes it once in
 the rollout and once per epoch (``LAVAEFeaturesExtractor``), and reads flat tokens by one layer of 64; *pixels* is
 Stable-Baselines3's own CNN on the frames; *oracle* observes the true state. Environments, rollouts, batches and epochs
 are those of ``agents/train_agent.py``.

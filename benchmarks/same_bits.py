@@ -49,7 +49,7 @@ def digest(*values: Any) -> str:
 
 
 def program(path: str, *options: str) -> None:
-    """Runs one of our programs."""
+    """Run one of our programs."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, path, *options], env=environment, capture_output=True, text=True)
     if done.returncode:
@@ -146,7 +146,7 @@ PARTS: Mapping[str, Callable[[], Any]] = {
 
 
 def main() -> None:
-    """Prints the hashes of the parts asked for."""
+    """Print the hashes of the parts asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""Measures how fast scenes are sampled and rendered, against a plain loop over scenes in NumPy.
+"""Measure how fast scenes are sampled and rendered, against a plain loop over scenes in NumPy.
 
 python benchmarks/scene_generation.py --json scene_generation.json
 
@@ -115,7 +115,7 @@ def measure_speed(title: str, batch: int, rounds: int) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs the benchmark."""
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )

@@ -23,7 +23,7 @@ _LAYOUTS = 200
 
 
 class AgentTask(Task):
-    """Acts by moving the agent, a small white square, 4 pixels at a time. No object is white.
+    """Task of moving the agent, a small white square, 4 pixels at a time. No object is white.
 
     Sprites keep a gap of two pixels, as in the data sets: a move that would close it touches, and is not made. Nor is
     a move out of the canvas. A scene is laid out again if a target is out of reach without touching a distractor.
@@ -86,7 +86,7 @@ class AgentTask(Task):
         return reward, success, failed, np.where(success, 0.0, self.potential(world)) - before
 
     def potential(self, world: World) -> Batch:
-        """From -1, far from all targets, to 0 when none is left: their number and the moves to the nearest one.
+        """Potential from -1, far from all targets, to 0 when none is left: their number, and moves to the nearest one.
 
         Moves lead past the distractors: with a potential of plain distances, agents learn to walk into obstacles.
         """

@@ -47,7 +47,7 @@ def place(
 
 
 def apart(location: Location, box: Box, other_location: Location, other: Box) -> bool:
-    """Whether the boxes of two sprites do not intersect."""
+    """Return whether the boxes of two sprites do not intersect."""
     (row, column), (other_row, other_column) = location, other_location
     return (
         row + box[0] >= other_row + other[2]

@@ -16,7 +16,7 @@ Pair = tuple[int, int]
 
 _HELD_OUT: set[Pair] = {(shape, color) for shape, color in COMBINATIONS[HELD_OUT].tolist()}
 _NUMBER: list[int] = (COMBINATIONS.max(axis=0) + 1).tolist()
-"""How many shapes and colours there are."""
+"""Number of shapes and of colours."""
 
 
 class OddOneOut(AgentTask):
@@ -60,7 +60,7 @@ class OddOneOut(AgentTask):
         return with_roles(sprite(shape, int(rng.integers(*self.scales)), angle, color), order == 0, AGENT)
 
     def _allowed(self, pairs: list[Pair]) -> bool:
-        """In training, no combination is held out; in testing, that of the odd one is."""
+        """Return whether no combination is held out in training, and that of the odd one is in testing."""
         return pairs[0] in _HELD_OUT if self.mode == "test" else _HELD_OUT.isdisjoint(pairs)
 
 

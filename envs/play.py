@@ -4,6 +4,8 @@
     python -m lavae_rl.envs.play Push --tokens --policy scripted --record push.gif
     python -m lavae_rl.envs.play --gallery docs/images/tasks
 
+The installed command is lavae-play.
+
 Arrow keys or W, A, S, D move, the space bar stays; in pointing tasks, a click points. An episode ends with a green
 border if it was a success, otherwise with a red one; then the space bar or a click begins the next. R begins a new one
 at any time, Q or Esc quits.
@@ -202,8 +204,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--mode", choices=["train", "test"], default="train", help="test is held out (default: train)")
     parser.add_argument("--tokens", action="store_true", help="draw the objects that LAVAE finds")
     parser.add_argument("--policy", choices=["scripted", "random"], help="player (default: you; in a file, scripted)")
-    parser.add_argument("--episodes", type=int, default=4, help="that the policy plays (default: 4)")
-    parser.add_argument("--seed", type=int, help="of the first episode (default: any; in a file, 0)")
+    parser.add_argument("--episodes", type=int, default=4, help="episodes that the policy plays (default: 4)")
+    parser.add_argument("--seed", type=int, help="seed of the first episode (default: any; in a file, 0)")
     parser.add_argument("--fps", type=float, default=8.0, help="steps of the policy in a second (default: 8)")
     files = parser.add_mutually_exclusive_group()
     files.add_argument("--record", type=Path, metavar="FILE.gif", help="write what the policy does to a file")

@@ -13,7 +13,7 @@ from .world import NEUTRAL, Sprites, World
 
 
 class PointerTask(Task):
-    """Acts by pointing at digits of different classes.
+    """Task of pointing at digits of different classes.
 
     ## Action space
     `Box(-1, 1, (2,), float32)`: the place pointed at, (x, y), x to the right, y down. It is on an object when it is in

@@ -80,7 +80,7 @@ class Push(ObjectGoal):
         return success.astype(np.float64), success, np.zeros(len(success), bool)
 
     def potential(self, world: World) -> Batch:
-        """From -1 to 0: half for the target's distance to the corner, half for the agent's distance to the target."""
+        """Potential from -1 to 0: half for the target's distance to the corner, half for the agent's to the target."""
         low, _ = self.reach(world.scenes.canvas_size)
         away = np.linalg.norm(self._target(world) - low[0], axis=1) / np.hypot(*world.scenes.canvas_size)
         return -(away + world.distance(world.targets)) / 2

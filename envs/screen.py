@@ -29,7 +29,7 @@ def has_screen() -> bool:
 
 
 def screen_problem() -> str | None:
-    """Why no window can be opened, and what to do; None where nothing speaks against it."""
+    """Reason why no window can be opened, and the remedy; None where nothing speaks against it."""
     if not sys.platform.startswith("linux"):
         return None
     displays = tuple(os.environ.get(name, "") for name in _DISPLAYS)

@@ -19,7 +19,7 @@ _MOVES = MOVES.tolist()
 
 
 class ScriptedPolicy:
-    """Takes a shortest path to a target, or points at its centre; pushes only the target itself.
+    """Policy that takes a shortest path to a target, or points at its centre; it pushes only the target itself.
 
     It reads ``env.unwrapped.simulation`` of a single or of a vector environment.
     """

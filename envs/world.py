@@ -45,7 +45,7 @@ class World:
         return self.box + np.concatenate([self.scenes.location] * 2, axis=2)
 
     def blockers(self, slot: int | Int[np.ndarray, " batch"], location: Int[np.ndarray, "batch 2"]) -> Mask:
-        """Which other sprites the sprite of a slot would come too close to, if it stood at a location."""
+        """Other sprites that the sprite of a slot would come too close to, if it stood at a location."""
         everyone = np.arange(len(location))
         own = self.box[everyone, slot] + np.concatenate([location] * 2, axis=1)
         close = ~apart(own[:, None], self.boxes())

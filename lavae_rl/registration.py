@@ -23,7 +23,7 @@ class TaskSpec(NamedTuple):
     """Steps after which an episode is truncated."""
     options: Mapping[str, Any] = {}
     names_colors: bool = False
-    """Whether the task is another one in other colours."""
+    """True if the task is another one in other colours."""
 
 
 TASKS = {

@@ -1,7 +1,9 @@
-"""Collects frames of any Gymnasium environment into a folder, for LAVAE to be trained on.
+"""Collect frames of any Gymnasium environment into a folder, for LAVAE to be trained on.
 
     python pretrain/collect_frames.py --env ALE/Pong-v5 --frames 4000 --out frames/pong
     python pretrain/train_lavae.py --frames frames/pong --out runs/pong
+
+The installed command is lavae-collect.
 
 Each episode becomes one .npy file that can be memory-mapped; manifest.json says how they were made. Black frames are
 left out. Ctrl-C leaves a folder that --resume continues.

@@ -1,7 +1,9 @@
-"""Measures a trained LAVAE, or baseline, on the test splits of a data set, or without labels on any frames.
+"""Measure a trained LAVAE, or baseline, on the test splits of a data set, or without labels on any frames.
 
-python pretrain/evaluate_lavae.py multi-dsprites --json metrics.json
-python pretrain/evaluate_lavae.py runs/pong --frames runs/pong/frames --picture pong.png
+    python pretrain/evaluate_lavae.py multi-dsprites --json metrics.json
+    python pretrain/evaluate_lavae.py runs/pong --frames runs/pong/frames --picture pong.png
+
+The installed command is lavae-evaluate.
 """
 
 import argparse
@@ -27,15 +29,16 @@ from lavae_rl.pretraining.run import check_channels, read_data
 from lavae_rl.runs.atomic import optional
 from lavae_rl.runs.devices import DEVICES, choose_device
 from lavae_rl.runs.exits import clean_exit, program_parser
+from lavae_rl.runs.programs import as_typed
 from lavae_rl.shapes import Frames
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Reads the command line."""
+    """Read the command line."""
     parser = program_parser(__doc__)
     parser.add_argument("model", help="bundled name, or folder with config.json and model.safetensors")
     parser.add_argument("--dataset", choices=DATASETS, help="data set to test on (default: that of the training)")
-    frames = "frames to test on, their last 15 %% (what train_lavae.py --frames takes)"
+    frames = as_typed("frames to test on, their last 15 %% (what train_lavae.py --frames takes)")
     parser.add_argument("--frames", type=Path, help=frames)
     parser.add_argument("--num-frames", type=int, default=500, help="with --frames: how many (default: 500)")
     parser.add_argument("--num-scenes", type=int, default=10_000, help="scenes of each test split (default: 10,000)")
@@ -49,7 +52,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs the program. Exit status: 0 done, 1 failed, 2 unusable arguments, 130 stopped."""
+    """Run the program. Exit status: 0 done, 1 failed, 2 unusable arguments, 130 stopped."""
     args = parse_args(argv)
     with clean_exit() as console:
         dataset, metrics = run(args, console)
@@ -60,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> tuple[str, dict[str, float | None]]:
-    """Measures, and writes the files that the arguments name; returns the data set and the metrics."""
+    """Measure, and write the files that the arguments name; return the data set and the metrics."""
     for name in ("num_scenes", "num_samples", "bound_scenes", "num_frames"):
         if getattr(args, name) < 1:
             raise ValueError(f"expected --{name.replace('_', '-')} of at least 1, got {getattr(args, name)}")
@@ -72,7 +75,7 @@ def run(args: argparse.Namespace, console: Console) -> tuple[str, dict[str, floa
 
 
 class Measured(NamedTuple):
-    """What was measured on a source of some name, and frames of it to draw."""
+    """Measurements on a source of some name, and frames of it to draw."""
 
     name: str
     metrics: dict[str, float | None]
@@ -80,7 +83,7 @@ class Measured(NamedTuple):
 
 
 def measure(args: argparse.Namespace, console: Console, picture: Path | None) -> Measured:
-    """Measures under a progress bar, and draws a picture if asked for."""
+    """Measure under a progress bar, and draw a picture if asked for."""
     model = load_model(args.model, choose_device(args.device))
     columns = bars.TextColumn("frames read"), bars.BarColumn(20), bars.MofNCompleteColumn(), bars.TimeElapsedColumn()
     with bars.Progress(*columns, console=console, transient=True) as bar:
@@ -91,7 +94,7 @@ def measure(args: argparse.Namespace, console: Console, picture: Path | None) ->
 
 
 def measure_scenes(args: argparse.Namespace, model: Any, bar: bars.Progress) -> Measured:
-    """Measures on scenes with truth."""
+    """Measure on scenes with truth."""
     data = read_data(find(args.model), args.dataset, args.mnist_dir)
     check_channels(model, data)
     bound_scenes = min(args.num_scenes, args.bound_scenes)
@@ -101,7 +104,7 @@ def measure_scenes(args: argparse.Namespace, model: Any, bar: bars.Progress) -> 
 
 
 def measure_frames(args: argparse.Namespace, model: Any, bar: bars.Progress) -> Measured:
-    """Measures on frames without truth."""
+    """Measure on frames without truth."""
     if not model.finds_objects:
         raise ValueError(f"expected a LAVAE with --frames, got {args.model}, which finds no objects")
     spec = FrameSpec(str(args.frames))

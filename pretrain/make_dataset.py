@@ -1,7 +1,9 @@
 """Export a split of a data set as frames and labels, or check such a file.
 
-python pretrain/make_dataset.py --dataset multi-dsprites --split test --out test.npz --preview test.png
-python pretrain/make_dataset.py --check test.npz
+    python pretrain/make_dataset.py --dataset multi-dsprites --split test --out test.npz --preview test.png
+    python pretrain/make_dataset.py --check test.npz
+
+The installed command is lavae-make-dataset.
 
 Training needs no such file: it renders frames as it goes. The format is that of the author's generator; the object
 counts in it can also be read without pickle. All frames of the split are held in memory: 2.3 GB for the 190,000 RGB

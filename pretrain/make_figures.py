@@ -1,6 +1,8 @@
 """Draw the paper's figures 1 to 9 with a trained model, and measure what an intervention changes.
 
-python pretrain/make_figures.py multi-dsprites --out figures
+    python pretrain/make_figures.py multi-dsprites --out figures
+
+The installed command is lavae-figures.
 """
 
 import argparse
@@ -33,11 +35,13 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = program_parser(__doc__)
     parser.add_argument("model", help="bundled name, or folder with config.json and model.safetensors")
-    parser.add_argument("--dataset", choices=list(DATASETS), help="of the scenes (default: that of the training)")
-    parser.add_argument("--baseline", help="folder of train_lavae.py --model baseline: draws its samples too")
+    parser.add_argument(
+        "--dataset", choices=list(DATASETS), help="data set of the scenes (default: that of the training)"
+    )
+    parser.add_argument("--baseline", help="folder of a trained baseline: draws its samples too")
     parser.add_argument("--out", type=Path, required=True, help="folder for the PNGs; made if it is missing")
     parser.add_argument("--num-scenes", type=int, default=1_000, help="scenes to intervene on (default: 1,000)")
-    parser.add_argument("--seed", type=int, default=0, help="of samples and interventions (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of samples and interventions (default: 0)")
     parser.add_argument("--mnist-dir", help="folder of MNIST's IDX files to draw from (default: that of the training)")
     return parser.parse_args(argv)
 

@@ -1,7 +1,9 @@
-"""Remakes the paper's Table 1: bound on log p(x) and count accuracy, of LAVAE and of the baseline, every seed counted.
+"""Remake the paper's Table 1: bound on log p(x) and count accuracy, of LAVAE and of the baseline, every seed counted.
 
     python pretrain/reproduce_table1.py --report docs
     python pretrain/reproduce_table1.py --table ablation --report docs
+
+The installed command is lavae-table1.
 
 The second is what each mechanism of the paper's recipe gives, on small canvases. Hours of training, so resumable:
 complete runs are kept, interrupted ones go on, and several of these programs can share one --out. Writes table1.csv, a
@@ -33,7 +35,7 @@ from lavae_rl.runs.tables import Row, grouped, read_rows, report_folder, write_r
 
 
 class Table(NamedTuple):
-    """What is trained: model and recipe of ``train_lavae.py`` for each row, on each data set."""
+    """Trainings of a table: model and recipe of ``train_lavae.py`` for each row, on each data set."""
 
     rows: Mapping[str, tuple[str, str]]
     datasets: Sequence[str]
@@ -71,9 +73,11 @@ class Cell(NamedTuple):
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = sweep_parser(__doc__, seeds="0 1 2", out="runs/TABLE")
-    parser.add_argument("--table", choices=list(TABLES), default="table1", help="(default: table1)")
+    parser.add_argument("--table", choices=list(TABLES), default="table1", help="table to make (default: table1)")
     parser.add_argument("--rows", nargs="+", help="some rows of the table (default: all)")
-    parser.add_argument("--datasets", nargs="+", choices=list(DATASETS), help="(default: the table's)")
+    parser.add_argument(
+        "--datasets", nargs="+", choices=list(DATASETS), help="data sets to train on (default: the table's)"
+    )
     parser.set_defaults(seeds=[0, 1, 2])
     args = parser.parse_args(argv)
     table = TABLES[args.table]
@@ -105,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def is_complete(cell: Cell, folder: Path, args: argparse.Namespace) -> bool:
-    """Whether a model is trained and measured."""
+    """Return whether a model is trained and measured."""
     model, recipe = TABLES[args.table].rows[cell.row]
     check_steps(folder, "recipe", PRESETS[model][recipe].recipe.steps if args.steps is None else args.steps)
     return "minutes" in result(cell, folder)
@@ -167,7 +171,10 @@ def write_report(folder: Path, name: str, results: Sequence[Row]) -> None:
     file = folder / f"{name}.csv"
     results = merged(read_rows(file, TEXTS), results, list(TABLES[name].rows))
     write_rows(file, COLUMNS, results)
-    titles = "| row | data set | bound | best possible | ELBO | count right, few | count right, 7 | training | runs |"
+    titles = (
+        "| row | data set | bound | entropy bound | ELBO | count accuracy, 0 to 3 | count accuracy, 7 "
+        "| training | runs |"
+    )
     groups = grouped(results, lambda line: (line["row"], line["dataset"]))
     lines = [titles, "|" + "---|" * 9, *(summary(row, dataset, group) for (row, dataset), group in groups.items())]
     with replacing(folder / f"{name}.md") as temporary:

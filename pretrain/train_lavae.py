@@ -1,9 +1,11 @@
-"""Trains a LAVAE without labels: on frames of your environment, or on one of the paper's data sets.
+"""Train a LAVAE without labels: on frames of your environment, or on one of the paper's data sets.
 
     python pretrain/train_lavae.py --env ALE/Pong-v5 --out runs/pong
     python pretrain/train_lavae.py --frames FOLDER_OR_FILE --out runs/mine
     python pretrain/train_lavae.py --dataset multi-dsprites
     python pretrain/train_lavae.py --dataset multi-dsprites --model baseline
+
+The installed command is lavae-train.
 
 With --env, frames of a random policy are collected first; pretrain/collect_frames.py has more options.
 
@@ -53,6 +55,7 @@ from lavae_rl.runs.config import CONFIG_FILE, check_agreement
 from lavae_rl.runs.devices import DEVICES, choose_device
 from lavae_rl.runs.exits import EXIT_STOPPED, clean_exit, program_parser
 from lavae_rl.runs.folder import RunFolder
+from lavae_rl.runs.programs import as_typed
 from lavae_rl.runs.provenance import Provenance
 from lavae_rl.runs.signals import handling
 
@@ -65,12 +68,12 @@ SETTINGS = (*DEFAULTS, *SCALING, "recipe", "dataset", "steps", "mnist_dir", "mix
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Reads the command line; what is not given stays None, so that --resume can tell."""
+    """Read the command line; what is not given stays None, so that --resume can tell."""
     parser = program_parser(__doc__)
     data = parser.add_mutually_exclusive_group()
     data.add_argument("--dataset", choices=DATASETS, help="data set of the paper (default: multi-dsprites)")
     data.add_argument("--env", help="id of an environment, whose frames are collected first")
-    files = "frames to train on: what collect_frames.py made, .npy, .npz, a video, or a folder of PNGs"
+    files = as_typed("frames to train on: what collect_frames.py made, .npy, .npz, a video, or a folder of PNGs")
     data.add_argument("--frames", type=Path, help=files)
     add_frame_options(parser)
     parser.add_argument("--model", choices=PRESETS, help="what to train (default: lavae)")
@@ -82,7 +85,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, help=batch)
     scale = "factor of the recipe's learning rates, for larger batches (default: 1)"
     parser.add_argument("--learning-rate-scale", type=float, help=scale)
-    parser.add_argument("--seed", type=int, help="of weights, batches and noise, from 0; never of data (default: 0)")
+    parser.add_argument("--seed", type=int, help="seed of weights, batches and noise, not of data (default: 0)")
     parser.add_argument("--device", choices=DEVICES, default="auto", help="auto takes a GPU if any (default: auto)")
     parser.add_argument(
         "--mixed-precision", choices=PRECISIONS, help="bfloat16 networks (default: the launcher's, or no)"
@@ -98,7 +101,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs the program. Exit status: 0 complete, 1 failed, 2 unusable arguments, 130 stopped and resumable."""
+    """Run the program. Exit status: 0 complete, 1 failed, 2 unusable arguments, 130 stopped and resumable."""
     args = parse_args(argv)
     stopped = "stopped; what is in the run folder can be continued with --resume"
     with clean_exit(stopped=stopped, errors=(ValueError, TypeError, OSError, TrainingDivergedError)) as console:
@@ -108,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> bool:
-    """Trains, evaluates and reports; returns whether the run is complete."""
+    """Train, evaluate and report; return whether the run is complete."""
     given = {name: value for name in SETTINGS if (value := getattr(args, name)) is not None}
     if "mnist_dir" in given:
         given["mnist_dir"] = str(Path(given["mnist_dir"]).resolve())  # to be found from elsewhere
@@ -196,7 +199,7 @@ def make_method(run: PretrainingRun, found: Survey | None, accelerator: Accelera
 
 
 def measure(training: Training, out: Path, run: PretrainingRun, console: Console) -> None:
-    """Measures the finished model on the test splits, saves the metrics and prints them."""
+    """Measure the finished model on the test splits, save the metrics and print them."""
     console.print("measuring on the test splits ...")
     recipe, progress = training.recipe, training.progress
     if isinstance(run.data, FrameSpec):
@@ -244,7 +247,7 @@ def choose_accelerator(device: str, mixed_precision: str) -> Accelerator:
 def watch(
     training: Training, sources: Sequence[FrameSource], folder: RunFolder, run: PretrainingRun, console: Console
 ) -> bool:
-    """Trains under a progress bar. SIGINT and SIGTERM stop it after the current step, checkpoint written."""
+    """Train under a progress bar. SIGINT and SIGTERM stop it after the current step, checkpoint written."""
     (source, validation), steps = sources, run.recipe.steps
     name = run.data.dataset if isinstance(run.data, SceneSpec) else run.data.path
     console.print(f"{escape(name)}: {len(source):,} frames, {steps:,} steps on {training.device}")

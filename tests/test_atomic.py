@@ -74,7 +74,7 @@ def test_files_get_the_mode_of_the_umask_whatever_wrote_them(tmp_path, untrained
     finally:
         os.umask(before)
     assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == dict.fromkeys(
-        ("config.json", "model.safetensors", "other"), 0o640
+        ("README.md", "config.json", "model.safetensors", "other"), 0o640
     )
 
 

@@ -252,7 +252,7 @@ def test_a_repository_of_the_hub_is_downloaded_and_loaded(hub, untrained):
 
 def test_a_model_is_uploaded_without_its_checkpoints(hub, tmp_path):
     checkpoint.push(tmp_path / "snapshot", "me/digits")
-    files = ["config.json", "model.safetensors"]
+    files = ["config.json", "model.safetensors", "README.md"]
     assert hub == [("create", "me/digits", True), ("upload", "me/digits", tmp_path / "snapshot", files)]
 
 

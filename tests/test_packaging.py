@@ -1,11 +1,14 @@
 import importlib
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import venv
 from pathlib import Path
+from typing import Any
 from zipfile import ZipFile
 
 import pytest
@@ -17,7 +20,8 @@ INSTALLED_AS = {
     "agents": "lavae_rl/agents",
     "pretrain": "lavae_rl/pretrain",
 }
-SCRIPTS: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+SCRIPTS: dict[str, str] = PROJECT["scripts"]
 
 SNIPPET = """
 import gymnasium as gym, lavae_rl
@@ -108,7 +112,38 @@ def test_plain_install_works_in_the_checkout_and_elsewhere(
         ("python", "-m", "lavae_rl.envs.play"),
         ("python", str(checkout / "pretrain" / "make_dataset.py")),
     ):
-        assert "usage:" in run(plain_install / program, *options, "--help", cwd=folder)
+        explained = run(plain_install / program, *options, "--help", cwd=folder)
+        assert "usage:" in explained
+        assert inside or "python pretrain/" not in explained  # where there is no such file
+
+
+@pytest.mark.slow
+def test_readme_runs_with_the_wheel_outside_the_checkout(plain_install: Path, tmp_path: Path):
+    snippets = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    code = "\n".join(snippet for snippet in snippets if ".learn(" not in snippet)  # tests/test_readme.py trains
+    where = run(plain_install / "python", "-c", f"{code}\nprint(lavae_rl.__version__, lavae_rl.__file__)", cwd=tmp_path)
+    version, path = where.splitlines()[-1].split(maxsplit=1)
+    assert version == PROJECT["version"]
+    assert Path(path).is_relative_to(plain_install.parent)
+
+
+@pytest.mark.slow
+def test_sdist_holds_what_it_takes_to_build_the_wheel_and_to_test_it(checkout: Path, tmp_path: Path):
+    run(sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", tmp_path, checkout)
+    (sdist,) = tmp_path.iterdir()
+    assert sdist.name == f"lavae_rl-{PROJECT['version']}.tar.gz"
+    with tarfile.open(sdist) as archive:
+        held = {name.partition("/")[2] for name in archive.getnames()}
+    expected = {
+        name for name in project_files() if name.partition("/")[0] in {*INSTALLED_AS, "tests", "benchmarks", "docs"}
+    }
+    assert expected | {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "conftest.py"} <= held
+
+
+def test_changelog_begins_with_this_version():
+    versions = re.findall(r"^## \[(\d.*?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert versions[0] == PROJECT["version"]
+    assert f"version: {PROJECT['version']}\n" in (ROOT / "CITATION.cff").read_text()
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

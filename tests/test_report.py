@@ -65,7 +65,7 @@ def test_page_has_the_mean_and_the_range_of_the_seeds(runs, tmp_path):
     page = (tmp_path / "out" / "agents.md").read_text()
     assert "| lavae | 0.85 (0.80 to 0.90) | 0.40 (0.20 to 0.60) | 2 | 2,000 | 2 (2 to 2) |" in page
     assert "| pixels | 0.25 | 0.10 | 1 | 2,000 | 2 |" in page
-    assert "| chance | 0.25 | 0.14 |" in page
+    assert "| random baseline | 0.25 | 0.14 |" in page
     assert page.count("### OddOneOut") == 2
 
 

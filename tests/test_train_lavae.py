@@ -54,7 +54,7 @@ def test_a_run_folder_describes_itself(finished):
     assert run.skipped_steps == 0
     assert tuple(run.metrics or {}) == METRICS
     names = {path.name for path in finished.iterdir()}
-    assert {"config.json", "metrics.csv", "checkpoint.pt", "model.safetensors", "figures"} <= names
+    assert {"config.json", "metrics.csv", "checkpoint.pt", "model.safetensors", "figures", "README.md"} <= names
     assert any(name.startswith("events.out.tfevents") for name in names)
     assert list((finished / "figures").glob("reconstructions-*.png"))
 
@@ -229,7 +229,7 @@ def test_the_papers_recipe_trains_by_the_same_program(tmp_path, capsys):
     assert run.model.networks == "paper-small"
     assert isinstance(run.data, SceneSpec)
     assert run.model.max_objects == run.data.max_objects == 2
-    assert "best possible bound" in capsys.readouterr().out
+    assert "entropy bound" in capsys.readouterr().out
     LAVAE.from_pretrained(out)
 
 

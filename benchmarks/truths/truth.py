@@ -97,9 +97,9 @@ class Game:
 
     name: str
     truth: Callable[[int, int], Truth]
-    """Gives the truth about every fifth step, given a seed and a number of steps."""
+    """Return the truth about every fifth step, given a seed and a number of steps."""
     play: Play
-    """Gives what to train on; its boxes are not used and may be missing."""
+    """Return frames to train on; the boxes are not used and may be missing."""
     env_id: str | None
     """Id for ``train_lavae.py --env``, or None if the program needs files."""
 

@@ -13,7 +13,7 @@ from lavae_rl.runs.archives import open_zip
 from lavae_rl.runs.reading import check_file
 
 BAD_HEADER = (RecursionError, SyntaxError, TokenError, TypeError, ValueError)
-"""What NumPy raises of a damaged header."""
+"""Exceptions that NumPy raises for a damaged header."""
 KIND = "npz file"
 MAGIC = np.lib.format.MAGIC_PREFIX
 """First bytes of an .npy file."""
@@ -21,7 +21,7 @@ _MOST_HEADER = 2**16
 
 
 def first_bytes(path: Path) -> bytes:
-    """The bytes by which .npy and .npz files are told apart. Raises as ``check_file`` where there is no plain file."""
+    """The bytes that distinguish .npy from .npz files. Raises as ``check_file`` where there is no plain file."""
     check_file(path)
     with path.open("rb") as file:
         return file.read(len(MAGIC))

@@ -29,7 +29,7 @@ class Screen(NamedTuple):
 
     env: gym.Env[Any, Any]
     read: Callable[[Any], np.ndarray]
-    """Returns the frame, uint8 (height, width[, channels]), that belongs to the latest observation."""
+    """Return the frame, uint8 (height, width[, channels]), that belongs to the latest observation."""
 
 
 def open_screen(env_id: str, frame_key: str | None = None, **options: Any) -> Screen:

@@ -9,7 +9,7 @@ from lavae_rl.data.sources import SceneDataset
 from lavae_rl.runs.atomic import replacing
 from lavae_rl.shapes import Counts, Frames
 
-_SAVE = "save both, by np.savez(file, x=frames, n_obj=counts); train_lavae.py --frames takes frames alone"
+_SAVE = "save both, by np.savez(file, x=frames, n_obj=counts); lavae-train --frames takes frames alone"
 
 
 def save_npz(path: str | Path, dataset: SceneDataset) -> None:

@@ -67,7 +67,7 @@ class NpyFrames:
 
 
 def _of_shape(shape: tuple[int, ...]) -> str:
-    """What makes frames of an array of a shape, as an error proposes it."""
+    """Code that makes frames of an array of a shape, as an error proposes it."""
     if len(shape) == 4 and 0 not in shape and shape[1] in (1, 3):
         return "channel-first frames as frames.transpose(0, 2, 3, 1)"
     if len(shape) == 4 and 0 not in shape and shape[3] in (2, 4):

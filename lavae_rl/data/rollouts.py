@@ -19,9 +19,9 @@ KEEP = 0.9
 POLICIES = ("random", "sticky")
 
 Policy = Callable[[Any], Any]
-"""Chooses an action by an observation."""
+"""Choose an action by an observation."""
 Agent = Callable[[int], Policy]
-"""Starts an episode with a seed, and returns the policy that acts in it."""
+"""Start an episode with a seed, and return the policy that acts in it."""
 
 
 def collect(

@@ -41,7 +41,7 @@ def unpack(path: Path) -> Sequence[Path]:
 
 
 def is_npz(path: Path) -> bool:
-    """Whether a file is an .npz: by its content, or, where that is neither .npz nor .npy, by its name."""
+    """Return whether a file is an .npz: by its content, or, where that is neither .npz nor .npy, by its name."""
     start = first_bytes(path)
     return start.startswith(b"PK") or (path.suffix.lower() == ".npz" and start != MAGIC)
 

@@ -1,7 +1,7 @@
-"""The entropy bound: what no model of a generator of scenes can beat.
+"""The entropy bound: the best log-likelihood that any model of a generator of scenes can have.
 
 The mean of -log p(x) over scenes of a generator is its cross-entropy with the model, and never below its entropy. A
-bound on log p(x) that is better by more than chance is a bug; its distance to the entropy is the model's quality.
+bound on log p(x) that is better by more than sampling noise is a bug; its distance to the entropy measures the model.
 """
 
 import math

@@ -77,7 +77,7 @@ def evaluate(
         ``log_likelihood_bound`` and ``entropy_floor``, the least that ``-log_likelihood_bound`` can be.
 
     Raises:
-        ImpossibleBoundError: the bound is better than the entropy of the scenes by more than chance.
+        ImpossibleBoundError: the bound is better than the entropy of the scenes by more than sampling noise.
     """
     start = time.perf_counter()
     few = open_source(spec, "test")

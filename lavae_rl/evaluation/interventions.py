@@ -16,7 +16,7 @@ from lavae_rl.shapes import Frames
 _TRIES = 50
 
 Change = tuple[float, np.ndarray]
-"""Of an object: distance in pixels, difference of appearances."""
+"""Change of an object: distance in pixels, difference of appearances."""
 
 
 @dataclass(frozen=True)

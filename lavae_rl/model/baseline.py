@@ -78,11 +78,11 @@ class ConvVAE(PretrainedModel):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return next(self.parameters()).device
 
     def images(self, frames: AnyFrames) -> Images:
-        """Turns frames into what the encoder reads: float32 0 or 1, (batch, channels, height, width), on the device.
+        """Turn frames into what the encoder reads: float32 0 or 1, (batch, channels, height, width), on the device.
 
         Raises:
             TypeError, ValueError: not uint8 (batch, height, width, channels) of 0 and 255, sides multiples of STRIDE.

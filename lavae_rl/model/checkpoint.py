@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import nn
 
+from lavae_rl.model.card import CARD_FILE, write_card
 from lavae_rl.runs.atomic import replacing
 from lavae_rl.runs.config import CONFIG_FILE, parse, read_json, write_json
 from lavae_rl.runs.missing import what_there_is
@@ -74,7 +75,7 @@ def expanded(name: str | Path) -> Path:
 
 
 def is_repository(name: str) -> bool:
-    """Whether a name is that of a repository of the Hub, "user/name", and cannot be meant as a folder or a file.
+    """Return whether a name is that of a repository of the Hub, "user/name", and cannot mean a folder or a file.
 
     A folder is meant where its first part exists here, or is one in which our programs put theirs.
     """
@@ -114,7 +115,7 @@ def push(folder: str | Path, repository: str) -> None:
     """Upload a model's folder to the Hugging Face Hub, as ``"user/repository"``; needs the extra ``lavae-rl[hub]``."""
     api = _hub(repository).HfApi()
     api.create_repo(repository, exist_ok=True)
-    api.upload_folder(repo_id=repository, folder_path=find(folder), allow_patterns=list(_FILES))
+    api.upload_folder(repo_id=repository, folder_path=find(folder), allow_patterns=[*_FILES, CARD_FILE])
 
 
 def _hub(repository: str) -> Any:
@@ -132,14 +133,16 @@ class PretrainedModel(nn.Module):
     model_type: ClassVar[str]
     """Key of ``MODEL_TYPES``."""
     finds_objects: ClassVar[bool]
-    """Whether ``encode`` gives ``Objects``."""
+    """True if ``encode`` gives ``Objects``."""
     config_type: ClassVar[type]
     config: Any
 
     def save_pretrained(self, folder: str | Path, facts: Mapping[str, Any] | None = None) -> None:
         """Write config.json and model.safetensors, each as a whole, to a folder, which is made if it is missing.
 
-        config.json keeps the ``facts`` beside the configuration: recipe, seed, commit, metrics.
+        config.json keeps the ``facts`` beside the configuration: recipe, seed, commit, metrics. Beside both files, a
+        model card is written, README.md, but not while a training goes on, whose ``facts`` have "metrics" of None. A
+        README.md that is not ours, without the line ``lavae_rl.model.card.MARK``, stays.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -151,10 +154,12 @@ class PretrainedModel(nn.Module):
         write_json(folder, {**facts, **dict(zip(DIGESTS, digests, strict=False))})
         with replacing(folder / WEIGHTS_FILE) as temporary:
             temporary.write_bytes(weights)
+        if facts.get("metrics", {}) is not None:
+            write_card(folder, self.model_type, facts)
 
     @classmethod
     def from_pretrained(cls: type[Model], name: str | Path, device: str | torch.device = "cpu") -> Model:
-        """Loads a bundled model, a folder, or a repository of the Hugging Face Hub. Strict; never unpickles.
+        """Load a bundled model, a folder, or a repository of the Hugging Face Hub. Strict; never unpickles.
 
         Args:
             name: ``"multi-dsprites"`` or another bundled name; a folder with config.json and model.safetensors (a run

@@ -1,4 +1,4 @@
-"""What is needed to rebuild a LAVAE, apart from its weights."""
+"""Configuration of a LAVAE: all that it takes to rebuild one, apart from its weights."""
 
 import math
 from dataclasses import dataclass

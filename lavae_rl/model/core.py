@@ -28,7 +28,7 @@ class Scene(NamedTuple):
     background: Images
     """Pixel means behind the objects."""
     inputs: Images
-    """What location and appearance network read."""
+    """Inputs of the location and the appearance network."""
 
 
 def make_background(config: LAVAEConfig) -> SizedBackground:
@@ -80,7 +80,7 @@ class LAVAECore(nn.Module):
         return F.log_softmax(self.count_logits, dim=0)
 
     def images(self, frames: AnyFrames) -> Images:
-        """Turns frames into what the networks read: float32 (batch, channels, height, width), on the device.
+        """Turn frames into what the networks read: float32 (batch, channels, height, width), on the device.
 
         Raises:
             TypeError: not a uint8 array.
@@ -89,12 +89,12 @@ class LAVAECore(nn.Module):
         return self.images_of(self.check(frames))
 
     def images_of(self, checked: UInt8[Tensor, "batch height width channels"]) -> Images:
-        """Turns frames that were checked into what the networks read."""
+        """Turn frames that were checked into what the networks read."""
         images = as_images(checked)
         return self.background.cover(images) if isinstance(self.background, SizedBackground) else images
 
     def check(self, frames: AnyFrames) -> UInt8[Tensor, "batch height width channels"]:
-        """Puts frames on the device, as they are. Raises the errors of ``images``."""
+        """Put frames on the device, as they are; raise the errors of ``images``."""
         checked = self.likelihood.check(frames, self.device)
         if min(checked.shape[1:3]) < self.config.sprite_size:
             raise ValueError(

@@ -29,7 +29,7 @@ CANVAS_SIZE = (64, 64)
 
 
 class LAVAE(LAVAECore, PretrainedModel):
-    """Counts, locates and describes the sprites of a scene; and draws scenes.
+    """Variational autoencoder that counts, locates and describes the sprites of a scene, and draws scenes.
 
     The public methods work on frames, uint8 (batch, height, width, channels): of values 0 and 255 on any canvas that
     holds a sprite, or, of a model with a background, on frames of its size. ``from_pretrained`` gives a trained model;
@@ -44,7 +44,7 @@ class LAVAE(LAVAECore, PretrainedModel):
 
     @torch.inference_mode()
     def encode(self, frames: AnyFrames, max_objects: int | None = None, boxes: bool = True) -> Objects:
-        """Finds the objects: their number, locations and appearances. Deterministic.
+        """Find the objects: their number, locations and appearances. Deterministic.
 
         Args:
             frames: uint8 (batch, height, width, channels), NumPy or torch; of values 0 and 255 for models of the
@@ -116,7 +116,7 @@ class LAVAE(LAVAECore, PretrainedModel):
 
     @torch.inference_mode()
     def decode(self, objects: Objects) -> Float[np.ndarray | Tensor, "..."]:
-        """Draws objects on their canvas: pixel means in [0, 1], NumPy if the objects are, torch otherwise.
+        """Draw objects on their canvas: pixel means in [0, 1], NumPy if the objects are, torch otherwise.
 
         Raises:
             ValueError: a location off the canvas.

@@ -36,7 +36,7 @@ class ELBOTerms:
 
 
 def sum_by_image(values: Float[Tensor, " objects"], image_index: ObjectIndex, num_images: int) -> PerImage:
-    """Adds up what belongs to one image."""
+    """Add up what belongs to one image."""
     return values.new_zeros(num_images).index_add(0, image_index, values)
 
 
@@ -123,7 +123,7 @@ def elbo_terms(
 def score_function_loss(
     model: LAVAECore, images: Images, num_samples: int, generator: torch.Generator | None
 ) -> tuple[PerImage, PerImage]:
-    """What to descend for the ELBO's own gradient, that of q(l | x) included, without relaxing the locations.
+    """Loss to descend for the ELBO's own gradient, that of q(l | x) included, without relaxing the locations.
 
     Of each image ``num_samples`` locations are drawn. The gradient of E_q[f] is E_q[f * grad log q] (REINFORCE), with
     f the log of p(x, l, n) / q(l | x) less the KL of the appearances; the mean of the other samples' f is subtracted,

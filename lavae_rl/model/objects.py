@@ -38,7 +38,7 @@ class Detections:
         return torch.arange(len(self.image_index), device=self.count.device) - first[self.image_index]
 
     def keep_first(self, most: int) -> "Detections":
-        """At most ``most`` objects per image, the most confident."""
+        """Keep at most ``most`` objects per image, the most confident."""
         kept = self.rank < most
         return Detections(self.image_index[kept], self.location[kept], self.count.clamp(max=most), self.scale[kept])
 
@@ -54,7 +54,7 @@ class Detections:
         return Detections(*(value.to(device) for value in values))
 
     def clone(self) -> "Detections":
-        """Copies: outside inference mode, autograd may save them."""
+        """Copy the objects outside inference mode, so that autograd may save them."""
         return Detections(self.image_index.clone(), self.location.clone(), self.count.clone(), self.scale.clone())
 
 

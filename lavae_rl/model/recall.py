@@ -2,7 +2,7 @@
 
 Most of a screen is as it was in some earlier frame: a score stays, a paddle comes back to a place. What a network of
 limited reach makes of a cell depends on the cell and its surroundings alone, so it is computed once for each content.
-Contents are told apart by 64-bit hashes: among a million of them, the chance that any two are confused is 3 in 10^8.
+Contents are distinguished by 64-bit hashes: among a million of them, the chance that any two are confused is 3 in 10^8.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ CAPACITY = 32_768
 """Number of contents that are kept; the oldest make room."""
 
 _ROW_BASE, _COLUMN_BASE = _BASES = (0xD1342543DE82EF95, 0xAF251AF3B0F025B5)
-"""Odd numbers, by whose powers the rows and columns of a window are told apart."""
+"""Odd numbers, by whose powers the rows and columns of a window are distinguished."""
 
 Keys = UInt64[np.ndarray, " keys"]
 
@@ -67,8 +67,8 @@ class Surroundings:
     """Hashes of cells and all within reach of them: of the background's once, of what frames show in its place.
 
     The hash of a pixel is multiplied by powers of two odd numbers, its row and its column, and those of a window are
-    added up, modulo 2^64. So a window is told by its content relative to its cell: what a network makes of the same
-    things on the same background is the same wherever they are.
+    added up, modulo 2^64. So a window is identified by its content relative to its cell: what a network makes of the
+    same things on the same background is the same wherever they are.
     """
 
     def __init__(self, background: Pictures, reach: int) -> None:

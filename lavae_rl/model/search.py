@@ -26,7 +26,7 @@ from lavae_rl.model.sites import Sites, blocks, nonzero, unravel
 from lavae_rl.model.surprise import PIXEL_NATS, near_surprise
 
 LARGEST_SHARE = 0.4
-"""Where logits are wanted of a larger share of a frame, the network reads the whole frame, which then costs less."""
+"""Largest share of a frame for which logits are computed in parts; beyond it, reading the whole frame costs less."""
 
 
 class Search:

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 AnyFrames = np.ndarray | Tensor
-"""What users hand in as frames: checked by ``LAVAE.images``, whose errors name the remedy."""
+"""Frames that users pass in: checked by ``LAVAE.images``, whose errors name the remedy."""
 
 Images = Float[Tensor, "batch channels height width"]
 LogitMaps = Float[Tensor, "batch *scales height width"]

@@ -64,7 +64,7 @@ class Sites:
 
 
 def nonzero(mask: Bool[Tensor, "..."]) -> Int[Tensor, " places"]:
-    """Where a mask is true, as indices into its values in reading order."""
+    """Indices of the values of a mask that are true, in reading order."""
     if mask.device.type == "cpu":
         return torch.from_numpy(np.flatnonzero(mask.numpy()))  # PyTorch takes five times as long
     return mask.flatten().nonzero()[:, 0]

@@ -107,14 +107,14 @@ class GymVectorToSB3(VecEnv):
         return [results[i] for i in self._get_indices(indices)]
 
     def env_is_wrapped(self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: Any = None) -> list[bool]:
-        """Whether each environment is wrapped in a class; always False where they are in other processes."""
+        """Return whether each environment is wrapped in a class; always False where they are in other processes."""
         envs: Iterable[Any] = getattr(self.env.unwrapped, "envs", [None] * self.num_envs)
         wrapped = [is_wrapped(env, wrapper_class) for env in envs]
         return [wrapped[i] for i in self._get_indices(indices)]
 
 
 def _same_step(env: VectorEnv) -> str:
-    """How to make the same vector environment with autoreset mode SAME_STEP."""
+    """Code that makes the same vector environment with autoreset mode SAME_STEP."""
     mode = "autoreset_mode=gymnasium.vector.AutoresetMode.SAME_STEP"
     if isinstance(env, SyncVectorEnv | AsyncVectorEnv):
         name = type(env).__name__

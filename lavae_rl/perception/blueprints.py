@@ -1,4 +1,4 @@
-"""What it takes to build the model inside a saved policy again where the folder that it came from is missing.
+"""Blueprints: all that it takes to rebuild the model inside a saved policy where its folder is missing.
 
 Stable-Baselines3 stores the arguments of a policy, among them the name of that folder, the space of its observations
 and its weights. The blueprint travels with the space.
@@ -25,7 +25,7 @@ class Blueprint:
 
 
 class Source(NamedTuple):
-    """What a model is built from; with no name, it waits for the weights of the policy around it."""
+    """Source of a model; with no name, it waits for the weights of the policy around it."""
 
     blueprint: Blueprint
     name: str | None
@@ -41,7 +41,7 @@ class _Notes:
     def __init__(self) -> None:
         self.blueprints: dict[str, Blueprint] = {}
         self.saved = False
-        """Whether they were saved with a policy, by pickling its space."""
+        """True if they were saved with a policy, by pickling its space."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {"blueprints": self.blueprints, "saved": True}

@@ -57,7 +57,7 @@ class EncoderConfig:
     frame_key: str | None = None
     """Key of the frame in dictionary observations; the other keys are kept."""
     device: str = "cpu"
-    """Where the model runs."""
+    """Device of the model."""
     box: bool = False
     """Append width and height of the box of each object to its token."""
 

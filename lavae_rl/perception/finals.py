@@ -33,7 +33,7 @@ def final_observations(infos: Infos, env: VectorEnv, ended: np.ndarray) -> list[
 
 
 def has_rows(values: Any, number: int) -> bool:
-    """Whether values are a sequence or an array of so many rows."""
+    """Return whether values are a sequence or an array of so many rows."""
     return len(values) == number if isinstance(values, list | tuple) else np.shape(values)[:1] == (number,)
 
 
@@ -46,7 +46,7 @@ def as_gymnasium(finals: Sequence[Any], ended: np.ndarray, num_envs: int) -> Inf
 
 
 class MissingFinals:
-    """Warns once if episodes end without a final observation under its ``key`` in the infos."""
+    """Watch that warns once if episodes end without a final observation under its ``key`` in the infos."""
 
     def __init__(self, key: str) -> None:
         self._key, self._warned = key, False

@@ -1,4 +1,4 @@
-"""Whether observations are frames that a model can read; the errors say what would make them so."""
+"""Checks that observations are frames that a model can read; the errors say what would make them so."""
 
 import math
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ from gymnasium import spaces
 
 from lavae_rl.data.preprocessing import LAYOUTS, Preprocessing
 from lavae_rl.model.config import LAVAEConfig
+from lavae_rl.runs.programs import as_typed
 
 _STACK = (
     "if they are stacked frames, give single ones, and stack tokens instead: flatten=True here, then VecFrameStack of "
@@ -42,7 +43,7 @@ def frame_space(space: "spaces.Space[Any]", frame_key: str | None = None) -> spa
 
 
 def _to_frames(space: "spaces.Space[Any]", frame_key: str | None) -> str:
-    """What gives frames where a space holds none."""
+    """Code that gives frames where a space holds none."""
     if isinstance(space, spaces.Dict):
         keys = [name for name, part in space.spaces.items() if isinstance(part, spaces.Box) and part.dtype == np.uint8]
         return f"name the key of the frame, {' or '.join(f'frame_key={key!r}' for key in keys)}" if keys else _RENDER
@@ -75,11 +76,12 @@ def check_frames(name: str, model: LAVAEConfig, prepare: Preprocessing, shape: t
         raise ValueError(f"model {name!r} reads {model.channels} channels, {fault}{remedy and f': {remedy}'}")
     height, width, _ = prepare.output_shape(shape)
     if model.canvas_size is not None and (height, width) != tuple(model.canvas_size):
+        train = as_typed("python pretrain/train_lavae.py --env ID")
         expected = f"{model.canvas_size[0]} x {model.canvas_size[1]}"
         raise ValueError(
             f"model {name!r} reads frames of {expected} pixels, the size of its background, got {height} x {width} "
             "after preprocessing: use the frames that it was trained on, without wrappers or options that resize or "
-            "crop them, or train a model on yours: python pretrain/train_lavae.py --env ID"
+            f"crop them, or train a model on yours: {train}"
         )
     if min(height, width) < model.sprite_size:
         times = math.ceil(model.sprite_size / min(height, width))
@@ -103,7 +105,7 @@ def written(prepare: Preprocessing) -> str:
 
 
 def _fault(model: LAVAEConfig, prepare: Preprocessing, shape: tuple[int, ...]) -> str | None:
-    """What keeps a model from reading frames of a shape, their size aside."""
+    """Reason why a model cannot read frames of a shape, their size aside."""
     try:
         channels = prepare.output_shape(shape)[2]
     except ValueError as error:
@@ -122,7 +124,7 @@ def _others(model: LAVAEConfig, prepare: Preprocessing) -> Iterator[Preprocessin
 
 
 def _single_frames(prepare: Preprocessing, shape: tuple[int, ...]) -> str:
-    """What makes single frames of those whose channels are neither grey nor RGB; nothing if they are."""
+    """Remedy that makes single frames of those whose channels are neither grey nor RGB; empty if they are."""
     rank = len(shape)
     channels = (shape[0] if prepare.layout == "chw" else shape[-1]) if rank == 3 else 0
     if channels in (1, 3):

@@ -68,7 +68,7 @@ class VecLAVAEObservation(VecEncodedObservation):
 
     Observations become ``{"tokens": (n, K, 2 + D) float32, "mask": (n, K) int8}``, for "MultiInputPolicy"; with
     ``flatten=True`` one vector per environment, for "MlpPolicy". Name ``SetFeaturesExtractor`` in ``policy_kwargs``:
-    "MultiInputPolicy" by itself flattens all slots into one vector, and no wrapper is told which policy reads it.
+    "MultiInputPolicy" by itself flattens all slots into one vector, and no wrapper can find out which policy reads it.
 
     ``venv`` has uint8 frames as observations, channels last: put it below any VecTransposeImage. The other arguments
     are those of ``LAVAEObservation``.

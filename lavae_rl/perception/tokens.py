@@ -27,7 +27,7 @@ class Feature:
     width: int
     range: tuple[float, float]
     read: Callable[[Objects, Any], Any]
-    """Computes the values, (batch, slots, width), from ``Objects`` and their ``Velocity``."""
+    """Compute the values, (batch, slots, width), from ``Objects`` and their ``Velocity``."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from lavae_rl.options import named_options
 from lavae_rl.perception.tokens import Velocity
 
 FREE = -1
-"""Marks a slot without an object, in place of the number of frames since that was detected."""
+"""Mark of a slot without an object, in place of the number of frames since that was detected."""
 
 
 @named_options()

@@ -8,6 +8,7 @@ from lavae_rl.data.preprocessing import Preprocessing
 from lavae_rl.model.explained import FrameSurprise, explained_share, frame_surprise
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.perception.palette import LeftOutColors
+from lavae_rl.runs.programs import as_typed
 from lavae_rl.shapes import Frames
 from lavae_rl.warn import warn_user
 
@@ -71,7 +72,7 @@ class EncoderWatch:
             warn_user(
                 f"things of the colours {', '.join(map(str, colors))} move in these frames, and the palette turns them "
                 "black, so that no object can be found there. Add the colours to Preprocessing(palette=...), or train "
-                f"a model on the frames as they are: {_TRAIN}"
+                f"a model on the frames as they are: {as_typed(_TRAIN)}"
             )
 
     def _judge_explained(self, nats: FrameSurprise) -> None:
@@ -84,6 +85,6 @@ class EncoderWatch:
         warn_user(
             f"the objects that model {self._name!r} finds explain {max(share, 0):.0%} of what these frames show before "
             f"its background; below {LEAST_EXPLAINED:.0%}, tokens say little. What to do: (1) train a model on frames "
-            f"of this environment: {_TRAIN}; (2) if this one has been, train it longer, on frames of a policy that "
-            "gets as far; (3) look at what it finds: LAVAEObservation(..., render_objects=True)"
+            f"of this environment: {as_typed(_TRAIN)}; (2) if this one has been, train it longer, on frames of a "
+            "policy that gets as far; (3) look at what it finds: LAVAEObservation(..., render_objects=True)"
         )

@@ -19,7 +19,7 @@ from lavae_rl.perception.overlay import draw_objects
 from lavae_rl.perception.tokens import Observations
 
 Encode = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[Observations, Observations]]
-"""Computes observations of frames and of final frames; see ``FrameEncoder.encode``."""
+"""Compute observations of frames and of final frames; see ``FrameEncoder.encode``."""
 
 
 class ObservationPort:

@@ -43,7 +43,7 @@ _REALS = 2 * 2 * len(_WAVELENGTHS)
 
 
 class RelationNetwork(nn.Module):
-    """Compares all pairs of objects by appearance, then relates all objects to a few selected ones, in four rotations.
+    """Network that compares pairs by appearance, then relates all objects to a few selected ones, in four rotations.
 
     The comparison of pairs finds what an object is among the others, for example the odd one. Then a few objects are
     selected, for example the agent and the odd one, and each object is related to them, twice: whether something
@@ -167,7 +167,7 @@ class DeepSetsNetwork(nn.Module):
 
 
 class SelectionNetwork(nn.Module):
-    """Selects a few objects, and reads what is known of each of them.
+    """Network that selects a few objects, and reads the features of each of them.
 
     An MLP reads each object and scores it. A selection is the average of all objects, weighted by a softmax of scores:
     one of them can be the ball, another the paddle, wherever they stand. The tokens of selected objects are handed on

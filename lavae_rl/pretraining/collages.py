@@ -1,4 +1,4 @@
-"""How the location network learns on a background: dreams are collages of remembered sprites on real backgrounds.
+"""Dreams on a background: collages of remembered sprites, from which the location network learns.
 
 Half of the scenes keep their sprites apart; in the others sprites touch, and cover up to ``OVERLAP`` of each other.
 """
@@ -43,14 +43,14 @@ class CutOutMemory(nn.Module):
         return min(int(self.written), len(self.sprites))
 
     def write(self, sprites: CutOuts) -> None:
-        """Adds cut-outs over the oldest ones."""
+        """Add cut-outs over the oldest ones."""
         sprites = sprites[: len(self.sprites)]
         index = (self.written + torch.arange(len(sprites), device=sprites.device)) % len(self.sprites)
         self.sprites[index] = (sprites * 255).round().to(torch.uint8)
         self.written += len(sprites)
 
     def read(self, num: int, generator: torch.Generator) -> CutOuts:
-        """Draws cut-outs uniformly, with replacement."""
+        """Draw cut-outs uniformly, with replacement."""
         index = torch.randint(len(self), (num,), generator=generator, device=self.sprites.device)
         return self.sprites[index].float() / 255
 
@@ -61,7 +61,7 @@ def grow(shown: Alphas, pixels: int) -> Alphas:
 
 
 def recentre(sprites: CutOuts) -> Float[Tensor, "kept layers size size"]:
-    """Shifts each cut-out by whole pixels, so that the box of its alpha is centred in its window; drops empty ones.
+    """Shift each cut-out by whole pixels, so that the box of its alpha is centred in its window; drop empty ones.
 
     Where the centre of a sprite is cannot be observed: location network and decoder could agree on any point, and,
     trained on each other, drift. The box ties them down.
@@ -104,7 +104,7 @@ class Collage:
         location: Int[Tensor, "batch 2"],
         allowed: Float[Tensor, " batch"],
     ) -> None:
-        """Pastes one sprite into each scene that still wants one, and in which no more than ``allowed`` is covered."""
+        """Paste one sprite into each scene that still wants one, and in which no more than ``allowed`` is covered."""
         size, layers = sprites.shape[-1], sprites.shape[1]
         limit = torch.tensor(self.size, device=location.device)
         inside = ((location >= 0) & (location < limit)).all(1)
@@ -142,7 +142,7 @@ class Collage:
 def collage(
     memories: Sequence[CutOutMemory], backgrounds: Images, max_objects: int, generator: torch.Generator
 ) -> tuple[Images, SiteMaps]:
-    """Composes scenes of 0 to ``max_objects`` remembered sprites over the given backgrounds.
+    """Compose scenes of 0 to ``max_objects`` remembered sprites over the given backgrounds.
 
     Every scene tries half as many locations again as ``max_objects``, and stops at its own count. A sprite may reach
     past the border and is cropped there. Of several scales, each is drawn as often as cut-outs of it were remembered.

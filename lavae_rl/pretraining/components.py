@@ -1,4 +1,4 @@
-"""Where the first locations come from on a background: connected components of surprise."""
+"""First locations on a background: connected components of surprise."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""How the location network learns: it dreams scenes whose object locations are known.
+"""Dreams: scenes whose object locations are known, from which the location network learns.
 
 A dream is composed from sprites the model remembers, at random locations; the network is trained to find them. This
 is the sleep phase of wake-sleep for the discrete latents n and l. No label is used, and since dreams hold more objects
@@ -44,14 +44,14 @@ class SpriteMemory(nn.Module):
         return min(int(self.written), len(self.sprites))
 
     def write(self, sprites: BinarySprites) -> None:
-        """Adds sprites with lit pixels, over the oldest ones."""
+        """Add sprites with lit pixels, over the oldest ones."""
         sprites = sprites[sprites.any(dim=(1, 2, 3))][: len(self.sprites)]
         index = (self.written + torch.arange(len(sprites), device=sprites.device)) % len(self.sprites)
         self.sprites[index] = sprites
         self.written += len(sprites)
 
     def read(self, num: int, generator: torch.Generator) -> BinarySprites:
-        """Draws sprites uniformly, with replacement."""
+        """Draw sprites uniformly, with replacement."""
         index = torch.randint(len(self), (num,), generator=generator, device=self.sprites.device)
         return self.sprites[index]
 
@@ -69,7 +69,7 @@ def cut_out(images: Images, found: Detections, sprites: Sprites) -> BinarySprite
 
 
 def recentre(sprites: BinarySprites) -> BinarySprites:
-    """Shifts each sprite by whole pixels, so that its centre of mass is the centre of its window.
+    """Shift each sprite by whole pixels, so that its centre of mass is the centre of its window.
 
     Where the centre of a sprite is cannot be observed: location network and decoder could agree on any point, and,
     trained on each other, drift. The centre of mass ties them down.
@@ -87,7 +87,7 @@ def recentre(sprites: BinarySprites) -> BinarySprites:
 
 
 def dilate(sprites: BinarySprites, generator: torch.Generator) -> BinarySprites:
-    """Dilates a random half of the sprites by one pixel down and a random half by one pixel to the right.
+    """Dilate a random half of the sprites by one pixel down and a random half by one pixel to the right.
 
     Other renderers draw the same shapes a pixel larger, or centred on a pixel rather than between two. A network that
     has only ever read one drawing of a shape is unsure of the others.
@@ -103,7 +103,7 @@ def dilate(sprites: BinarySprites, generator: torch.Generator) -> BinarySprites:
 def dream(
     memory: SpriteMemory, num_scenes: int, max_objects: int, canvas_size: tuple[int, int], generator: torch.Generator
 ) -> tuple[Images, CentreMaps]:
-    """Composes scenes of 0 to ``max_objects`` remembered sprites; returns images, and True where an object is centred.
+    """Compose scenes of 0 to ``max_objects`` remembered sprites; return images, and True where an object is centred.
 
     Every scene tries half as many locations again as ``max_objects``, and stops at its own count; a sprite whose mask,
     grown by one pixel, would touch an earlier one is left out, in the other scenes one that would share too much

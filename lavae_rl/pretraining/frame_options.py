@@ -17,6 +17,7 @@ from lavae_rl.pretraining.report import describe_survey
 from lavae_rl.pretraining.run import PretrainingRun, new_world_run
 from lavae_rl.pretraining.survey import BACKGROUNDS, Survey
 from lavae_rl.runs.folder import FRAMES_FOLDER
+from lavae_rl.runs.programs import as_typed
 
 COLLECTED = ("num_frames", "env_kwargs", "frame_key", "max_frames")
 """Flags that are settings of ``Rollouts``."""
@@ -30,7 +31,7 @@ def add_frame_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--num-frames", type=int, help="with --env: number of frames to collect (default: 4,000)")
     group.add_argument("--env-kwargs", type=json_object, help="with --env: JSON of options for the environment")
     group.add_argument("--frame-key", help="with --env: key of the frame in dictionary observations")
-    group.add_argument("--max-frames", type=int, choices=(1, 2), help="with --env: see collect_frames.py")
+    group.add_argument("--max-frames", type=int, choices=(1, 2), help=as_typed("with --env: see collect_frames.py"))
     kinds = "static: one picture; states: several colours a pixel; changing: from frame to frame; black (default: auto)"
     group.add_argument("--background", choices=BACKGROUNDS, help=kinds)
     group.add_argument("--sprite-size", type=number_or_auto, help="side of small sprites in pixels (default: auto)")
@@ -89,7 +90,9 @@ def start_world_run(
     given = world_flags(args)
     if args.env is not None:
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            raise ValueError("expected --frames with several processes: collect them first by collect_frames.py")
+            raise ValueError(
+                as_typed("expected --frames with several processes: collect them first by collect_frames.py")
+            )
         folder = out / FRAMES_FOLDER
         settings = {name: given[name] for name in COLLECTED if name in given}
         rollouts = Rollouts(

@@ -33,14 +33,14 @@ def train(
     on_evaluation: Callable[[Progress, dict[str, float]], None],
     stop: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Trains from wherever ``training`` is to the end of its recipe. Of several processes, one measures and writes.
+    """Train from wherever ``training`` is to the end of its recipe. Of several processes, one measures and writes.
 
     Args:
         training: fresh, or with a loaded state.
         source: training frames; labels are never read.
         validation: frames to evaluate on.
         folder: takes metrics, checkpoints, weights and figures.
-        facts: run metadata for ``config.json`` beside the weights.
+        facts: metadata of the run for ``config.json`` beside the weights.
         on_step: called after every step with the progress and the terms of the step.
         on_evaluation: called after every evaluation with the progress and what was measured.
         stop: called after every step; True ends the run early, with a checkpoint.

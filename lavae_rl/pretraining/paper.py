@@ -86,7 +86,7 @@ class PaperMethod(Method):
     def _warm_up(
         self, images: Images, logits: LogitMaps, step: int, generator: torch.Generator
     ) -> tuple[Float[Tensor, ""], PerImage]:
-        """Mean squared distance between the logits and the map of information, and the auxiliary VAE's ELBO."""
+        """Mean squared distance between the logits and the information map, and the auxiliary VAE's ELBO."""
         log_likelihood, kl = self.auxiliary(images, generator)
         target = self.auxiliary.location_map(kl, (logits.shape[1], logits.shape[2]), self.model.config.sprite_size)
         elbo = log_likelihood - self.recipe.kl_weight(step) * kl.sum((1, 2))

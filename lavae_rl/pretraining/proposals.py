@@ -1,4 +1,4 @@
-"""Where the first locations come from: surprise under the empty scene, before any network has learned anything.
+"""First locations: surprise under the empty scene, before any network has learned anything.
 
 The scene without objects costs -log p(x_i | n = 0) nats at pixel i. The nats inside a sprite's window bound from above
 what the perfect sprite there could gain, so the window with the most nats is the best first guess at an object.

@@ -57,7 +57,7 @@ class Recipe:
             raise ValueError(f"expected fractions of at most 1 and average_decay below 1, got {self}")
 
     def rate_factor(self, step: int) -> float:
-        """What the peak learning rates are multiplied by at ``step`` (from 0)."""
+        """Factor of the peak learning rates at ``step`` (from 0)."""
         warmup = min(1.0, (step + 1) / self.warmup_steps)
         decayed = max(0.0, 1 - (self.steps - step) / (self.decay_fraction * self.steps))
         return float(warmup * self.decay_factor**decayed)
@@ -166,11 +166,11 @@ class PaperRecipe(Recipe):
     last_temperature: float = 0.02
     """Temperature of the Gumbel-softmax at the first step and at the end of the run; exponential in between."""
     warm_fraction: float = 0.3
-    """First part of the run, in which the map of information counts fully and the number of objects is forced most."""
+    """First part of the run, in which the information map counts fully and the number of objects is forced most."""
     cooling_fraction: float = 0.3
     """Part of the run after that, in which both fall linearly."""
     map_weight: float = 1.0
-    """Weight of the squared distance to the map of information at first; 0 does without the auxiliary VAE."""
+    """Weight of the squared distance to the information map at first; 0 does without the auxiliary VAE."""
     forced_at_first: float = 1.0
     forced_at_last: float = 0.1
     """Probability that the number of objects is forced to N_max, at first and at last."""
@@ -185,7 +185,7 @@ class PaperRecipe(Recipe):
         return float(self.first_temperature * (self.last_temperature / self.first_temperature) ** (step / self.steps))
 
     def map_weight_at(self, step: int) -> float:
-        """Weight of the distance to the map of information at ``step`` (from 0)."""
+        """Weight of the distance to the information map at ``step`` (from 0)."""
         return self.map_weight * self._warmth(step)
 
     def forced_at(self, step: int) -> float:
@@ -193,7 +193,7 @@ class PaperRecipe(Recipe):
         return self.forced_at_last + (self.forced_at_first - self.forced_at_last) * self._warmth(step)
 
     def location_rate_factor(self, step: int) -> float:
-        """What the rate of the location network is multiplied by at ``step`` (from 0)."""
+        """Factor of the location network's learning rate at ``step`` (from 0)."""
         return float(min(1.0, (step + 1) / self.warmup_steps) * self.location_decay_factor ** (step / self.steps))
 
     def _warmth(self, step: int) -> float:

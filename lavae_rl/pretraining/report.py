@@ -78,7 +78,7 @@ def describe(progress: Progress, terms: dict[str, float]) -> str:
 
 def describe_evaluation(progress: Progress, measured: dict[str, float]) -> str:
     """One line on an evaluation."""
-    found = "count right {count_accuracy:.2%}  location error {location_error_px:.2f} px  "
+    found = "count accuracy {count_accuracy:.2%}  location error {location_error_px:.2f} px  "
     found = found.format(**measured) if "count_accuracy" in measured else ""
     if "explained" in measured:
         found = "surprise explained {explained:.1%}  {mean_count:.1f} objects a frame, {persistence:.1%} persist  "
@@ -93,15 +93,15 @@ def summary(run: PretrainingRun, out: Path) -> Table:
     if "count_accuracy_0_3" in metrics and isinstance(run.data, SceneSpec):
         error = metrics["location_error_px"]
         found = {
-            f"count right, 0 to {run.data.max_objects} objects": f"{metrics['count_accuracy_0_3']:.2%}",
-            "count right, 7 objects": f"{metrics['count_accuracy_7']:.2%}",
+            f"count accuracy, 0 to {run.data.max_objects} objects": f"{metrics['count_accuracy_0_3']:.2%}",
+            "count accuracy, 7 objects": f"{metrics['count_accuracy_7']:.2%}",
             "location error": "none found" if error is None else f"{error:.2f} px",
             "missed / false objects": f"{metrics['miss_rate']:.3%} / {metrics['false_rate']:.3%}",
         }
     bound: dict[str, str] = {}
     if "entropy_floor" in metrics:
         bound["ELBO / bound"] = f"{metrics['elbo']:.1f} / {metrics['log_likelihood_bound']:.1f} nats per frame"
-        bound["best possible bound"] = f"{-metrics['entropy_floor']:.1f} nats per frame"
+        bound["entropy bound"] = f"{-metrics['entropy_floor']:.1f} nats per frame"
     else:
         found = {
             "surprise explained": f"{metrics['explained']:.1%}",

@@ -206,7 +206,7 @@ def _preset(model: str, recipe: str) -> Preset:
 
 
 def read_run(folder: Path) -> PretrainingRun:
-    """Reads config.json of a run folder; a file that is damaged, of 0.1.0 or of another program is a ValueError."""
+    """Read config.json of a run folder; a file that is damaged, of 0.1.0 or of another program is a ValueError."""
     content, path = read_json(folder), folder / CONFIG_FILE
     if content.pop("format") == 1:
         raise ValueError(

@@ -1,7 +1,7 @@
-"""How sharp q(l | x) is to be: the one number of the posterior that dreams cannot teach.
+"""Sharpness of q(l | x), an inverse temperature: the one number of the posterior that dreams cannot teach.
 
 Dreams are drawn a little differently from scenes, on purpose, so in them the pixel of a centre is less certain; and a
-sharp sprite pasted one pixel off costs hundreds of nats, which no loss on dreams knows. So the sharpness is read off
+sharp sprite pasted one pixel off costs hundreds of nats, which no loss on dreams contains. So the sharpness is read off
 the ELBO of real training scenes, without labels. Counts and locations do not depend on it.
 """
 
@@ -14,12 +14,12 @@ from lavae_rl.model.objective import elbo_terms
 from lavae_rl.model.shapes import Images
 
 TEMPERATURES = (1.0, 1 / 2, 1 / 4, 1 / 6, 1 / 8, 1 / 16, 1 / 32, 1 / 64)
-"""What the logits are divided by inside q(l | x), log-odds as they are being 1."""
+"""Divisors of the logits inside q(l | x); 1 leaves the log-odds as they are."""
 
 
 @torch.inference_mode()
 def fit_sharpness(model: LAVAE, images: Images, seed: int, num_samples: int = 1) -> None:
-    """Sets the sharpness of a model in evaluation mode to its own or one of ``TEMPERATURES``, by the best mean ELBO.
+    """Set the sharpness of a model in evaluation mode to its own or one of ``TEMPERATURES``, by the best mean ELBO.
 
     Every temperature is given the same random numbers, for ``num_samples`` ELBOs of each image. What tells them apart
     are rare sprites a pixel off, of hundreds of nats each, so a choice to a nat or two needs many samples.

@@ -40,21 +40,21 @@ class Method(Protocol):
     parameter_groups: Sequence[ParameterGroup]
     optimizer: Callable[..., torch.optim.Optimizer]
     fixed_shapes: bool
-    """Whether networks read the same shapes in every step."""
+    """True if networks read the same shapes in every step."""
     terms: Sequence[str]
     """Names of what a step measures."""
     validation: Sequence[str]
     """Names of what ``validate`` measures."""
     validate: Callable[[Any, FrameSource, Any, int], dict[str, float]]
-    """Measures a model on frames, given recipe and seed, and changes nothing."""
+    """Measure a model on frames, given recipe and seed, without changing it."""
     draw: Callable[[Any, Frames], Picture] = staticmethod(reconstruction_figure)
-    """Draws what a model makes of frames."""
+    """Draw what a model makes of frames."""
 
     def loss(self, frames: Frames, step: int, generator: torch.Generator) -> Loss:
         """The loss on a batch at a step (from 0)."""
 
     def calibrate(self, average: Any, source: FrameSource, last: bool) -> None:
-        """Fits what no gradient reaches in the averaged model, on training frames; ``last`` at the end of the run."""
+        """Fit what no gradient reaches in the averaged model, on training frames; ``last`` at the end of the run."""
         return  # most methods leave nothing to fit
 
 
@@ -96,7 +96,7 @@ class Training:
         self._objective = accelerator.prepare_model(_Objective(self._networks, method.loss))
 
     def compile(self, backend: str = "inductor") -> None:
-        """Has ``torch.compile`` make the networks faster, at their first steps: the same but for rounding.
+        """Let ``torch.compile`` make the networks faster, at their first steps; results differ by rounding only.
 
         On a GPU it is asked for CUDA graphs, too, where shapes allow them: launching so many small kernels takes
         longer than running them.
@@ -127,7 +127,7 @@ class Training:
         return measured
 
     def _read(self, terms: Mapping[str, Tensor]) -> dict[str, float]:
-        """What a step measured, averaged over the processes; all at once, for each reading waits for the device."""
+        """Measurements of a step, averaged over the processes; all at once, for each reading waits for the device."""
         # Not all processes need to have measured the same.
         names = self.method.terms if self.accelerator.num_processes > 1 else tuple(terms)
         missing = torch.tensor(math.nan)
@@ -148,7 +148,7 @@ class Training:
             )
 
     def agree(self, flag: bool) -> bool:
-        """Whether the flag is up in any process."""
+        """Return whether the flag is up in any process."""
         raised = torch.tensor(float(flag), device=self.device)
         return bool(self.accelerator.reduce(raised, "sum").item() > 0)
 
@@ -176,7 +176,7 @@ class Training:
         return {"progress": vars(self.progress), **{name: part.state_dict() for name, part in self._parts.items()}}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Takes up a saved state. Raises ValueError if it belongs to another model or recipe, or is damaged."""
+        """Load a saved state. Raises ValueError if it belongs to another model or recipe, or is damaged."""
         try:
             progress = Progress(**state["progress"])
             progress.check(self.recipe.steps)

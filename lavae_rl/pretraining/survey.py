@@ -74,7 +74,7 @@ class Choices:
 
 @dataclass(frozen=True)
 class Survey:
-    """What was found: choices, background, and some frames with their surprise."""
+    """Findings of a survey: choices, background, and some frames with their surprise."""
 
     choices: Choices
     background: SizedBackground

@@ -11,7 +11,7 @@ from lavae_rl.shapes import Frames
 
 
 class PlainVAE(Method):
-    """Minimises reconstruction cost + beta * KL, beta rising from 0 to 1 (appendix B); terms are nats per frame."""
+    """Method that minimises cost + beta * KL, where beta rises from 0 to 1 (appendix B); terms are nats per frame."""
 
     terms = ("loss", "log_likelihood", "kl", "gradient_norm")
     model_class, recipe_class = ConvVAE, BaselineRecipe

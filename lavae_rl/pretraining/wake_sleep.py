@@ -72,7 +72,7 @@ class WakeSleep(Method):
 
     @torch.no_grad()
     def _shape(self, decoder: PrototypeDecoder, step: int, generator: torch.Generator) -> None:
-        """Gives a decoder of prototypes what no gradient finds, the same in all processes."""
+        """Set the prototypes of a decoder, which no gradient finds, to the same in all processes."""
         if step == self.recipe.prototypes_from_step and len(self.memory):
             sprites = self.memory.read(MOST_SPRITES, generator)
             drawing = torch.Generator().manual_seed(self._seed)
@@ -124,7 +124,7 @@ class WakeSleep(Method):
 
     @torch.no_grad()
     def _sharpen(self, images: Images) -> None:
-        """Starts joint training from the best sharpness, the same in all processes."""
+        """Start joint training from the best sharpness, the same in all processes."""
         with torch.autocast(images.device.type, enabled=False):  # as in _locate
             fit_sharpness(self.model, images, self._seed, self.recipe.sharpness_samples)
         log_sharpness = self.model.log_sharpness
@@ -141,7 +141,7 @@ class WakeSleep(Method):
         return focal if joint else focal + recipe.location_weight * location, terms
 
     def calibrate(self, average: LAVAE, source: FrameSource, last: bool) -> None:
-        """Fits the sharpness on training frames, at last with more samples."""
+        """Fit the sharpness on training frames, at last with more samples."""
         images = average.images(source[: self.recipe.sharpness_scenes])
         fit_sharpness(average, images, self._seed, self.recipe.sharpness_samples if last else 1)
 

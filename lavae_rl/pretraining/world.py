@@ -177,7 +177,7 @@ class WorldWakeSleep(Method):
         return focal + recipe.location_weight * location, terms
 
     def calibrate(self, average: LAVAE, source: FrameSource, last: bool) -> None:
-        """Fits the sharpness on training frames, at last with more samples."""
+        """Fit the sharpness on training frames, at last with more samples."""
         index = torch.linspace(0, len(source) - 1, self.recipe.sharpness_scenes).round().long().numpy()
         images = average.images(source[index])
         fit_sharpness(average, images, self._seed, self.recipe.sharpness_samples if last else 1)

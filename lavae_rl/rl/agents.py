@@ -33,7 +33,7 @@ from lavae_rl.runs.missing import what_there_is
 
 AGENT_FILE = "agent.zip"
 LAST_SCALES = (1.0, 10.0, 10.0, 1.0, 1.0)
-"""What networks multiply presence, velocity (x, y) and the sides of a box by: things move by a few pixels a step."""
+"""Factors of presence, velocity (x, y) and sides of a box in networks: things move by a few pixels a step."""
 BUNDLED_AGENTS = BUNDLED / "agents"
 _BUNDLED = "bundled:"
 
@@ -49,9 +49,9 @@ class Algorithm(NamedTuple):
     log_interval: int
     """Iterations, for off-policy algorithms episodes, between rows of the logs."""
     like_ppo: bool = False
-    """Whether it takes the settings of PPO: rollouts, epochs, batches."""
+    """True if it takes the settings of PPO: rollouts, epochs, batches."""
     recurrent: bool = False
-    """Whether policies have a memory."""
+    """True if policies have a memory."""
 
 
 # A gradient step for each step of one of 64 environments would be slow.

@@ -150,7 +150,7 @@ def _reader(env_id: str) -> tuple[str, Any]:
     core, reader = (importlib.import_module(f"ocatari.{name}") for name in ("core", "ram.extract_ram_info"))
     game = env_id.rpartition("/")[2].rpartition("-")[0]
     if game not in core.AVAILABLE_GAMES:
-        raise ValueError(f"expected a game that OCAtari knows, {', '.join(core.AVAILABLE_GAMES)}; got {game}")
+        raise ValueError(f"expected a game that OCAtari supports, {', '.join(core.AVAILABLE_GAMES)}; got {game}")
     return game, reader
 
 
@@ -176,7 +176,7 @@ class VecLives(VecEnvWrapper):
 
 
 class VectorLives(VectorWrapper):
-    """As ``VecLives``, for environments of Gymnasium in autoreset mode NEXT_STEP.
+    """Counterpart of ``VecLives`` for environments of Gymnasium in autoreset mode NEXT_STEP.
 
     The step after a lost life stands for a reset: its action is taken, while learners count neither it nor its reward.
     """
@@ -196,7 +196,7 @@ class VectorLives(VectorWrapper):
 
 
 class VecClippedReward(VecEnvWrapper):
-    """Rewards by their sign."""
+    """Rewards, each replaced by its sign."""
 
     def reset(self) -> Any:
         """Reset all environments."""

@@ -1,4 +1,4 @@
-"""What agents act in: one of our tasks by its name or id, or any other environment by its id."""
+"""Environments of agents: one of our tasks by its name or id, or any other environment by its id."""
 
 from lavae_rl.data.environments import find_spec_of
 from lavae_rl.model.checkpoint import bundled_names
@@ -27,12 +27,12 @@ def environment_name(text: str) -> str:
 
 
 def is_task(name: str) -> bool:
-    """Whether a name is that of one of our tasks: with numbers of objects, held-out combinations, and success."""
+    """Return whether a name is one of our tasks, with numbers of objects, held-out combinations, and success."""
     return name in TASKS
 
 
 def is_atari(name: str) -> bool:
-    """Whether a name is the id of an Atari game."""
+    """Return whether a name is the id of an Atari game."""
     return name.startswith(ATARI)
 
 

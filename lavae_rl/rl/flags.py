@@ -1,4 +1,4 @@
-"""What the programs that train agents share: the flags of a run, and the run that they ask for."""
+"""Flags that the programs that train agents share, and the run that they ask for."""
 
 import argparse
 from collections.abc import Mapping
@@ -20,17 +20,19 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--steps", type=int, help="environment steps, rounded up to whole rollouts (default: the environment's)"
     )
-    numbers = "of our tasks: a number or a range (default: the environment's)"
+    numbers = "number of objects of our tasks, or a range (default: the environment's)"
     parser.add_argument("--num-objects", type=int, nargs="+", help=numbers)
-    rewards = "of our tasks sparse or shaped, of others plain or clipped to its sign (default: the environment's)"
+    rewards = "sparse or shaped for our tasks, plain or clipped to its sign for others (default: the environment's)"
     parser.add_argument("--reward", choices=["sparse", "shaped", "plain", "clipped"], help=rewards)
     lives = "Atari: whether a life is an episode in training (default: it is)"
     parser.add_argument("--episodic-life", action=argparse.BooleanOptionalAction, help=lives)
-    parser.add_argument("--arch", choices=ARCHITECTURES, help="of the set network (default: the environment's)")
-    parser.add_argument("--seed", type=int, help="(default: 0)")
+    parser.add_argument(
+        "--arch", choices=ARCHITECTURES, help="architecture of the set network (default: the environment's)"
+    )
+    parser.add_argument("--seed", type=int, help="seed of the run (default: 0)")
     every = "steps between evaluations (default: 100,000; 250,000 where the environment is none of our tasks)"
     parser.add_argument("--eval-every", type=int, help=every)
-    parser.add_argument("--eval-episodes", type=int, help="per evaluation (default: 200; 10)")
+    parser.add_argument("--eval-episodes", type=int, help="episodes per evaluation (default: 200; 10)")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
 
 

@@ -11,6 +11,7 @@ from lavae_rl.perception.sb3 import VecLAVAEObservation
 from lavae_rl.perception.vae_vector import VecVAEObservation
 from lavae_rl.perception.wrappers import LAVAEObservation
 from lavae_rl.rl.environments import default_model
+from lavae_rl.runs.programs import as_typed
 
 SLOTS = 8
 """Slots of the tokens of agents on our tasks."""
@@ -25,25 +26,25 @@ class Observation:
     """One kind of observation, from what the environment shows to the networks that read it."""
 
     view: str
-    """What our tasks show: the value of their option ``observation``."""
+    """View of our tasks: the value of their option ``observation``."""
     policy: str
     """Policy of Stable-Baselines3."""
     reads_tokens: bool = False
-    """Whether a ``SetFeaturesExtractor`` reads the observations; otherwise the policy's own networks do."""
+    """True if a ``SetFeaturesExtractor`` reads the observations; otherwise the policy's own networks do."""
     appearance_scale: float = 1.0
     """Factor of the appearance in tracked tokens."""
     wrap: Callable[[VecEnv, str, str, Options], VecEnv] | None = None
     """Wrapper that makes the observations: (environments, model, device, options of tokens); None without a model."""
     screen: str | None = None
-    """What other environments show, see ``screens.make_screens``; None where nothing they show is this."""
+    """View of other environments, see ``screens.make_screens``; None where nothing they show is this."""
     bundled: bool = False
-    """Whether the model is by default the bundled one for the environment."""
+    """True if the model is by default the bundled one for the environment."""
     watch: Callable[[Env, Any, Options], Env] | None = lambda env, *_: env
     """Wrapper of a single environment that can be filmed: (environment, model, options); None where there is none."""
 
     @property
     def needs_model(self) -> bool:
-        """Whether a model has to be given."""
+        """True if a model has to be given."""
         return self.wrap is not None and not self.bundled
 
     def model(self, name: str, given: str | None) -> str | None:
@@ -55,10 +56,10 @@ class Observation:
         if self.wrap is None:
             return None
         if given is None and self.needs_model:
-            program = "python pretrain/train_lavae.py --model baseline"
+            program = as_typed("python pretrain/train_lavae.py --model baseline")
             raise ValueError(f"this observation needs the folder of a baseline (--model): train one with {program}")
         if (found := given or default_model(name)) is None:
-            program = f"python pretrain/train_lavae.py --env {name} --out runs/mine"
+            program = as_typed(f"python pretrain/train_lavae.py --env {name} --out runs/mine")
             raise ValueError(f"no model of {name} is bundled: train one with {program}, then add --model runs/mine")
         return found
 
@@ -101,7 +102,7 @@ def require(what: str, observation: str, has: Callable[[Observation], Any]) -> N
 
 
 def screen_view(name: str, observation: str) -> str:
-    """What an environment that is none of our tasks shows for an observation.
+    """View of an environment that is none of our tasks, for an observation.
 
     Raises:
         ValueError: nothing.

@@ -24,7 +24,7 @@ class TokenOptions:
     max_objects: int | None = 8
     """Number of slots; None takes a quarter more than the model met in training."""
     tracked: bool = False
-    """Whether an object stays in its slot, and tokens have presence, velocity and the sides of the box, too."""
+    """True if an object stays in its slot, and tokens have presence, velocity and the sides of the box, too."""
 
     def __post_init__(self) -> None:
         if self.max_objects is not None and not 1 <= self.max_objects <= 256:
@@ -77,7 +77,7 @@ class Preset:
     tokens: TokenOptions = TokenOptions()
     """Tokens that LAVAE makes."""
     permute_colors: bool = False
-    """Whether the colours of a scene are exchanged at random in training, see ``VecPermutedColors``."""
+    """True if the colours of a scene are exchanged at random in training, see ``VecPermutedColors``."""
     episodic_life: bool = False
     """Atari: whether a life is an episode in training."""
 

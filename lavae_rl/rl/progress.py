@@ -23,7 +23,7 @@ TEST_SEED = 1_000_000
 
 
 class Progress:
-    """Shows, evaluates and saves an agent while it learns: the latest one, which --resume needs, not the best.
+    """Display, evaluation and saving of an agent while it learns: the latest one, which --resume needs, not the best.
 
     Its ``bar`` shows the progress of the run, the success or the mean return of the latest training episodes, and the
     speed.

@@ -126,7 +126,7 @@ def markdown(rows: Sequence[Row]) -> str:
             seeds = list({row["seed"]: row for row in same}.values())
             cells += [str(len(seeds)), f"{max(row['steps'] for row in seeds):,}"]
             lines.append(f"| {name} | {' | '.join(cells)} | {spread([row['minutes'] for row in seeds], 0)} |")
-        lines.append(f"| chance | {' | '.join(chance.values())} | | | |")
+        lines.append(f"| random baseline | {' | '.join(chance.values())} | | | |")
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
 
@@ -155,7 +155,7 @@ def spread(values: Sequence[float], digits: int) -> str:
 
 
 def plot(rows: Sequence[Row], file: Path, x_label: str, x: Callable[[Row], float]) -> None:
-    """Plot scores by task: a line per kind of agent, a band from the worst to the best seed, and chance."""
+    """Plot scores by task: a line per kind of agent, a band from worst to best seed, and the random baseline."""
     by_task = grouped(rows, lambda row: row["task"])
     if not by_task:
         return
@@ -169,7 +169,7 @@ def plot(rows: Sequence[Row], file: Path, x_label: str, x: Callable[[Row], float
         axes.grid(alpha=0.3)
         _lines(axes, same, x)
         if chance := sorted({x(row): row["chance"] for row in same if "chance" in row}.items()):
-            axes.plot(*zip(*chance, strict=True), color="grey", linestyle="dotted", label="chance")
+            axes.plot(*zip(*chance, strict=True), color="grey", linestyle="dotted", label="random baseline")
         lines |= {line.get_label(): line for line in axes.get_lines()}
     returns, successes = ({kind in row for row in rows} == {True} for kind in ("mean_return", "success_rate"))
     label_of = "mean return" if returns else "success rate" if successes else "success rate or mean return"

@@ -42,7 +42,7 @@ SCORES = ("success", "return")
 
 
 class ScatteredSeeds(VectorWrapper):
-    """Hashes the seed of a reset.
+    """Wrapper that hashes the seed of a reset.
 
     RLlib seeds runner w with seed + w, and Gymnasium its environment i with seed + w + i, so that neighbouring runners
     would share nearly all scenes.
@@ -128,7 +128,7 @@ class PolicyModule(TorchRLModule, ValueFunctionAPI):
 
 
 class Scores(RLlibCallback):
-    """Logs the success of the latest 100 episodes on our tasks, and their return on others."""
+    """Callback that logs the success of the latest 100 episodes on our tasks, and their return on others."""
 
     def on_episode_end(self, *, episode: Any, metrics_logger: Any, **kwargs: Any) -> None:
         """Log the score of an episode; a lost life is the end of none."""

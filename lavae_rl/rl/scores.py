@@ -16,7 +16,7 @@ class Episode(NamedTuple):
     total: float
     """Sum of its rewards."""
     success: bool
-    """Whether it ended with ``is_success``; False where the environment knows none."""
+    """True if it ended with ``is_success``; False where the environment reports none."""
 
 
 @dataclass(frozen=True)

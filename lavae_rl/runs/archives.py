@@ -13,7 +13,7 @@ _MOST_DEFLATED = 1_032
 """Most bytes that a byte of Deflate can stand for."""
 
 DAMAGED = (BadZipFile, EOFError, LookupError, NotImplementedError, RuntimeError, UnicodeError, zlib.error)
-"""What reading of a damaged zip file raises, besides errors of the system."""
+"""Exceptions that reading a damaged zip file raises, besides errors of the system."""
 
 
 @contextmanager

@@ -55,7 +55,7 @@ def optional(path: Path | None) -> Iterator[Path | None]:
 
 
 def is_leftover(path: Path) -> bool:
-    """Whether a path is what a killed process can leave: half of a file or folder of ours, or the lock of a folder."""
+    """Return whether a killed process can have left a path: half of a file or folder, or the lock of a folder."""
     return path.name == ".lock" or path.name.endswith(_MARK) or f"{_MARK}." in path.name
 
 
@@ -76,7 +76,7 @@ def _check_place(path: Path) -> None:
 
 @contextmanager
 def _naming(temporary: Path, path: Path) -> Iterator[None]:
-    """Name the file that a user knows in errors of the system, which name the temporary one or none."""
+    """Name the file that a user asked for in errors of the system, which name the temporary one or none."""
     try:
         yield
     except OSError as error:

@@ -65,7 +65,7 @@ class WorkLostError(Exception):
 
 
 class RemoteWork(Generic[Given]):
-    """Has ``work`` done on a core of the cluster, and again elsewhere where its machine is lost.
+    """Work that is done on a core of the cluster, and again elsewhere where its machine is lost.
 
     A call waits for the end of the work, and raises what it raised, or WorkLostError.
     """

@@ -1,4 +1,4 @@
-"""Where programs compute: their ``--device``."""
+"""Devices that programs compute on: their ``--device``."""
 
 from collections.abc import Sequence
 

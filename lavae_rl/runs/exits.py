@@ -11,14 +11,16 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.markup import escape
 
+from lavae_rl.runs.programs import as_typed
 from lavae_rl.runs.signals import handling
 
 EXIT_FAILED, EXIT_STOPPED = 1, 130
 
 
 def program_parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser without abbreviated flags that prints the docstring of a program as it stands."""
+    """A parser without abbreviated flags that prints the docstring of a program, with commands that work here."""
     as_it_stands = argparse.RawDescriptionHelpFormatter
+    description = as_typed(description or "")
     return argparse.ArgumentParser(description=description, formatter_class=as_it_stands, allow_abbrev=False)
 
 

@@ -1,4 +1,4 @@
-"""What a message says of a folder that was named and is not there, or is not what it should be."""
+"""Messages about a folder that was named and is not there, or is not what it should be."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from lavae_rl.runs.programs import PROGRAMS
 from lavae_rl.runs.versions import installed_versions
 
 PACKAGES = ("lavae-rl", "torch", "numpy", "opencv-python", "gymnasium", "stable-baselines3")
@@ -19,7 +20,7 @@ class Provenance:
     """A process that trained."""
 
     command: str
-    """Command line, as it is typed in the root of a checkout."""
+    """Command line, as it is typed in the root of a checkout or after an installation."""
     commit: str
     """Abbreviated commit of the checkout, with "+changes" where tracked files differ; "unknown" outside of one."""
     versions: dict[str, str]
@@ -32,8 +33,9 @@ class Provenance:
         """The provenance of this process."""
         root, program = Path(__file__).parents[2], Path(sys.argv[0])
         program = program.relative_to(root) if program.is_relative_to(root) else program
+        start = [program.name] if program.name in PROGRAMS.values() else ["python", str(program)]
         return cls(
-            command=shlex.join(["python", str(program), *sys.argv[1:]]),
+            command=shlex.join([*start, *sys.argv[1:]]),
             commit=_commit(),
             versions=installed_versions(PACKAGES),
             machine={"processor": _processor(), "threads": torch.get_num_threads()},

@@ -38,13 +38,13 @@ Cell = TypeVar("Cell")
 def sweep_parser(description: str | None, seeds: str, out: str) -> argparse.ArgumentParser:
     """Make a parser with the flags of all sweeps; the help names ``seeds`` and ``out`` as their defaults."""
     parser = program_parser(description)
-    parser.add_argument("--seeds", nargs="+", type=int, help=f"(default: {seeds})")
+    parser.add_argument("--seeds", nargs="+", type=int, help=f"seeds of the runs (default: {seeds})")
     parser.add_argument("--steps", type=int, help="length of each run (default: the preset's)")
     jobs = "runs at a time, sharing the cores unless OMP_NUM_THREADS is set (default: 1)"
     parser.add_argument("--jobs", type=int, default=1, help=jobs)
     engines = "local: on this machine; ray: on a Ray cluster, one core each (default: local)"
     parser.add_argument("--engine", choices=["local", "ray"], default="local", help=engines)
-    address = "with --engine ray: of the cluster, HOST:PORT, auto or local (default: auto)"
+    address = "with --engine ray: address of the cluster, HOST:PORT, auto or local (default: auto)"
     parser.add_argument("--address", help=address)
     parser.add_argument("--out", type=Path, help=f"folder of the runs (default: {out})")
     parser.add_argument("--report", type=Path, help="folder for the tables (default: --out)")

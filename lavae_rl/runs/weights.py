@@ -93,7 +93,7 @@ def check_optimizer(found: Any, optimizer: torch.optim.Optimizer, name: str) -> 
 
 
 def _alike(group: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether settings have the kinds of others; what is None may be anything in another version of PyTorch."""
+    """Return whether settings have the kinds of others; what is None may be anything in another version of PyTorch."""
 
     def kind(value: Any) -> Any:
         if isinstance(value, tuple | list):

@@ -1,1 +1,1 @@
-"""From sprites and their sites to a picture and its probability: windows, composition, background, likelihood."""
+"""Images of sprites at their sites, and their probability: windows, composition, background, likelihood."""

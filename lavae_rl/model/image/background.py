@@ -48,7 +48,7 @@ class SizedBackground(nn.Module, ABC):
     @property
     @abstractmethod
     def typical(self) -> Float[Tensor, "channels height width"]:
-        """Its most usual picture, in [0, 1], which ignored pixels show."""
+        """The most frequent picture, in [0, 1], which ignored pixels show."""
 
     @abstractmethod
     def forward(self, images: Images) -> Images:
@@ -81,7 +81,7 @@ class SizedBackground(nn.Module, ABC):
         return self.cover(self.draw(num_images, generator))
 
     def check(self, canvas_size: Sequence[int]) -> None:
-        """Raises ValueError if frames of that size are not of the size of the background."""
+        """Raise ValueError if frames of that size are not of the size of the background."""
         if tuple(canvas_size) != self.canvas_size:
             raise ValueError(
                 f"the background of this model is a picture of {self.canvas_size[0]} x {self.canvas_size[1]} pixels, "

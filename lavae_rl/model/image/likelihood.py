@@ -10,9 +10,10 @@ from torch import Tensor
 
 from lavae_rl.byte_frames import to_bytes
 from lavae_rl.model.shapes import AnyFrames, Images
+from lavae_rl.runs.programs import as_typed
 
 EPSILON = 1e-6
-"""Keeps pixel probabilities inside (0, 1): a lit pixel that no sprite explains costs -log(EPSILON) = 13.8 nats."""
+"""Margin of pixel probabilities inside (0, 1): a lit pixel that no sprite explains costs -log(EPSILON) = 13.8 nats."""
 
 
 @runtime_checkable
@@ -20,7 +21,7 @@ class Likelihood(Protocol):
     """p(x | theta), pixel by pixel, and which frames it has a probability for."""
 
     def check(self, frames: AnyFrames, device: torch.device) -> Tensor:
-        """Puts frames on a device, as they are; raises TypeError or ValueError on frames it cannot take."""
+        """Put frames on a device, as they are; raise TypeError or ValueError on frames it cannot take."""
 
     def log_prob(self, images: Images, theta: Images) -> Images:
         """Log p(x_i | theta_i) of each pixel and channel, in nats."""
@@ -36,12 +37,12 @@ class Likelihood(Protocol):
 
 
 def as_images(frames: UInt8[Tensor, "batch height width channels"]) -> Images:
-    """Turns checked frames into values in [0, 1], channels first."""
+    """Turn checked frames into values in [0, 1], channels first."""
     return frames.permute(0, 3, 1, 2).float().div_(255)
 
 
 def check_frames(frames: AnyFrames, channels: int) -> Tensor:
-    """Checks a batch of frames, uint8 (batch, height, width, channels), and returns it as a tensor.
+    """Check a batch of frames, uint8 (batch, height, width, channels), and return it as a tensor.
 
     Raises:
         TypeError: not a uint8 array.
@@ -61,7 +62,7 @@ def check_frames(frames: AnyFrames, channels: int) -> Tensor:
 
 
 def _reshaped(frames: AnyFrames, channels: int) -> str:
-    """What makes a batch of frames with these channels of an array, as an error proposes it."""
+    """Code that makes a batch of frames with these channels of an array, as an error proposes it."""
     shape, arrays = tuple(frames.shape), isinstance(frames, np.ndarray)
     what, code = "give it", "frames"
     if len(shape) == 2:
@@ -90,7 +91,7 @@ class Bernoulli:
         self.channels = channels
 
     def check(self, frames: AnyFrames, device: torch.device) -> Tensor:
-        """Puts frames on the device, as they are: uint8 (batch, height, width, channels).
+        """Put frames on the device, as they are: uint8 (batch, height, width, channels).
 
         Raises:
             TypeError: not a uint8 array.
@@ -99,10 +100,11 @@ class Bernoulli:
         tensor = check_frames(frames, self.channels).to(device)
         # In uint8, 255 + 1 is 0.
         if tensor.numel() and (tensor + 1).max() > 1:
+            train = as_typed("python pretrain/train_lavae.py --env ID (or --frames PATH)")
             raise ValueError(
                 f"expected pixel values 0 and 255 only, got {int(tensor[(tensor > 0) & (tensor < 255)][0])}; "
                 "this model was trained on binary frames. For frames of your own environment train a model on them: "
-                "python pretrain/train_lavae.py --env ID (or --frames PATH); for sprites on black, "
+                f"{train}; for sprites on black, "
                 "(frames > 127) * np.uint8(255) makes them binary"
             )
         return tensor
@@ -136,7 +138,7 @@ class Normal:
         self.channels, self.scale = channels, scale
 
     def check(self, frames: AnyFrames, device: torch.device) -> Tensor:
-        """Puts frames on the device, as they are: uint8 (batch, height, width, channels).
+        """Put frames on the device, as they are: uint8 (batch, height, width, channels).
 
         Raises:
             TypeError: not a uint8 array.

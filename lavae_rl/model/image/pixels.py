@@ -47,7 +47,7 @@ class FramePixels:
         return torch.where(ignored[:, None], behind, values), behind
 
     def inputs(self, frame: Places, row: Places, column: Places) -> Float[Tensor, "places inputs"]:
-        """What networks that read differences read of pixels, as ``LAVAECore.scene`` gives it of whole images."""
+        """Inputs of networks that read differences, for pixels; ``LAVAECore.scene`` gives those of whole images."""
         values, behind = self.read(frame, row, column)
         return torch.cat([values, values - behind], dim=1)
 

@@ -12,7 +12,7 @@ from lavae_rl.model.shapes import Images, Sprites
 
 
 def crop_windows(images: Images, found: Detections, size: int) -> Sprites:
-    """Cuts out the ``size`` x ``size`` window centred on each object; beyond the border the image is 0."""
+    """Cut out the ``size`` x ``size`` window centred on each object; beyond the border the image is 0."""
     half = size // 2
     padded = F.pad(images, (half, half, half, half))
     windows = padded.unfold(2, size, 1).unfold(3, size, 1)
@@ -20,7 +20,7 @@ def crop_windows(images: Images, found: Detections, size: int) -> Sprites:
 
 
 def crop_scaled_windows(images: Images, found: Detections, size: int) -> Sprites:
-    """Cuts out the window of ``scale * size`` pixels around each object, and averages it down to ``size``."""
+    """Cut out the window of ``scale * size`` pixels around each object, and average it down to ``size``."""
     windows = images.new_zeros(len(found.location), images.shape[1], size, size)
     for scale in sorted(set(found.scale.tolist())):
         chosen = found.scale == scale
@@ -30,7 +30,7 @@ def crop_scaled_windows(images: Images, found: Detections, size: int) -> Sprites
 
 
 def gather_windows(images: Images, found: Detections, size: int) -> Sprites:
-    """As ``crop_windows``, and faster where windows are a small part of large images."""
+    """Crop windows as ``crop_windows``, and faster where windows are a small part of large images."""
     pixel, inside = window_pixels(found, size, images.shape[2:])
     windows = as_rows(images)[pixel * inside] * inside[..., None]
     return windows.permute(0, 3, 1, 2)

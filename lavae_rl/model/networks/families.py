@@ -27,7 +27,7 @@ from lavae_rl.model.networks.world import WorldAppearanceNetwork, WorldLocationN
 
 
 class Sizes(Protocol):
-    """What networks are built for; see ``LAVAEConfig``."""
+    """Sizes that networks are built for; see ``LAVAEConfig``."""
 
     @property
     def channels(self) -> int: ...  # noqa: D102
@@ -46,7 +46,7 @@ class Networks(NamedTuple):
     appearance: Callable[[int, int, int], nn.Module]
     decoder: Callable[[int, int, int], nn.Module]
     reads_difference: bool = False
-    """Whether networks read images and, in as many further channels, their difference to the background."""
+    """True if networks read images and, in as many further channels, their difference to the background."""
 
 
 FAMILIES = {

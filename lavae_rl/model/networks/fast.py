@@ -52,7 +52,7 @@ class FastLocationNetwork(nn.Module):
 
 
 class FastAppearanceNetwork(nn.Module):
-    """Encodes the window around each location: an appearance map with that receptive field, evaluated lazily."""
+    """Encoder of the window around each location: an appearance map with that receptive field, evaluated lazily."""
 
     def __init__(self, channels: int, size: int, latents: int, width: int = 256) -> None:
         super().__init__()

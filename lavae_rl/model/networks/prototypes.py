@@ -77,7 +77,7 @@ class Prototypes(NamedTuple):
 
 
 class PrototypeDecoder(nn.Module):
-    """Draws sprites as turned, scaled and coloured prototypes.
+    """Decoder that draws sprites as rotated, scaled and coloured prototypes.
 
     The turn is the angle of two latents, divided by the order of the prototype's symmetry: each look has one angle, and
     a full turn of the latents is one of its looks. Until ``set_prototypes`` is called there is one, a disc. Once

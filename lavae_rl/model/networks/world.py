@@ -50,7 +50,7 @@ class WorldLocationNetwork(nn.Module):
 
 
 class _Level(nn.Module):
-    """Adds to features what a network at half their resolution makes of them."""
+    """Sum of features and of what a network at half their resolution makes of them."""
 
     def __init__(self, channels: int, levels: int) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ def reach_of(levels: int) -> int:
 
 
 class WorldAppearanceNetwork(nn.Module):
-    """Encodes the window around each location, averaged down to the size of a sprite."""
+    """Encoder of the window around each location, averaged down to the size of a sprite."""
 
     def __init__(self, channels: int, size: int, latents: int) -> None:
         super().__init__()
