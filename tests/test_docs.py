@@ -12,7 +12,15 @@ import pytest
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
-WITHOUT_PICTURES = {"table1.md", "ablation.md", "agents/agents.md", "distributed.md", "results.md", "training.md"}
+WITHOUT_PICTURES = {
+    "table1.md",
+    "ablation.md",
+    "agents/agents.md",
+    "distributed.md",
+    "results.md",
+    "training.md",
+    "robustness.md",
+}
 FOLDERS = ("agents", "benchmarks", "envs", "pretrain")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PLACEHOLDER = "..."

@@ -77,7 +77,7 @@ def _whole_run():
     [
         ("lavae", "fast", "multi-dsprites", LAVAEConfig(3, 21, 8, 3, "fast")),
         ("lavae", "fast", "multi-mnist-10k", LAVAEConfig(1, 21, 16, 3, "fast")),
-        ("lavae", "paper-small", "multi-dsprites", LAVAEConfig(3, 13, 8, 2, "paper-small")),
+        ("lavae", "paper-small", "multi-dsprites", LAVAEConfig(3, 13, 8, 2, "paper-small", min_prominence=0.14)),
         ("baseline", "fast", "multi-mnist-1k", BaselineConfig(1, 16)),
     ],
 )
