@@ -7,15 +7,17 @@ from stable_baselines3 import PPO
 
 from lavae_rl.agents import evaluate_agent, train_agent
 from lavae_rl.rl.agents import BUNDLED_AGENTS, find_run, load_agent
+from lavae_rl.rl.environments import is_task
 from lavae_rl.rl.run import read_run, resumed_run, write_run
 from lavae_rl.rl.success import success_rate
 from lavae_rl.rl.vec_envs import make_run_vec_env
 
-TASKS = sorted(path.name for path in BUNDLED_AGENTS.iterdir())
+AGENTS = sorted(path.name for path in BUNDLED_AGENTS.iterdir())
+TASKS = [name for name in AGENTS if is_task(name)]
 
 
 def test_promised_agents_are_bundled():
-    assert set(TASKS) == {"Collect", "MatchDigit", "ObjectGoal", "OddOneOut"}
+    assert AGENTS == ["Collect", "MatchDigit", "ObjectGoal", "OddOneOut", "Pong"]
 
 
 @pytest.mark.slow
@@ -31,16 +33,31 @@ def test_agent_is_as_good_as_its_last_evaluation(task):
     assert success_rate(agent.predict, venv, 100).rate > last.score - 0.12  # three standard deviations
 
 
+@pytest.mark.slow
+def test_agent_of_pong_wins_points():
+    pytest.importorskip("ale_py")
+    agent, run = load_agent(find_run("bundled:Pong"))
+    assert (run.task, run.observation, run.model) == ("ALE/Pong-v5", "lavae", None)
+    run.check_model()
+    venv = make_run_vec_env(run, 4, seed=5_000_000)
+    observation, total = venv.reset(), 0.0
+    for _ in range(400):
+        actions, _ = agent.predict(observation, deterministic=True)  # type: ignore[arg-type]
+        observation, rewards, _, _ = venv.step(actions)
+        total += rewards.sum()
+    assert total > 0  # random play loses a point in some 40 steps
+
+
 def test_unknown_agent_is_refused_with_the_names_that_exist():
     with pytest.raises(FileNotFoundError, match=r"bundled:ObjectGoal or bundled:OddOneOut.*, got 'bundled:Chess'"):
         find_run("bundled:Chess")
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", AGENTS)
 def test_bundled_agent_can_be_copied_and_resumed(task, tmp_path):
     folder = shutil.copytree(find_run(f"bundled:{task}"), tmp_path / "run")
     run = resumed_run(folder, {})
-    venv = make_run_vec_env(run, 2, seed=0, **run.preset.env_options())
+    venv = make_run_vec_env(run, 2, seed=0, **(run.preset.env_options() if is_task(run.task) else {}))
     assert load_agent(folder, venv).agent.num_timesteps >= run.preset.steps
 
 
