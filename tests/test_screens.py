@@ -192,9 +192,9 @@ def test_agents_of_games_read_tracked_tokens_and_can_be_filmed():
     run = new_run({"task": PONG, "num_envs": 2})
     run = replace(run, preset=replace(run.preset, rollout=4, batch_size=8, epochs=1))
     options = token_options(run)
-    assert options["max_objects"] == 13  # a quarter more than the 10 of its model's training
+    assert options["max_objects"] == 8  # a quarter more than the 6 of its model's training
     venv = make_training_vec_env(run)
-    assert venv.observation_space["tokens"].shape == (13, 2 + 8 + 1 + 2 + 2)  # type: ignore[index]
+    assert venv.observation_space["tokens"].shape == (8, 2 + 8 + 1 + 2 + 2)  # type: ignore[index]
     agent = make_agent("lavae", run.preset, venv, seed=0)
     agent.learn(16)
     env = make_run_env(run)
