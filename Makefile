@@ -55,7 +55,7 @@ dist: $(INSTALLED) ## build the sdist and the wheel into dist/, and check both a
 tryout: dist ## install the wheel and all it needs into an empty environment, and run the README's Python there
 	rm -rf $(TRYOUT)
 	$(PYTHON) -m venv $(TRYOUT)
-	$(TRYOUT)/bin/pip install --constraint constraints.txt dist/*.whl
+	$(TRYOUT)/bin/pip install --constraint constraints.txt "$$(ls dist/*.whl)[atari]"
 	awk '/^```python/ {on = 1; next} /^```/ {on = 0} on' README.md > $(TRYOUT)/readme.py
 	cd $(TRYOUT) && bin/python readme.py
 

@@ -121,7 +121,12 @@ def test_plain_install_works_in_the_checkout_and_elsewhere(
 def test_readme_runs_with_the_wheel_outside_the_checkout(plain_install: Path, tmp_path: Path):
     snippets = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     code = "\n".join(snippet for snippet in snippets if ".learn(" not in snippet)  # tests/test_readme.py trains
-    where = run(plain_install / "python", "-c", f"{code}\nprint(lavae_rl.__version__, lavae_rl.__file__)", cwd=tmp_path)
+    where = run(
+        plain_install / "python",
+        "-c",
+        f"{code}\nimport lavae_rl\nprint(lavae_rl.__version__, lavae_rl.__file__)",
+        cwd=tmp_path,
+    )
     version, path = where.splitlines()[-1].split(maxsplit=1)
     assert version == PROJECT["version"]
     assert Path(path).is_relative_to(plain_install.parent)
