@@ -169,7 +169,7 @@ def test_training_is_interrupted_in_time_and_must_leave_a_model(tmp_path: Path, 
     monkeypatch.setattr(detection, "TRAIN", tmp_path / "train.py")
     game = Game("x", lambda seed, steps: record(still, (0, 0, 8, 8), seed, steps), still, "ALE/Pong-v5")
     detection.TRAIN.write_text(FAKE.format(seconds=60))
-    detection.train(game, 3, 0.03, tmp_path / "good")
+    detection.train(game, 3, 0.1, tmp_path / "good")
     flags = (tmp_path / "good" / "flags").read_text()
     assert flags == f"--env ALE/Pong-v5 --seed 3 --out {tmp_path / 'good'}"
     detection.TRAIN.write_text(FAKE.format(seconds=0))
