@@ -172,8 +172,7 @@ def write_report(folder: Path, name: str, results: Sequence[Row]) -> None:
     results = merged(read_rows(file, TEXTS), results, list(TABLES[name].rows))
     write_rows(file, COLUMNS, results)
     titles = (
-        "| row | data set | bound | entropy bound | ELBO | count accuracy, few | count accuracy, 7 "
-        "| training | runs |"
+        "| row | data set | bound | entropy bound | ELBO | count accuracy, few | count accuracy, 7 | training | runs |"
     )
     groups = grouped(results, lambda line: (line["row"], line["dataset"]))
     lines = [titles, "|" + "---|" * 9, *(summary(row, dataset, group) for (row, dataset), group in groups.items())]

@@ -5,8 +5,16 @@ import torch
 import torch.nn.functional as F
 
 from lavae_rl.model.objects import Detections
-from lavae_rl.pretraining import dreams
-from lavae_rl.pretraining.dreams import SpriteMemory, centre_loss, cut_out, dilate, dream, location_loss, recentre
+from lavae_rl.pretraining.dreams import (
+    OVERLAP,
+    SpriteMemory,
+    centre_loss,
+    cut_out,
+    dilate,
+    dream,
+    location_loss,
+    recentre,
+)
 
 SIZE = 21
 
@@ -50,8 +58,7 @@ def test_a_dream_has_a_sprite_at_each_centre_and_nothing_else():
     torch.testing.assert_close(images, expected)
 
 
-def test_dreamed_sprites_never_touch_where_they_may_not_overlap(monkeypatch):
-    monkeypatch.setattr(dreams, "CROWDED", 0.0)
+def test_dreamed_sprites_never_touch():
     _, centres = dream(_filled(5), 40, 12, (50, 50), _generator())
     for image in centres:
         at = image.nonzero()
@@ -59,25 +66,24 @@ def test_dreamed_sprites_never_touch_where_they_may_not_overlap(monkeypatch):
         assert ((apart >= 6) | torch.eye(len(at), dtype=torch.bool)).all()  # side 5 and one dark pixel between
 
 
-def test_dreamed_sprites_share_less_than_allowed_of_the_smaller(monkeypatch):
-    monkeypatch.setattr(dreams, "CROWDED", 1.0)
+def test_sprites_of_crowded_dreams_share_less_than_allowed_of_the_smaller():
     side = 5  # of every sprite
     shared = []
-    for row in dream(_filled(side), 100, 8, (48, 48), _generator())[1]:
+    for row in dream(_filled(side), 100, 8, (48, 48), _generator(), 1.0)[1]:
         at = row.nonzero()
         inside = (side - (at[:, None] - at[None]).abs()).clamp(min=0)
         shared += [inside[i, j].prod().item() for i in range(len(at)) for j in range(i)]
-    assert dreams.OVERLAP * side**2 / 2 < max(shared) < dreams.OVERLAP * side**2
+    assert OVERLAP * side**2 / 2 < max(shared) < OVERLAP * side**2
     assert min(shared) == 0
 
 
-def test_some_dreams_overlap_by_default_and_none_is_brighter_than_a_sprite():
-    images, centres = dream(_filled(5), 400, 6, (40, 40), _generator())
+def test_a_fraction_of_the_dreams_is_crowded_and_none_is_brighter_than_a_sprite():
+    images, centres = dream(_filled(5), 400, 6, (40, 40), _generator(), 0.5)
     areas, counts = images.sum((1, 2, 3)), centres.flatten(1).sum(1)
     assert images.max() == 1
     inside = F.pad(centres[:, 3:-3, 3:-3], (3, 3, 3, 3)).flatten(1).sum(1) == counts  # none is cropped
     overlapping = (areas < 25 * counts)[inside & (counts > 3)].float().mean().item()
-    assert 0.15 < overlapping < dreams.CROWDED
+    assert 0.15 < overlapping < 0.5
 
 
 def test_dreamed_counts_reach_from_none_to_all():

@@ -19,9 +19,6 @@ from lavae_rl.model.shapes import Images, LogitMaps, Sprites
 BinarySprites = Bool[Tensor, "objects channels size size"]
 CentreMaps = Bool[Tensor, "batch *scales height width"]
 
-CROWDED = 0.5
-"""Fraction of the dreams in which sprites may touch and overlap."""
-
 OVERLAP = 0.7
 """Largest fraction of the smaller of two overlapping sprites that they share there."""
 
@@ -101,13 +98,18 @@ def dilate(sprites: BinarySprites, generator: torch.Generator) -> BinarySprites:
 
 
 def dream(
-    memory: SpriteMemory, num_scenes: int, max_objects: int, canvas_size: tuple[int, int], generator: torch.Generator
+    memory: SpriteMemory,
+    num_scenes: int,
+    max_objects: int,
+    canvas_size: tuple[int, int],
+    generator: torch.Generator,
+    crowded: float = 0.0,
 ) -> tuple[Images, CentreMaps]:
     """Compose scenes of 0 to ``max_objects`` remembered sprites; return images, and True where an object is centred.
 
     Every scene tries half as many locations again as ``max_objects``, and stops at its own count; a sprite whose mask,
     grown by one pixel, would touch an earlier one is left out, in the other scenes one that would share too much
-    (``CROWDED``, ``OVERLAP``). Centres keep a third of a sprite off the border; a
+    (a fraction ``crowded`` of the scenes; ``OVERLAP``). Centres keep a third of a sprite off the border; a
     sprite may reach past it and is cropped there.
     """
     device = memory.sprites.device
@@ -122,8 +124,8 @@ def dream(
     grown = (height + size - 1, width + size - 1)
     offset = (torch.arange(size, device=device)[:, None] * grown[1] + torch.arange(size, device=device)).flatten()
     window = (row * grown[1] + column)[..., None] + offset
-    crowded = torch.rand(num_scenes, generator=generator, device=device) < CROWDED
-    kept = _placed(sprites.any(2), window, wanted, torch.where(crowded, OVERLAP, 0.0), math.prod(grown))
+    allowed = torch.where(torch.rand(num_scenes, generator=generator, device=device) < crowded, OVERLAP, 0.0)
+    kept = _placed(sprites.any(2), window, wanted, allowed, math.prod(grown))
     padded = torch.zeros(num_scenes, channels, math.prod(grown), device=device)
     index = window.transpose(0, 1).flatten(1)[:, None].expand(-1, channels, -1)
     pixels = (sprites & kept[..., None, None, None]).permute(1, 2, 0, 3, 4).flatten(2)

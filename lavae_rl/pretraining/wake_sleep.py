@@ -132,7 +132,8 @@ class WakeSleep(Method):
 
     def _dream(self, canvas_size: tuple[int, int], joint: bool, generator: torch.Generator) -> Loss:
         recipe = self.recipe
-        images, centres = dream(self.memory, recipe.dreams, recipe.dream_objects, canvas_size, generator)
+        number, most, crowded = recipe.dreams, recipe.dream_objects, recipe.crowded_dreams
+        images, centres = dream(self.memory, number, most, canvas_size, generator, crowded)
         logits = self.model.location_network(images.contiguous(memory_format=torch.channels_last))
         focal = centre_loss(logits, centres)
         location = location_loss(location_log_probs(logits, self.model.sharpness), centres)
