@@ -14,7 +14,6 @@ training frames. A folder in --out that holds a model already is measured as it 
 import argparse
 import json
 import math
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -120,7 +119,7 @@ def train(game: Game, seed: int, minutes: float, folder: Path) -> None:
         try:
             status = process.wait(minutes * 60)
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGINT)  # the program writes its model and ends
+            process.terminate()  # the program writes its model and ends; a background job would ignore SIGINT
             status = process.wait()
     if status not in (0, EXIT_STOPPED) or not (folder / "model.safetensors").exists():
         raise ValueError(f"training on {game.name} left no model in {folder} (exit status {status}): see its output")

@@ -155,6 +155,7 @@ FAKE = """
 import pathlib, signal, sys, time
 folder = pathlib.Path(sys.argv[sys.argv.index("--out") + 1])
 folder.mkdir()
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 (folder / "flags").write_text(" ".join(sys.argv[1:]))
 try:
     time.sleep({seconds})
