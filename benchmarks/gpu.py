@@ -5,8 +5,8 @@
 
 The checks are: the tests of tests/test_cuda.py, the fast recipe on the three data sets to its end, in fewer and larger
 steps than on a CPU, frames encoded per second, PPO on tokens, a step of the paper's recipe, and the recipe for
-environments on Pong. What is done when the time
-is up is reported, the rest is named. Every figure is written to the file as soon as it is known.
+environments on Pong. When the time is up, the program reports the checks that are done and names the others. Every
+figure is written to the file as soon as it is known.
 """
 
 import argparse
@@ -38,7 +38,7 @@ from lavae_rl.runs.provenance import Provenance
 
 ROOT = Path(__file__).parents[1]
 LARGER_STEPS = ("--steps", "1200", "--batch-size", "128")
-"""Batch size of the fast recipe: a GPU takes as long for a step of 128 scenes as for one of 64."""
+"""Options of the fast recipe: a GPU takes as long for a step of 128 scenes as for one of 64."""
 FIGURES = ("training_seconds", "count_accuracy_0_3", "count_accuracy_7", "log_likelihood_bound", "explained")
 
 
@@ -48,7 +48,7 @@ class Setting(NamedTuple):
     device: str
     small: bool
     seconds: float
-    """Left of the time."""
+    """Seconds that are left."""
 
 
 def tests(setting: Setting) -> dict[str, Any]:
@@ -60,12 +60,11 @@ def tests(setting: Setting) -> dict[str, Any]:
     return {"exit status": done.returncode, "summary": done.stdout.strip().splitlines()[-1]}
 
 
-def pretraining(*options: str) -> Callable[[Setting], dict[str, Any]]:
-    """A check that trains a model to the end of its recipe."""
+def pretraining(*source: str, larger: Sequence[str] = ()) -> Callable[[Setting], dict[str, Any]]:
+    """Make a check that trains a model to the end of its recipe, with the options ``larger`` unless it is small."""
 
     def check(setting: Setting) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
-            source, larger = options[:2], options[2:]
             small = ["--recipe", "world-smoke" if "--env" in source else "smoke"]
             command = [sys.executable, str(ROOT / "pretrain" / "train_lavae.py"), *source]
             command += small if setting.small else larger
@@ -119,7 +118,7 @@ CHECKS: Mapping[str, Callable[[Setting], dict[str, Any]]] = {
     "encode": encoding,
     "PPO on tokens": agents,
     "a step of the paper's recipe": paper,
-    **{f"fast recipe, {name}": pretraining("--dataset", name, *LARGER_STEPS) for name in DATASETS},
+    **{f"fast recipe, {name}": pretraining("--dataset", name, larger=LARGER_STEPS) for name in DATASETS},
     "own environment, Pong": pretraining("--env", "ALE/Pong-v5"),
     "tests": tests,
 }

@@ -1,4 +1,4 @@
-"""Model cards: what they state, when they are written, and that nobody else's README.md is replaced."""
+"""Model cards: their contents, when they are written, and that a README.md of the user's own is never replaced."""
 
 import json
 import os

@@ -19,7 +19,7 @@ TEXT = "python pretrain/train_lavae.py --env ID, see agents/train_agent.py and c
 
 @pytest.fixture(params=[True, False], ids=["on PATH", "not on PATH"])
 def installed(request, monkeypatch, tmp_path):
-    """Whether the commands are found, in a folder that is no checkout."""
+    """True if the commands are on PATH; the working folder is no checkout."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}" if request.param else None)
     return request.param

@@ -24,7 +24,7 @@ Main = Callable[[Sequence[str]], None]
 
 
 def said(main: Main, argv: Sequence[Any], capsys: pytest.CaptureFixture[str]) -> str:
-    """What a program prints that fails."""
+    """Output of a program that fails."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as stop:
         main([str(argument) for argument in argv])

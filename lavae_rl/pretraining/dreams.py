@@ -107,10 +107,10 @@ def dream(
 ) -> tuple[Images, CentreMaps]:
     """Compose scenes of 0 to ``max_objects`` remembered sprites; return images, and True where an object is centred.
 
-    Every scene tries half as many locations again as ``max_objects``, and stops at its own count; a sprite whose mask,
-    grown by one pixel, would touch an earlier one is left out, in the other scenes one that would share too much
-    (a fraction ``crowded`` of the scenes; ``OVERLAP``). Centres keep a third of a sprite off the border; a
-    sprite may reach past it and is cropped there.
+    Every scene tries half as many locations again as ``max_objects``, and stops at its own count. A sprite whose mask,
+    grown by one pixel, would touch an earlier one is left out. In a fraction ``crowded`` of the scenes, sprites may
+    touch and overlap, and one is left out that would share ``OVERLAP`` of the smaller of two. Centres keep a third of a
+    sprite off the border; a sprite may reach past it and is cropped there.
     """
     device = memory.sprites.device
     channels, size = memory.sprites.shape[1:3]

@@ -118,7 +118,7 @@ def make_run_vec_env(run: AgentRun, num_envs: int, **options: Any) -> VecEnv:
 
 
 class StandIn(VecEnvWrapper):
-    """Stand-in for the environments of a run where nobody acts in them: their number and spaces, but one environment.
+    """Stand-in with the number and the spaces of a run's environments, of which it makes one; it cannot be stepped.
 
     A ValueError says that the environment or the model of the run is not to be had.
     """

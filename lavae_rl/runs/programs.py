@@ -5,18 +5,21 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-PROGRAMS: Mapping[str, str] = {
+_PRETRAIN: Mapping[str, str] = {
     "train_lavae": "lavae-train",
     "collect_frames": "lavae-collect",
     "evaluate_lavae": "lavae-evaluate",
     "reproduce_table1": "lavae-table1",
     "make_figures": "lavae-figures",
     "make_dataset": "lavae-make-dataset",
+}
+_AGENTS: Mapping[str, str] = {
     "train_agent": "lavae-train-agent",
     "evaluate_agent": "lavae-evaluate-agent",
     "train_rllib": "lavae-train-rllib",
     "benchmark": "lavae-benchmark-agents",
 }
+PROGRAMS: Mapping[str, str] = {**_PRETRAIN, **_AGENTS}
 """Installed name of each program of ``pretrain`` and ``agents``, by the name of its file."""
 
 _CHECKOUT = Path(__file__).parents[2]
@@ -39,5 +42,4 @@ def _installed(found: re.Match[str]) -> str:
     name = found[2]
     if shutil.which(PROGRAMS[name]) is not None:
         return PROGRAMS[name]
-    folder = "agents" if PROGRAMS[name].endswith(("-agent", "-rllib", "-agents")) else "pretrain"
-    return f"python -m lavae_rl.{folder}.{name}"
+    return f"python -m lavae_rl.{'pretrain' if name in _PRETRAIN else 'agents'}.{name}"
