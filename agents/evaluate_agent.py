@@ -14,6 +14,7 @@ import argparse
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -147,6 +148,7 @@ def return_row(args: argparse.Namespace, played: Sequence[Episode], venv: VecEnv
     """The mean return, beside that of random actions."""
     measured = MeanReturn.of(played)
     row = {"mean_return": measured.mean, "ci95": list(measured.ci95), "episodes": len(played)}
+    row["mean_steps"] = fmean(episode.steps for episode in played)
     venv.action_space.seed(args.seed)
     venv.seed(args.seed)
 
@@ -160,10 +162,12 @@ def table(results: dict[str, Any]) -> Table:
     """The results as a table to print."""
     actions = "sampled" if results["stochastic"] else "likeliest"
     if "mode" not in results:
-        table = Table("return", "95 %", "random", "episodes", title=f"{results['env']}, {results['observation']}")
+        title = f"{results['env']}, {results['observation']}, {actions} actions"
+        table = Table("return", "95 %", "random", "episodes", "steps per episode", title=title)
         for row in results["results"]:
             mean, random = (f"{row[name]:.2f}" for name in ("mean_return", "random_return"))
-            table.add_row(mean, "{:.2f} to {:.2f}".format(*row["ci95"]), random, str(row["episodes"]))
+            interval, steps = "{:.2f} to {:.2f}".format(*row["ci95"]), f"{row['mean_steps']:,.0f}"
+            table.add_row(mean, interval, random, str(row["episodes"]), steps)
         return table
     combinations = "combinations of the training" if results["mode"] == "train" else "held-out combinations"
     title = f"{results['env']}, {results['observation']}, {combinations}, {actions} actions"

@@ -64,6 +64,7 @@ def test_an_agent_on_tokens_is_trained_resumed_measured_and_filmed(button, model
     assert "mode" not in results
     (row,) = results["results"]
     assert row["episodes"] == 6
+    assert row["mean_steps"] == 4
     assert row["ci95"][0] <= row["mean_return"] <= row["ci95"][1]
     assert -4 <= row["random_return"] <= 8
     with Image.open(files[1]) as film:
@@ -128,7 +129,7 @@ def test_returns_have_tables_and_plots(button, tmp_path):
 
 def test_mean_returns_have_students_interval():
     # Mean 3, standard deviation sqrt(2.5), t(0.975, 4) = 2.7764.
-    measured = MeanReturn.of([Episode(total, False) for total in (1.0, 2.0, 3.0, 4.0, 5.0)])
+    measured = MeanReturn.of([Episode(total, False, 1) for total in (1.0, 2.0, 3.0, 4.0, 5.0)])
     assert measured.mean == 3
     assert measured.ci95 == pytest.approx((3 - 1.9633, 3 + 1.9633), abs=1e-3)
     assert MeanReturn((7.0, 7.0)).ci95 == (7, 7)

@@ -18,8 +18,8 @@ CHECKPOINTS = Path(lavae_rl.__file__).parent / "checkpoints"
 BUNDLED = sorted(path.parent.name for path in CHECKPOINTS.glob("*/config.json"))
 NAMES = [name for name in BUNDLED if name in DATASETS]
 GAMES = [name for name in BUNDLED if name not in DATASETS]
-SCORED = {"Boxing": 0.7}
-"""Least share of surprise explained, of games whose digits, of score and clock, change in every other frame."""
+EXPLAINED = {"Boxing": 0.75}
+"""Least share of surprise explained, of games whose sprites have many poses."""
 
 
 def test_the_main_model_is_bundled():
@@ -63,7 +63,7 @@ def test_models_of_games_state_where_they_come_from_and_are_small(name):
     assert f"--env ALE/{name}-v5" in run.provenance.command
     assert all(len(each.commit) == 12 for each in (run.provenance, *run.resumed))  # of trees without changes
     assert run.recipe_name == "world"
-    assert (run.metrics or {})["explained"] > SCORED.get(name, 0.85)  # type: ignore[operator]
+    assert (run.metrics or {})["explained"] > EXPLAINED.get(name, 0.85)  # type: ignore[operator]
     assert (CHECKPOINTS / name / "model.safetensors").stat().st_size <= 3e6
 
 
@@ -81,4 +81,4 @@ def test_models_of_games_explain_frames_of_other_episodes(name):
             env.reset()
     env.close()
     found = frame_surprise(LAVAE.from_pretrained(name), np.stack(frames[100::5]))
-    assert explained_share(float(found.background.sum()), float(found.reconstruction.sum())) > SCORED.get(name, 0.8)
+    assert explained_share(float(found.background.sum()), float(found.reconstruction.sum())) > EXPLAINED.get(name, 0.8)

@@ -17,6 +17,8 @@ class Episode(NamedTuple):
     """Sum of its rewards."""
     success: bool
     """True if it ended with ``is_success``; False where the environment reports none."""
+    steps: int
+    """Steps from its reset to its end."""
 
 
 @dataclass(frozen=True)
@@ -64,18 +66,18 @@ def play_episodes(
         raise ValueError(f"expected at least one episode, got {episodes}")
     left = episodes // venv.num_envs + (np.arange(venv.num_envs) < episodes % venv.num_envs)
     played: list[Episode] = []
-    totals = np.zeros(venv.num_envs)
+    totals, steps = np.zeros(venv.num_envs), np.zeros(venv.num_envs, int)
     observations: Any = venv.reset()
     memory: dict[str, Any] = {}  # of recurrent policies
     while left.any():
         actions, state = predict(observations, deterministic=deterministic, **memory)
         observations, rewards, dones, infos = venv.step(actions)
         memory = {} if state is None else {"state": state, "episode_start": dones}
-        totals += rewards
+        totals, steps = totals + rewards, steps + 1
         for i in np.flatnonzero(dones & (left > 0)):
             left[i] -= 1
-            played.append(Episode(float(totals[i]), bool(infos[i].get("is_success", False))))
+            played.append(Episode(float(totals[i]), bool(infos[i].get("is_success", False)), int(steps[i])))
             if on_episode is not None:
                 on_episode(played)
-        totals[dones] = 0
+        totals[dones] = steps[dones] = 0
     return played
