@@ -91,7 +91,7 @@ class LAVAE(LAVAECore, PretrainedModel):
         found = self.peaks(maps, scene)
         if maps.dim() == 4:
             maps = maps.amax(1)
-        logits = presence_logits(maps, found, self.config.scales)
+        logits = presence_logits(maps, found, self.config.presence_window)
         return found, logits, self.appearance_network(scene.inputs, found)
 
     def _evaluated(self) -> nn.Module | Search:

@@ -59,11 +59,11 @@ class Search:
         wanted = near.grow(math.ceil(config.peak_window // 2 / 2))  # peaks are compared with what is beside them
         cells = Cells(pixels, wanted, self._surroundings)
         logits, scales = self._recall(pixels, changed, wanted, cells)
-        found = find_peaks(logits, config.peak_window, config.scales, scales)
+        found = find_peaks(logits, config.peak_window, config.scales, scales, config.presence_window)
         row, column = found.location.T
         found = found.select(near.mask[found.image_index, row // 2, column // 2])
         found = without_echoes(found, config.peak_window)
-        presence = presence_logits(logits, found, config.scales)
+        presence = presence_logits(logits, found, config.presence_window)
         return found, presence, self._describe(pixels, found, cells)
 
     def _describe(self, pixels: FramePixels, found: Detections, cells: Cells) -> Gaussian:
@@ -132,7 +132,7 @@ class Search:
         read = changed & self._reach(sites)
         best, scale = self._sparse(Features(read, self._inputs(pixels, read), self._sparse.inputs), sites).max(1)
         frame, row, column = sites.index
-        at, down, right = unravel(nonzero(best > least_logit(self._config.scales)), (len(best), 2, 2))
+        at, down, right = unravel(nonzero(best > least_logit(self._config.presence_window)), (len(best), 2, 2))
         where = (frame[at], 2 * row[at] + down, 2 * column[at] + right)
         logits[where], scales[where] = best[at, down, right], scale[at, down, right].byte()
 
