@@ -125,7 +125,7 @@ class LAVAECore(nn.Module):
 
         Of a scene on a background, those that differ from it: see ``near_surprise``.
         """
-        found = find_peaks(logits, self.config.peak_window, self.config.scales, pool=self.config.presence_window)
+        found = find_peaks(logits, self.config.peak_window, self.config.scales)
         if self.config.min_prominence > 0:
             found = prominent(found, logits, self.config.min_prominence, self.config.sprite_size)
         if scene is not None:
