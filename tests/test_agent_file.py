@@ -128,7 +128,7 @@ def test_counts_have_to_be_numbers(folder, steps):
 
 @pytest.mark.parametrize("name", ["bundled:..", "bundled:", "bundled:/x/OddOneOut", "bundled:../agents/OddOneOut"])
 def test_only_names_of_bundled_agents_are_taken(name):
-    with pytest.raises(FileNotFoundError, match="expected bundled:Collect or"):
+    with pytest.raises(FileNotFoundError, match="expected bundled:Boxing or bundled:Collect or"):
         find_run(name)
 
 
