@@ -239,7 +239,7 @@ CASES = {
         "OddOneOut --record @/a.gif --episodes 1",
     ),
     "a bundled agent": Case(
-        "expected bundled:Collect or bundled:",
+        "expected bundled:Boxing or bundled:",
         evaluate_agent.main,
         "bundled:OddTwoOut --episodes 4",
         "bundled:OddOneOut --episodes 4",
