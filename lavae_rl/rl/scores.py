@@ -73,7 +73,8 @@ def play_episodes(
         actions, state = predict(observations, deterministic=deterministic, **memory)
         observations, rewards, dones, infos = venv.step(actions)
         memory = {} if state is None else {"state": state, "episode_start": dones}
-        totals, steps = totals + rewards, steps + 1
+        totals += rewards
+        steps += 1
         for i in np.flatnonzero(dones & (left > 0)):
             left[i] -= 1
             played.append(Episode(float(totals[i]), bool(infos[i].get("is_success", False)), int(steps[i])))
