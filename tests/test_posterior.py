@@ -8,6 +8,7 @@ from lavae_rl.model.posterior import (
     find_peaks,
     location_log_probs,
     ordered_log_prob,
+    presence_logits,
     prominent,
     sample_locations,
     without_echoes,
@@ -193,3 +194,23 @@ def test_an_echo_of_a_large_object_is_left_out(second, scales, kept):
 def test_objects_of_other_images_are_no_echoes():
     found = without_echoes(_large([(20, 20), (50, 50), (20, 21)], (2, 2, 2), [0, 0, 1]), 7)
     assert found.count.tolist() == [2, 1]
+
+
+@pytest.mark.parametrize(("probability", "scale", "count"), [(0.2, 2, 1), (0.2, 1, 0), (0.04, 2, 0), (0.4, 1, 1)])
+def test_the_pixels_of_an_enlarged_peak_share_the_probability_of_its_centre(probability, scale, count):
+    maps = torch.full((1, 2, 12, 12), -20.0)
+    maps[0, scale - 1, 4:7, 4:7] = math.log(probability / (1 - probability))
+    found = find_peaks(maps, 7, scales=(1, 2), pool=3)
+    assert found.count.tolist() == [count]
+    if count:
+        presence = presence_logits(maps.amax(1), found, 3).sigmoid()
+        of_window = 1 - (1 - probability) ** 4 if scale == 2 else probability  # the peak is a corner
+        assert presence.tolist() == pytest.approx([of_window])
+
+
+def test_a_sure_centre_stays_as_sure_as_it_was():
+    maps = torch.full((1, 2, 12, 12), -20.0)
+    maps[0, 1, 5, 5] = 60.0
+    found = find_peaks(maps, 5, scales=(1, 2), pool=3)
+    assert found.location.tolist() == [[5, 5]]
+    assert presence_logits(maps.amax(1), found, 3).tolist() == [60.0]

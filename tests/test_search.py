@@ -28,6 +28,7 @@ def _model(channels=3, scales=(1, 2), size=SIZE, sprite_size=9, states=2):
         sprite_size=sprite_size,
         networks="world",
         scales=scales,
+        presence_window=3 if len(scales) == 3 else 1,
         likelihood="normal",
         composition="over",
         background_states=states,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from lavae_rl.model.networks.families import FAMILIES
 from lavae_rl.model.networks.prototypes import Layout
 
-LARGEST = {"sprite_size": 255, "latents": 1_024, "max_objects": 1_024, "peak_window": 255}
+LARGEST = {"sprite_size": 255, "latents": 1_024, "max_objects": 1_024, "peak_window": 255, "presence_window": 255}
 LARGEST |= {"background_states": 64, "background_directions": 64}
 """Largest values, far above sensible ones: beyond them, memory would end before an error says why."""
 LARGEST_BACKGROUND = 2**26
@@ -43,6 +43,9 @@ class LAVAEConfig:
     """(height, width) in pixels of a background that is not black, and so of all frames."""
     peak_window: int = 5
     """A logit is a peak if it is the largest of so many pixels a side around it; odd."""
+    presence_window: int = 1
+    """The presence of an enlarged sprite is that of a centre within so many pixels a side; odd, at most peak_window.
+    Always 1 but with networks "world"."""
     min_prominence: float = 0.0
     """A peak is an object only if the logits fall by this fraction of its height, in [0, 1), on every way from it to a
     higher one near by; see ``posterior.prominent``. Always 0 with networks "world"."""
@@ -90,6 +93,12 @@ class LAVAEConfig:
         self._check_canvas(max(numbers))
         if self.peak_window < 1 or self.peak_window % 2 == 0:
             raise ValueError(f"expected an odd peak_window, got {self.peak_window!r}")
+        pool = self.presence_window
+        if not 1 <= pool <= self.peak_window or pool % 2 == 0 or (pool > 1 and not world):
+            raise ValueError(
+                f"expected an odd presence_window of at most peak_window ({self.peak_window}), and 1 but with networks "
+                f'"world", got {pool} with {self.networks!r}'
+            )
         if not 0 <= self.min_prominence < 1 or (world and self.min_prominence > 0):
             raise ValueError(
                 f'expected min_prominence in [0, 1), and 0 with networks "world", got {self.min_prominence!r} '

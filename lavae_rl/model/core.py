@@ -120,12 +120,14 @@ class LAVAECore(nn.Module):
         """Log-odds that an object is centred on each pixel."""
         return self.location_network(self.scene(images).inputs)
 
-    def peaks(self, logits: LogitMaps, scene: Scene | None = None) -> Detections:
+    def peaks(self, logits: LogitMaps, scene: Scene | None = None, presence_window: int | None = None) -> Detections:
         """Eq. (8): the objects that location logits stand for, with the scale of each.
 
-        Of a scene on a background, those that differ from it: see ``near_surprise``.
+        Of a scene on a background, those that differ from it: see ``near_surprise``. ``presence_window`` is the model's
+        own by default.
         """
-        found = find_peaks(logits, self.config.peak_window, self.config.scales)
+        pool = presence_window or self.config.presence_window
+        found = find_peaks(logits, self.config.peak_window, self.config.scales, pool=pool)
         if self.config.min_prominence > 0:
             found = prominent(found, logits, self.config.min_prominence, self.config.sprite_size)
         if scene is not None:

@@ -19,6 +19,7 @@ from lavae_rl.model.networks import families
 from lavae_rl.model.networks.world import WorldAppearanceNetwork, WorldLocationNetwork
 from lavae_rl.model.objective import elbo_terms, importance_weighted_bound
 from lavae_rl.model.objects import Detections, Objects
+from lavae_rl.model.posterior import presence_logits
 from lavae_rl.model.search import Search
 from lavae_rl.model.shapes import AnyFrames, AppearanceVectors, Images, LogitMaps, PerImage
 from lavae_rl.shapes import Frames
@@ -90,7 +91,7 @@ class LAVAE(LAVAECore, PretrainedModel):
         found = self.peaks(maps, scene)
         if maps.dim() == 4:
             maps = maps.amax(1)
-        logits = maps[found.image_index, found.location[:, 0], found.location[:, 1]]
+        logits = presence_logits(maps, found, self.config.presence_window)
         return found, logits, self.appearance_network(scene.inputs, found)
 
     def _evaluated(self) -> nn.Module | Search:

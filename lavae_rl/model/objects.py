@@ -42,8 +42,8 @@ class Detections:
         kept = self.rank < most
         return Detections(self.image_index[kept], self.location[kept], self.count.clamp(max=most), self.scale[kept])
 
-    def select(self, kept: Bool[Tensor, " objects"]) -> "Detections":
-        """The objects of a mask over the list, of the same images."""
+    def select(self, kept: Bool[Tensor, " objects"] | Int[Tensor, " kept"]) -> "Detections":
+        """The objects of a mask over the list, or of indices in their order, of the same images."""
         image_index = self.image_index[kept]
         count = torch.bincount(image_index, minlength=len(self.count))
         return Detections(image_index, self.location[kept], count, self.scale[kept])

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from lavae_rl.model.objects import Detections
@@ -24,34 +25,71 @@ MIN_LOGIT = math.log(MIN_PRESENCE / (1 - MIN_PRESENCE))
 """The same as a logit: smaller ones are as good as -inf."""
 
 
-def find_peaks(logits: LogitMaps, window: int = PEAK_WINDOW, scales: Sequence[int] = (1,)) -> Detections:
+def find_peaks(
+    logits: LogitMaps,
+    window: int = PEAK_WINDOW,
+    scales: Sequence[int] = (1,),
+    best: Shaped[Tensor, "batch height width"] | None = None,
+    pool: int = 1,
+) -> Detections:
     """Eq. (8): the local maxima of the location logits above a threshold are the objects.
 
     Logits are log-odds that an object is centred on a pixel. Among equal logits the first in reading order is the
-    peak, so a plateau counts once. Of several scales, the one with the largest logit is that of a pixel.
+    peak, so a plateau counts once. Of several scales, the one with the largest logit is that of a pixel; ``best`` is
+    its index where the logits of one scale are given. What has to exceed the threshold is ``presence_logits``.
     """
-    best = None
     if logits.dim() == 4:
         logits, best = logits.max(1)
-    half = window // 2
-    _, height, width = logits.shape
-    image_index, row, column = unravel(nonzero(logits > MIN_LOGIT), (len(logits), height, width))
+    at = unravel(nonzero(logits > least_logit(pool)), (len(logits), *logits.shape[1:]))
     # Only these few pixels are compared with their windows, not every pixel; argmax is the first of equals.
-    reach = torch.arange(window, device=logits.device) - half
+    peak = _windows(logits, at, window).flatten(1).argmax(dim=1) == window**2 // 2
+    image_index, *places = (axis[peak] for axis in at)
+    location, count = torch.stack(places, dim=1), torch.bincount(image_index, minlength=len(logits))
+    found = Detections(image_index, location, count)
+    if best is not None:
+        scale = torch.tensor(scales, device=logits.device)[best[image_index, *places].long()]
+        found = replace(found, scale=scale)
+    presence = presence_logits(logits, found, pool)
+    # Two stable sorts make one lexicographic order: by image, then the most confident first.
+    order = presence.argsort(descending=True, stable=True)
+    order = order[presence[order] > MIN_LOGIT]
+    return found.select(order[image_index[order].argsort(stable=True)])
+
+
+def presence_logits(logits: LogitMaps, found: Detections, pool: int = 1) -> Float[Tensor, " objects"]:
+    """Log-odds of each object: of an enlarged sprite, that an object is centred on one of ``pool * pool`` pixels.
+
+    Such a sprite is decoded at a lower resolution, so its centre is known to a few pixels, which share its probability.
+    Of a sprite as it is, they are the logit.
+    """
+    at = (found.image_index, *found.location.T)
+    if pool == 1:
+        return logits[at]
+    beside = _windows(logits, at, pool)
+    rate = torch.where(beside > least_logit(pool), F.softplus(beside), 0.0).sum((1, 2))  # -log prod(1 - p)
+    return torch.where(found.scale > 1, rate + torch.log(-torch.expm1(-rate)), logits[at])
+
+
+def least_logit(pool: int = 1) -> float:
+    """The least logit that the peak of an object can have; smaller ones are as good as -inf.
+
+    Of the pixels that share a probability of MIN_PRESENCE, one has at least this.
+    """
+    if pool == 1:
+        return MIN_LOGIT
+    least = -math.expm1(math.log1p(-MIN_PRESENCE) / pool**2)
+    return math.log(least) - math.log1p(-least)
+
+
+def _windows(logits: LogitMaps, at: tuple[Tensor, ...], side: int) -> Float[Tensor, "places side side"]:
+    """The logits around each place (image, row, column), -inf off the canvas."""
+    _, height, width = logits.shape
+    image_index, row, column = at
+    reach = torch.arange(side, device=logits.device) - side // 2
     rows, columns = (row[:, None] + reach)[:, :, None], (column[:, None] + reach)[:, None]
     outside = (rows < 0) | (rows >= height) | (columns < 0) | (columns >= width)
     windows = logits[image_index[:, None, None], rows.clamp(0, height - 1), columns.clamp(0, width - 1)]
-    peak = windows.masked_fill(outside, -math.inf).flatten(1).argmax(dim=1) == window**2 // 2
-    image_index, row, column = image_index[peak], row[peak], column[peak]
-    # Two stable sorts make one lexicographic order: by image, then the most confident first.
-    order = logits[image_index, row, column].argsort(descending=True, stable=True)
-    order = order[image_index[order].argsort(stable=True)]
-    image_index, location = image_index[order], torch.stack([row, column], dim=1)[order]
-    found = Detections(image_index, location, torch.bincount(image_index, minlength=len(logits)))
-    if best is None:
-        return found
-    scale = torch.tensor(scales, device=logits.device)[best[image_index, *location.T]]
-    return replace(found, scale=scale)
+    return windows.masked_fill(outside, -math.inf)
 
 
 def prominent(found: Detections, logits: LogitMaps, least: float, reach: int) -> Detections:

@@ -6,7 +6,6 @@ appearance network make of a part of a frame is kept, and recalled where the sam
 """
 
 import math
-from dataclasses import replace
 
 import torch
 from jaxtyping import Float, UInt8
@@ -20,7 +19,7 @@ from lavae_rl.model.image.pixels import FramePixels
 from lavae_rl.model.networks.sparse import Features, SparseLocationNetwork
 from lavae_rl.model.networks.world import WorldAppearanceNetwork, WorldLocationNetwork
 from lavae_rl.model.objects import Detections
-from lavae_rl.model.posterior import MIN_LOGIT, find_peaks, without_echoes
+from lavae_rl.model.posterior import find_peaks, least_logit, presence_logits, without_echoes
 from lavae_rl.model.recall import CELL, Cells, Recall, Surroundings
 from lavae_rl.model.sites import Sites, blocks, nonzero, unravel
 from lavae_rl.model.surprise import PIXEL_NATS, near_surprise
@@ -60,12 +59,12 @@ class Search:
         wanted = near.grow(math.ceil(config.peak_window // 2 / 2))  # peaks are compared with what is beside them
         cells = Cells(pixels, wanted, self._surroundings)
         logits, scales = self._recall(pixels, changed, wanted, cells)
-        found = find_peaks(logits, config.peak_window)
+        found = find_peaks(logits, config.peak_window, config.scales, scales, config.presence_window)
         row, column = found.location.T
         found = found.select(near.mask[found.image_index, row // 2, column // 2])
-        scale = torch.tensor(config.scales)[scales[found.image_index, *found.location.T].long()]
-        found = without_echoes(replace(found, scale=scale), config.peak_window)
-        return found, logits[found.image_index, *found.location.T], self._describe(pixels, found, cells)
+        found = without_echoes(found, config.peak_window)
+        presence = presence_logits(logits, found, config.presence_window)
+        return found, presence, self._describe(pixels, found, cells)
 
     def _describe(self, pixels: FramePixels, found: Detections, cells: Cells) -> Gaussian:
         """The posterior q(a | l, x) of each object."""
@@ -133,7 +132,7 @@ class Search:
         read = changed & self._reach(sites)
         best, scale = self._sparse(Features(read, self._inputs(pixels, read), self._sparse.inputs), sites).max(1)
         frame, row, column = sites.index
-        at, down, right = unravel(nonzero(best > MIN_LOGIT), (len(best), 2, 2))
+        at, down, right = unravel(nonzero(best > least_logit(self._config.presence_window)), (len(best), 2, 2))
         where = (frame[at], 2 * row[at] + down, 2 * column[at] + right)
         logits[where], scales[where] = best[at, down, right], scale[at, down, right].byte()
 

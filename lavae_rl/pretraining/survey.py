@@ -36,6 +36,12 @@ Area = tuple[int, int, int, int]
 PIXEL_SCALES = 0.05, 0.1
 """Emulators draw without noise, but a smaller standard deviation makes objects of what decoded sprites leave over."""
 
+PRESENCE_WINDOW = 3
+"""``LAVAEConfig.presence_window`` of models with enlarged sprites.
+
+Chosen on frames of Boxing that no table uses, in the play of an agent: with 1, a boxer is missed in 42 % of them, with
+5, one is surplus in 36 %, with 3, the count is right in 78 %."""
+
 _FRAMES, _BATCH, _MAX_VALUES = 240, 24, 2**26
 _SMALLEST, _LARGEST = 9, 31
 
@@ -89,6 +95,7 @@ class Survey:
         chosen: dict[str, Any] = {name: getattr(choices, name) for name in names}
         chosen |= {"networks": "world", "likelihood": "normal", "composition": "over"}
         chosen["peak_window"] = _peak_window(choices.sprite_size)
+        chosen["presence_window"] = PRESENCE_WINDOW if max(choices.scales) > 1 else 1
         return LAVAEConfig(self.frames.shape[3], canvas_size=self.frames.shape[1:3], **chosen, **fields)
 
     def install(self, model: LAVAECore) -> None:

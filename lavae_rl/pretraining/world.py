@@ -108,7 +108,8 @@ class WorldWakeSleep(Method):
             return Located(proposed, component, owner, proposed, nats.new_zeros(len(nats)))
         self.model.eval()
         with torch.no_grad(), torch.autocast(nats.device.type, enabled=False):
-            seen = self.model.peaks(self.model.location_network(scene.inputs))
+            # By single pixels: where a few together are enough, early training keeps parts of sprites as objects.
+            seen = self.model.peaks(self.model.location_network(scene.inputs), presence_window=1)
             seen = seen.keep_first(self.model.config.max_objects)
             better = self._score(scene, nats, seen) > self._score(scene, nats, proposed)
         self.model.train()
