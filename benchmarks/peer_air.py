@@ -117,7 +117,7 @@ class AIR(nn.Module):
         """Objects that are more probable than not, each likelier than its prior place, up to ``most``."""
         batch, flat = len(images), images.flatten(1)
         before = images.new_zeros(batch, 3 + WHAT), images.new_ones(batch, 1)
-        state, count = None, torch.zeros(batch, dtype=torch.int64)
+        state, count = None, torch.zeros(batch, dtype=torch.int64, device=images.device)
         for _ in range(most):
             state = self.look(torch.cat([flat, *before], 1), state)
             presence, where, _ = self._predicted(state[0])
@@ -131,10 +131,10 @@ class AIR(nn.Module):
 class AIRTraining:
     """Training of AIR by stochastic variational inference."""
 
-    def __init__(self, channels: int, size: tuple[int, int], max_objects: int, seed: int) -> None:
+    def __init__(self, channels: int, size: tuple[int, int], max_objects: int, seed: int, device: str) -> None:
         pyro.set_rng_seed(seed)
         pyro.clear_param_store()
-        self.air = AIR(channels, size, max_objects)
+        self.air = AIR(channels, size, max_objects).to(device)
 
         def rates(name: str) -> dict[str, float]:
             return {"lr": BASELINE_RATE if "baseline" in name else RATE}

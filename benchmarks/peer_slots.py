@@ -75,9 +75,9 @@ class SlotModel(nn.Module):
 class SlotTraining:
     """Training of a slot model to reconstruct frames."""
 
-    def __init__(self, channels: int, max_objects: int, seed: int) -> None:
+    def __init__(self, channels: int, max_objects: int, seed: int, device: str) -> None:
         torch.manual_seed(seed)
-        self.model = SlotModel(channels)
+        self.model = SlotModel(channels).to(device)
         self._slots = max_objects + 1  # one for the background
         self._optimizer = torch.optim.Adam(self.model.parameters(), RATE)
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, lambda step: min((step + 1) / WARM_UP, 1))

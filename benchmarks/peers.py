@@ -28,6 +28,7 @@ from lavae_rl.data.sources import SceneDataset, load_dataset
 from lavae_rl.model.lavae import LAVAE
 from lavae_rl.pretraining.run import new_run
 from lavae_rl.pretraining.state import Training, make_accelerator
+from lavae_rl.runs.devices import DEVICES, choose_device
 from lavae_rl.runs.exits import program_console
 from lavae_rl.shapes import Counts, Frames
 
@@ -55,7 +56,7 @@ class Components:
 
     learns = False
 
-    def __init__(self, dataset: str, seed: int) -> None:
+    def __init__(self, dataset: str, seed: int, device: str) -> None:
         pass
 
     def step(self, frames: Frames) -> bool:
@@ -71,8 +72,8 @@ class FastLAVAE:
 
     learns = True
 
-    def __init__(self, dataset: str, seed: int) -> None:
-        run, accelerator = new_run("lavae", "fast", dataset, seed=seed), make_accelerator(cpu=True)
+    def __init__(self, dataset: str, seed: int, device: str) -> None:
+        run, accelerator = new_run("lavae", "fast", dataset, seed=seed), make_accelerator(cpu=device == "cpu")
         self._training = Training(run.make_method(accelerator), run.recipe, seed, accelerator)
         self._source = load_dataset(dataset, "train")
 
@@ -90,34 +91,33 @@ class OnImages:
 
     learns = True
 
-    def __init__(self, training: Any) -> None:
-        self._training = training
+    def __init__(self, training: Any, device: str) -> None:
+        self._training, self._device = training, device
 
     def step(self, frames: Frames) -> bool:
-        self._training.step(_images(frames))
+        self._training.step(self._images(frames))
         return True
 
     def count(self, frames: Frames, most: int) -> Counts:
-        counted: Counts = self._training.count(_images(frames), most).numpy()
+        counted: Counts = self._training.count(self._images(frames), most).cpu().numpy()
         return counted
 
-
-def _images(frames: Frames) -> torch.Tensor:
-    return torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
-
-
-def make_slots(dataset: str, seed: int) -> Peer:
-    return OnImages(SlotTraining(load_dataset(dataset, "train").shape[2], 3, seed))
+    def _images(self, frames: Frames) -> torch.Tensor:
+        return torch.from_numpy(frames).to(self._device).permute(0, 3, 1, 2).float() / 255
 
 
-def make_air(dataset: str, seed: int) -> Peer:
+def make_slots(dataset: str, seed: int, device: str) -> Peer:
+    return OnImages(SlotTraining(load_dataset(dataset, "train").shape[2], 3, seed, device), device)
+
+
+def make_air(dataset: str, seed: int, device: str) -> Peer:
     from peer_air import AIRTraining  # here, since Pyro is no part of the project
 
     height, width, channels = load_dataset(dataset, "train").shape
-    return OnImages(AIRTraining(channels, (height, width), 3, seed))
+    return OnImages(AIRTraining(channels, (height, width), 3, seed, device), device)
 
 
-PEERS: Mapping[str, Callable[[str, int], Peer]] = {
+PEERS: Mapping[str, Callable[[str, int, str], Peer]] = {
     "components": Components,
     "lavae": FastLAVAE,
     "slots": make_slots,
@@ -192,21 +192,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS), help="(default: all)")
     parser.add_argument("--minutes", type=float, default=30, help="of training (default: 30)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="(default: 0 1 2)")
+    parser.add_argument("--device", choices=DEVICES, default="cpu", help="(default: cpu)")
     parser.add_argument("--out", type=Path, default=Path("runs/peers"), help="(default: runs/peers)")
     args = parser.parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)
+    device = choose_device(args.device)
     results: dict[str, list[dict[str, Any]]] = {}
     for name in args.peers:
         for seed in args.seeds if name != "components" else [0]:
             file = args.out / f"{args.dataset}-{name}-{args.minutes:g}min-seed{seed}.json"
             if not file.exists():
                 print(f"{name}, seed {seed}", flush=True)
-                peer = PEERS[name](args.dataset, seed)
+                peer = PEERS[name](args.dataset, seed, device)
                 trained = train(peer, args.dataset, 60 * args.minutes, seed)
                 file.write_text(json.dumps(trained | test(peer, args.dataset), indent=2) + "\n")
             results.setdefault(name, []).append(json.loads(file.read_text()))
     for table in tables(results):
-        table.title = f"{args.dataset}, {torch.get_num_threads()} threads"
+        table.title = f"{args.dataset}, {device}, {torch.get_num_threads()} threads"
         program_console().print(table)
 
 
