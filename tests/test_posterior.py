@@ -196,7 +196,9 @@ def test_objects_of_other_images_are_no_echoes():
     assert found.count.tolist() == [2, 1]
 
 
-@pytest.mark.parametrize(("probability", "scale", "count"), [(0.2, 2, 1), (0.2, 1, 0), (0.04, 2, 0), (0.4, 1, 1)])
+@pytest.mark.parametrize(
+    ("probability", "scale", "count"), [(0.2, 2, 1), (0.2, 1, 0), (0.12, 2, 0), (0.04, 2, 0), (0.4, 1, 1)]
+)
 def test_the_pixels_of_an_enlarged_peak_share_the_probability_of_its_centre(probability, scale, count):
     maps = torch.full((1, 2, 12, 12), -20.0)
     maps[0, scale - 1, 4:7, 4:7] = math.log(probability / (1 - probability))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from lavae_rl.model.objects import Detections
@@ -36,7 +36,8 @@ def find_peaks(
 
     Logits are log-odds that an object is centred on a pixel. Among equal logits the first in reading order is the
     peak, so a plateau counts once. Of several scales, the one with the largest logit is that of a pixel; ``best`` is
-    its index where the logits of one scale are given. What has to exceed the threshold is ``presence_logits``.
+    its index where the logits of one scale are given. What has to exceed the threshold is ``presence_logits``; where
+    it adds up pixels, an object has to be more probable than not.
     """
     if logits.dim() == 4:
         logits, best = logits.max(1)
@@ -52,7 +53,7 @@ def find_peaks(
     presence = presence_logits(logits, found, pool)
     # Two stable sorts make one lexicographic order: by image, then the most confident first.
     order = presence.argsort(descending=True, stable=True)
-    order = order[presence[order] > MIN_LOGIT]
+    order = order[(presence > torch.where(_pooled(found, pool), 0.0, MIN_LOGIT))[order]]
     return found.select(order[image_index[order].argsort(stable=True)])
 
 
@@ -67,18 +68,23 @@ def presence_logits(logits: LogitMaps, found: Detections, pool: int = 1) -> Floa
         return logits[at]
     beside = _windows(logits, at, pool)
     rate = torch.where(beside > least_logit(pool), F.softplus(beside), 0.0).sum((1, 2))  # -log prod(1 - p)
-    return torch.where(found.scale > 1, rate + torch.log(-torch.expm1(-rate)), logits[at])
+    return torch.where(_pooled(found, pool), rate + torch.log(-torch.expm1(-rate)), logits[at])
 
 
 def least_logit(pool: int = 1) -> float:
     """The least logit that the peak of an object can have; smaller ones are as good as -inf.
 
-    Of the pixels that share a probability of MIN_PRESENCE, one has at least this.
+    Of the pixels that share a probability of one half, one has at least this.
     """
     if pool == 1:
         return MIN_LOGIT
-    least = -math.expm1(math.log1p(-MIN_PRESENCE) / pool**2)
+    least = -math.expm1(-math.log(2) / pool**2)
     return math.log(least) - math.log1p(-least)
+
+
+def _pooled(found: Detections, pool: int) -> Bool[Tensor, " objects"]:
+    """True for each object whose presence is that of several pixels."""
+    return (found.scale > 1) & (pool > 1)
 
 
 def _windows(logits: LogitMaps, at: tuple[Tensor, ...], side: int) -> Float[Tensor, "places side side"]:
