@@ -200,7 +200,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     results: dict[str, list[dict[str, Any]]] = {}
     for name in args.peers:
         for seed in args.seeds if name != "components" else [0]:
-            file = args.out / f"{args.dataset}-{name}-{args.minutes:g}min-seed{seed}.json"
+            file = args.out / f"{args.dataset}-{name}-{device}-{args.minutes:g}min-seed{seed}.json"
             if not file.exists():
                 print(f"{name}, seed {seed}", flush=True)
                 peer = PEERS[name](args.dataset, seed, device)
